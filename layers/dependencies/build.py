@@ -1,0 +1,88 @@
+"""Build the layer of third-party packages from pinned wheels, without Docker and for either architecture.
+
+    python layers/dependencies/build.py --architecture arm64
+
+writes ``layers/dependencies/build/<architecture>/python``. The same requirements give the same files, byte for byte:
+nothing is compiled, and what records the time or the way of the installation is left out. A build that is up to date
+stays as it is; one that fails leaves the last one in place.
+"""
+
+import argparse
+import hashlib
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+REQUIREMENTS = HERE / "requirements.txt"
+
+#: Lambda's name of an architecture -> the one in the names of wheels.
+MACHINES = {"arm64": "aarch64", "x86_64": "x86_64"}
+#: The C libraries a wheel may ask for. Lambda's Python 3.12 and later run on Amazon Linux 2023, which has glibc 2.34.
+C_LIBRARIES = ("manylinux_2_28", "manylinux_2_17", "manylinux2014")
+#: What no import reads, or what tells of the machine that built: the installer's notes and the command-line scripts.
+NOISE = ("*.dist-info/RECORD", "*.dist-info/INSTALLER", "*.dist-info/REQUESTED", "bin", "**/__pycache__", "**/*.pyi")
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    layer = HERE / "build" / arguments.architecture
+    stamp = layer.with_name(f"{layer.name}.built-from")
+    wanted = fingerprint(arguments.python_version)
+    if layer.is_dir() and stamp.is_file() and stamp.read_text() == wanted:
+        return
+    build(layer, arguments.architecture, arguments.python_version)
+    stamp.write_text(wanted)
+    megabytes = sum(path.stat().st_size for path in layer.rglob("*") if path.is_file()) / 1e6
+    sys.stdout.write(f"dependency layer for {arguments.architecture}: {megabytes:.1f} MB unzipped\n")
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Build the layer of third-party packages.")
+    parser.add_argument("--architecture", choices=sorted(MACHINES), required=True)
+    parser.add_argument("--python-version", default="3.13", help="of the Lambda runtime (default: %(default)s)")
+    return parser.parse_args()
+
+
+def fingerprint(python_version: str) -> str:
+    """What the layer is made from; another fingerprint means another layer."""
+    return f"{python_version} {hashlib.sha256(REQUIREMENTS.read_bytes() + Path(__file__).read_bytes()).hexdigest()}\n"
+
+
+def build(layer: Path, architecture: str, python_version: str) -> None:
+    """Build beside the last layer, and take its place only when done."""
+    layer.parent.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=layer.parent, prefix=f".{architecture}-") as scratch:
+        fresh = Path(scratch) / "fresh"
+        install(fresh / "python", architecture, python_version)
+        remove_noise(fresh / "python")
+        if layer.exists():
+            layer.rename(Path(scratch) / "last")
+        fresh.rename(layer)
+
+
+def install(target: Path, architecture: str, python_version: str) -> None:
+    command = [
+        *(sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--no-input", "install"),
+        *("--require-hashes", "--only-binary=:all:", "--no-deps", "--no-compile"),
+        *("--implementation=cp", f"--python-version={python_version}"),
+        *(f"--platform={library}_{MACHINES[architecture]}" for library in C_LIBRARIES),
+        *("--target", str(target), "--requirement", str(REQUIREMENTS)),
+    ]
+    # What pip has to say goes to stderr: stdout is for the one line of the result.
+    if subprocess.run(command, stdout=sys.stderr, check=False).returncode != 0:
+        sys.exit(f"could not build the dependency layer for {architecture}; the lines above say why")
+
+
+def remove_noise(packages: Path) -> None:
+    for path in [path for pattern in NOISE for path in packages.glob(pattern)]:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+if __name__ == "__main__":
+    main()
