@@ -1,0 +1,1 @@
+"""One folder per system, one file per job."""

@@ -1,0 +1,27 @@
+"""Scheduled fan-out jobs that know when every entry has answered: the words a job file is written in."""
+
+from rollcall.core.call import Call, Http, Response
+from rollcall.core.entry import Entry
+from rollcall.core.errors import (
+    DeclarationError,
+    HttpError,
+    NotSent,
+    Rejected,
+    SourceError,
+    TryAgain,
+    Unanswered,
+)
+from rollcall.core.expect import AtLeast, ShareOfLast
+from rollcall.core.job import Job, Overlap
+from rollcall.core.outcome import Outcome
+from rollcall.core.retry import Jitter, Retry
+from rollcall.core.run import Run, RunCompleted
+from rollcall.core.schedule import Cron, Schedule, daily, every, monthly, weekdays, weekly
+from rollcall.core.target import Bucket, Format, Location, Report, Secret, Target
+
+__all__ = [
+    "AtLeast", "Bucket", "Call", "Cron", "DeclarationError", "Entry", "Format", "Http", "HttpError", "Jitter", "Job",
+    "Location", "NotSent", "Outcome", "Overlap", "Rejected", "Report", "Response", "Retry", "Run", "RunCompleted",
+    "Schedule", "Secret", "ShareOfLast", "SourceError", "Target", "TryAgain", "Unanswered", "daily", "every",
+    "monthly", "weekdays", "weekly",
+]  # fmt: skip

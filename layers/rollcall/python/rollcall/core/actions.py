@@ -1,0 +1,43 @@
+"""The stable codes of log events. Alarms, dashboards and people search for these; they do not change."""
+
+import logging
+from enum import StrEnum
+
+logger = logging.getLogger("rollcall")
+
+
+class Action(StrEnum):
+    """What a log line is about."""
+
+    RUN_STARTED = "run.started"
+    RUN_DUPLICATE_START = "run.duplicate_start"
+    RUN_SKIPPED = "run.skipped"
+    RUN_QUEUED = "run.queued"
+    RUN_TAKEN_OVER = "run.taken_over"
+    RUN_SEALED = "run.sealed"
+    RUN_REFUSED = "run.refused"
+    #: Everything is on the queue.
+    RUN_DISPATCHED = "run.dispatched"
+    RUN_WINDOW_FULL = "run.window_full"
+    #: Every entry is settled, and the completion was acted on.
+    RUN_COMPLETE = "run.complete"
+    RUN_ANNOUNCED = "run.announced"
+    RUN_OVERDUE = "run.overdue"
+    RUN_HEALED = "run.healed"
+    ENTRY_DUPLICATE = "entry.duplicate"
+    ENTRY_REJECTED = "entry.rejected"
+    ENTRY_RETRY = "entry.retry"
+    ENTRY_FAILED = "entry.failed"
+    ENTRY_UNKNOWN = "entry.unknown"
+    ENTRY_SUSPECT = "entry.suspect"
+    ENTRY_SUPERSEDED = "entry.superseded"
+    ENTRY_RETURNED = "entry.returned"
+    MESSAGE_DROPPED = "message.dropped"
+    MESSAGE_SENT_AGAIN = "message.sent_again"
+    DEAD_LETTER_SETTLED = "dead_letter.settled"
+    HOOK_FAILED = "hook.failed"
+
+
+def log(action: Action, level: int = logging.INFO, /, **fields: object) -> None:
+    """Write one event: `action` as message and as key, `fields` beside it. Never a payload or a secret."""
+    logger.log(level, action.value, extra={"action": action.value, **fields})

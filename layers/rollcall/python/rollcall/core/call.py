@@ -1,0 +1,123 @@
+"""What a callback gets beside its payload: an HTTP client of its target and the facts of this call."""
+
+import json as json_
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from rollcall.core.errors import HttpError, Unanswered
+
+Result = TypeVar("Result")
+
+#: As in https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
+IDEMPOTENCY_HEADER = "Idempotency-Key"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request, path relative to the target's base URL."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A target's answer."""
+
+    status: int
+    #: Lower-case names.
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        return self.body.decode("utf-8", errors="replace")
+
+    def json(self) -> Any:
+        """The parsed body. Raises ValueError where it is not JSON."""
+        return json_.loads(self.body)
+
+
+#: Sends a request and returns whatever answer came. Raises NotSent or Unanswered where none did.
+Send = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass(slots=True)
+class Http:
+    """An HTTP client bound to the target: base URL, credentials, timeout and idempotency key are set.
+
+    Every method returns the answer of a 2xx and raises HttpError for any other, NotSent and Unanswered where
+    no answer came; let these pass, for Rollcall knows which of them to retry.
+    """
+
+    _send: Send = field(repr=False)
+    _idempotency_key: str
+    #: Whether a request of this call never got its answer.
+    unanswered: bool = field(default=False, init=False)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: object = None,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
+        """Send `json`, or `body` as it is, to `path` (with its query, beginning with /)."""
+        sent = {IDEMPOTENCY_HEADER: self._idempotency_key, **(headers or {})}
+        if json is not None:
+            sent.setdefault("Content-Type", "application/json")
+            body = json_.dumps(json, separators=(",", ":")).encode()
+        try:
+            response = await self._send(Request(method, path, sent, body))
+        except Unanswered:
+            self.unanswered = True
+            raise
+        if not 200 <= response.status < 300:
+            raise HttpError(response.status, response.headers, response.text)
+        return response
+
+    async def get(self, path: str) -> Response:
+        return await self.request("GET", path)
+
+    async def post(self, path: str, *, json: object = None) -> Response:
+        return await self.request("POST", path, json=json)
+
+    async def put(self, path: str, *, json: object = None) -> Response:
+        return await self.request("PUT", path, json=json)
+
+    async def patch(self, path: str, *, json: object = None) -> Response:
+        return await self.request("PATCH", path, json=json)
+
+    async def delete(self, path: str) -> Response:
+        return await self.request("DELETE", path)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One attempt at one entry."""
+
+    run_id: str
+    #: The entry's key.
+    key: str
+    #: The same over redeliveries, retries, crashes and redrives; ASCII.
+    idempotency_key: str
+    #: 1 for the first call.
+    attempt: int
+    scheduled_for: datetime
+    #: From the scheduled time to this call.
+    late_by: timedelta
+    #: What is left for this call before it is cut off.
+    remaining: timedelta
+    http: Http
+    _wait: Callable[[Coroutine[Any, Any, Any]], Any] = field(repr=False, compare=False)
+
+    def wait(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
+        """For plain callbacks: the result of an awaitable, as in `call.wait(call.http.post("/deposits"))`."""
+        result: Result = self._wait(coroutine)
+        return result

@@ -1,0 +1,91 @@
+"""Finding jobs: every file in `functions/jobs/<system>/` whose name does not begin with an underscore."""
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from types import ModuleType
+
+from rollcall.core.errors import DeclarationError
+from rollcall.core.job import Job
+from rollcall.core.sizing import worker_sizing
+
+JOBS_PACKAGE = "functions.jobs"
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A job and where it is declared."""
+
+    job: Job
+    system: str
+    #: Importable name of the module.
+    module: str
+
+
+def load(module: str) -> Job:
+    """The job that `module` declares. Raises DeclarationError if it does not declare exactly one, wholly."""
+    found = [value for value in vars(importlib.import_module(module)).values() if isinstance(value, Job)]
+    if len(found) != 1:
+        raise DeclarationError(
+            f"{module} declares {len(found)} jobs; a job file declares one (helpers begin with _)"
+        )
+    found[0].check_complete()
+    return found[0]
+
+
+def catalog(package: str = JOBS_PACKAGE) -> dict[str, Declared]:
+    """All jobs by name, in order of their systems and files.
+
+    Raises DeclarationError for two jobs of one name and for targets whose jobs make more calls at once than fit.
+    """
+    declared: dict[str, Declared] = {}
+    for system, module in _modules(package):
+        job = load(module)
+        if job.name in declared:
+            raise DeclarationError(
+                f"two jobs are named {job.name}: {declared[job.name].module} and {module}; rename one"
+            )
+        declared[job.name] = Declared(job, system, module)
+    _check_concurrency([entry.job for entry in declared.values()])
+    return declared
+
+
+def find(name: str, package: str = JOBS_PACKAGE) -> Declared:
+    """The job `name`. Raises DeclarationError that lists what there is instead."""
+    jobs = catalog(package)
+    if name in jobs:
+        return jobs[name]
+    near = get_close_matches(name, jobs, n=1)
+    advice = f"did you mean {near[0]}?" if near else f"there are: {', '.join(jobs) or 'none'}"
+    raise DeclarationError(f"there is no job {name!r}; {advice}")
+
+
+def _modules(package: str) -> Iterator[tuple[str, str]]:
+    root = importlib.import_module(package)
+    for system in _submodules(root):
+        if system.ispkg:
+            for file in _submodules(importlib.import_module(f"{package}.{system.name}")):
+                yield system.name, f"{package}.{system.name}.{file.name}"
+
+
+def _submodules(package: ModuleType) -> list[pkgutil.ModuleInfo]:
+    found = pkgutil.iter_modules(package.__path__)
+    return sorted(
+        (module for module in found if not module.name.startswith("_")), key=lambda module: module.name
+    )
+
+
+def _check_concurrency(jobs: list[Job]) -> None:
+    for target in dict.fromkeys(job.target for job in jobs):
+        shares = {job.name: worker_sizing(job) for job in jobs if job.target == target}
+        total = sum(sizing.maximum_concurrency * sizing.width for sizing in shares.values())
+        if total > target.concurrency:
+            listed = ", ".join(
+                f"{name} {sizing.maximum_concurrency * sizing.width}" for name, sizing in shares.items()
+            )
+            raise DeclarationError(
+                f"target {target.name} takes {target.concurrency} calls at once, but its jobs make {total}: {listed}; "
+                f"lower their concurrency or raise the target's"
+            )

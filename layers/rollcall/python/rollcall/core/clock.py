@@ -1,0 +1,27 @@
+"""Time as an argument: what waits or reads the time is handed a clock."""
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """The system's clock in production and locally, a virtual one in tests."""
+
+    def now(self) -> datetime:
+        """This instant, aware, in UTC."""
+        ...
+
+    def sleep(self, duration: timedelta) -> None:
+        """Let `duration` pass."""
+        ...
+
+
+class SystemClock:
+    """The clock of the machine."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def sleep(self, duration: timedelta) -> None:
+        time.sleep(max(0.0, duration.total_seconds()))

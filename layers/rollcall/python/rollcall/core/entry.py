@@ -1,0 +1,81 @@
+"""An entry as a source yields it, and as the manifest keeps it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from rollcall.core.errors import InvalidEntry
+from rollcall.core.values import Json, canonical, digest
+
+#: Canonical JSON, so bytes and characters are the same. Ten of them stay near SQS's 1 MiB for a batch
+#: (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html).
+LARGEST_PAYLOAD = 128 * 1024
+LONGEST_KEY = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entity of a run, as a source yields it. Nothing is checked here: a bad entry must not stop its source."""
+
+    #: Names the entity within the job: text, 1 to 1,024 characters, unique in a run.
+    key: object
+    #: What the callback gets, validated against its annotation.
+    payload: object
+    #: The business's own name for this effect, where there is one: the same over retries, runs and redrives.
+    idempotency_key: str | None = None
+
+    @classmethod
+    def of(cls, record: Mapping[str, object], key: str) -> Self:
+        """An entry whose payload is the whole record and whose key is the record's field `key`, if it is there."""
+        return cls(record.get(key), record)
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestEntry:
+    """One line of a manifest."""
+
+    #: None only where the source gave none that is usable; such an entry is rejected.
+    key: str | None
+    payload: Json
+    idempotency_key: str | None = None
+    #: Why the entry will not be called, else None.
+    rejected: str | None = None
+
+    def line(self) -> str:
+        """The entry as one line of canonical JSON; fields without a value are left out."""
+        fields = {
+            "key": self.key,
+            "payload": self.payload,
+            "idempotency_key": self.idempotency_key,
+            "rejected": self.rejected,
+        }
+        return canonical({name: value for name, value in fields.items() if value is not None})
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Json]) -> Self:
+        """The entry of a line that `line` wrote, parsed."""
+        key, own, rejected = fields.get("key"), fields.get("idempotency_key"), fields.get("rejected")
+        return cls(
+            key if isinstance(key, str) else None,
+            fields.get("payload"),
+            own if isinstance(own, str) else None,
+            rejected if isinstance(rejected, str) else None,
+        )
+
+
+def checked_key(key: object) -> str:
+    """`key`, if it can name an entry. Raises InvalidEntry with the reason."""
+    if key is None:
+        raise InvalidEntry("it has no key")
+    if not isinstance(key, str):
+        raise InvalidEntry(f"its key is of type {type(key).__name__}, not text: {key!r:.80}")
+    if not key.strip():
+        raise InvalidEntry("its key is empty")
+    if len(key) > LONGEST_KEY:
+        raise InvalidEntry(f"its key has {len(key):,} characters; the most is {LONGEST_KEY:,}")
+    return key
+
+
+def entry_id(key: str | None, index: int) -> str:
+    """What names an entry's record in the ledger: its key, hashed, or its index where it has no key."""
+    return digest(key) if key is not None else digest([index])

@@ -1,0 +1,179 @@
+"""A job: everything that a team declares in one file."""
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, TypeAlias, TypeVar, get_type_hints
+
+from rollcall.core.call import Call
+from rollcall.core.entry import Entry
+from rollcall.core.errors import DeclarationError
+from rollcall.core.expect import AtLeast, ShareOfLast
+from rollcall.core.outcome import Outcome
+from rollcall.core.payload import PayloadType
+from rollcall.core.retry import Retry
+from rollcall.core.run import Run, RunCompleted
+from rollcall.core.schedule import Schedule
+from rollcall.core.target import Need, Report, Target, checked_name
+
+#: With it, a run id has at most 72 characters: `<job>-<yyyymmddThhmmssZ>-<nonce>`.
+LONGEST_JOB_NAME = 40
+
+Source: TypeAlias = Callable[[Run], Iterable[Entry]]
+Callback: TypeAlias = Callable[[Any, Call], Outcome | None | Awaitable[Outcome | None]]
+Hook: TypeAlias = Callable[[RunCompleted], None]
+Example: TypeAlias = Callable[[int], Mapping[str, object]]
+
+SourceT = TypeVar("SourceT", bound=Callable[[Run], Iterable[Entry]])
+CallbackT = TypeVar("CallbackT", bound=Callable[..., Any])
+HookT = TypeVar("HookT", bound=Hook)
+ExampleT = TypeVar("ExampleT", bound=Example)
+
+
+class Overlap(StrEnum):
+    """What a run does that is due while another one of its job is not terminal yet."""
+
+    SKIP = "skip"
+    #: Waits for the other to end; one run can wait, more are skipped.
+    QUEUE = "queue"
+    ALLOW = "allow"
+
+
+class Job:
+    """One scheduled fan-out: a source of entries and the callback that each of them gets.
+
+    Declared at the top of a file in `functions/jobs/<system>/`; `source` and `callback` are attached to it by
+    decorators. Raises DeclarationError, when the file is imported, for what cannot work.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        schedule: Schedule,
+        target: Target,
+        #: Calls in flight; at least 2, and over all jobs of the target at most its own concurrency.
+        concurrency: int = 10,
+        needs: Sequence[Need] = (),
+        retry: Retry = Retry(),  # noqa: B008 - a frozen value
+        overlap: Overlap = Overlap.SKIP,
+        expect: AtLeast | ShareOfLast | None = None,
+        #: From the scheduled time; a run that is not complete by then is reported as overdue.
+        deadline: timedelta = timedelta(hours=8),
+        #: Entries on the queue that are not settled, over all runs.
+        window: int = 50_000,
+        #: A second entry with the same key and another payload is a duplicate instead of a contradiction.
+        first_wins: bool = False,
+    ) -> None:
+        self.name = checked_name("job", name, LONGEST_JOB_NAME)
+        self.schedule = schedule
+        self.target = target
+        self.concurrency = concurrency
+        self.needs = tuple(needs)
+        self.retry = retry
+        self.overlap = overlap
+        self.expect = expect
+        self.deadline = deadline
+        self.window = window
+        self.first_wins = first_wins
+        self._source: Source | None = None
+        self._callback: Callback | None = None
+        self._on_complete: Hook | None = None
+        self._example: Example | None = None
+        self._check()
+
+    def _check(self) -> None:
+        if self.concurrency < 2:
+            raise DeclarationError(
+                f"job {self.name}: concurrency is {self.concurrency}; a queue's workers are at least 2 "
+                f"(MaximumConcurrency of the event source mapping), so take 2 or more"
+            )
+        if self.concurrency > self.target.concurrency:
+            raise DeclarationError(
+                f"job {self.name}: concurrency is {self.concurrency}, but its target {self.target.name} takes only "
+                f"{self.target.concurrency} calls at once; lower the one or raise the other"
+            )
+        if self.deadline <= timedelta(0):
+            raise DeclarationError(
+                f"job {self.name}: deadline is {self.deadline}; it counts from the scheduled time and is positive"
+            )
+        if not 1_000 <= self.window <= 100_000:
+            raise DeclarationError(
+                f"job {self.name}: window is {self.window:,}; FIFO queues work well with 1,000 to 100,000 entries"
+            )
+
+    def __repr__(self) -> str:
+        return f"Job({self.name!r})"
+
+    def source(self, function: SourceT) -> SourceT:
+        """Decorator: the generator that yields the run's entries one by one."""
+        self._source = self._once("source", self._source, function)
+        return function
+
+    def callback(self, function: CallbackT) -> CallbackT:
+        """Decorator: what is done for each entry; plain or async, called with the payload and a `Call`."""
+        if len(inspect.signature(function).parameters) != 2:
+            raise DeclarationError(
+                f"job {self.name}: the callback takes two parameters, the payload and the call"
+            )
+        self._callback = self._once("callback", self._callback, function)
+        return function
+
+    def on_complete(self, function: HookT) -> HookT:
+        """Decorator: called with the `RunCompleted` once a run is terminal, after the event is on the bus."""
+        self._on_complete = self._once("on_complete", self._on_complete, function)
+        return function
+
+    def example(self, function: ExampleT) -> ExampleT:
+        """Decorator: the n-th record (from 0) of the report that stands in for the real one in local runs."""
+        self._example = self._once("example", self._example, function)
+        return function
+
+    def _once(self, what: str, present: object, function: Any) -> Any:
+        if present is not None:
+            raise DeclarationError(f"job {self.name} has two functions declared as its {what}; keep one")
+        return function
+
+    def entries(self, run: Run) -> Iterator[Entry]:
+        """The entries that the source yields for `run`."""
+        if self._source is None:
+            raise DeclarationError(f"job {self.name} has no source; decorate a generator with @job.source")
+        return iter(self._source(run))
+
+    @property
+    def callback_function(self) -> Callback:
+        if self._callback is None:
+            raise DeclarationError(f"job {self.name} has no callback; decorate a function with @job.callback")
+        return self._callback
+
+    @property
+    def hook(self) -> Hook | None:
+        return self._on_complete
+
+    @property
+    def example_record(self) -> Example | None:
+        return self._example
+
+    @property
+    def reports(self) -> tuple[Report, ...]:
+        return tuple(need for need in self.needs if isinstance(need, Report))
+
+    @cached_property
+    def payloads(self) -> PayloadType:
+        """The type of the payload, from the callback's annotation; any JSON where there is none."""
+        function = self.callback_function
+        parameter = next(iter(inspect.signature(function).parameters))
+        try:
+            return PayloadType(get_type_hints(function).get(parameter, Any))
+        except NameError as error:
+            raise DeclarationError(
+                f"job {self.name}: the callback's annotation cannot be resolved: {error}"
+            ) from error
+
+    def check_complete(self) -> None:
+        """Raise DeclarationError if a part is missing that a run would need."""
+        if self._source is None:
+            raise DeclarationError(f"job {self.name} has no source; decorate a generator with @job.source")
+        _ = self.payloads

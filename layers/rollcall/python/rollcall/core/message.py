@@ -1,0 +1,106 @@
+"""The message that dispatch writes for an entry, and the worker's check of what it receives."""
+
+import json
+from dataclasses import dataclass
+from typing import Self
+
+from rollcall.core.errors import InvalidMessage
+from rollcall.core.run import LONGEST_RUN_ID, RunRecord, job_of
+from rollcall.core.tree import Node
+from rollcall.core.values import Json, canonical, digest
+
+#: The message attribute on what a take-over sends: it may be on the queue already.
+SENT_AGAIN = "sent_again"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One entry on its way to a worker. Everything in it is the same whenever it is sent."""
+
+    run: str
+    generation: int
+    chunk: int
+    index: int
+    total: int
+    key: str
+    payload: Json
+    idempotency_key: str | None = None
+
+    def body(self) -> str:
+        """Canonical ASCII JSON: what content-based deduplication hashes."""
+        entry: dict[str, Json] = {"key": self.key, "payload": self.payload}
+        if self.idempotency_key is not None:
+            entry["idempotency_key"] = self.idempotency_key
+        return canonical(
+            {
+                "run": self.run,
+                "generation": self.generation,
+                "chunk": self.chunk,
+                "index": self.index,
+                "total": self.total,
+                "entry": entry,
+            }
+        )
+
+    @property
+    def job(self) -> str:
+        return job_of(self.run)
+
+    @property
+    def group(self) -> str:
+        """The message group: one per entity and job, so that an entity's runs never overlap and no other waits."""
+        return digest([self.job, self.key])
+
+    @classmethod
+    def parse(cls, body: str) -> Self:
+        """The message of a body. Raises InvalidMessage for any other text."""
+        try:
+            fields = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise InvalidMessage(f"the body is not JSON: {error}") from error
+        try:
+            entry = fields["entry"]
+            message = cls(
+                run=_text(fields, "run"),
+                generation=_whole(fields, "generation"),
+                chunk=_whole(fields, "chunk"),
+                index=_whole(fields, "index"),
+                total=_whole(fields, "total"),
+                key=_text(entry, "key"),
+                payload=entry["payload"],
+                idempotency_key=_text(entry, "idempotency_key") if "idempotency_key" in entry else None,
+            )
+            if len(message.run) > LONGEST_RUN_ID:
+                raise InvalidMessage(f"the run id has {len(message.run)} characters")
+            job_of(message.run)
+        except (KeyError, TypeError, ValueError) as error:
+            raise InvalidMessage(f"the body is not a message of Rollcall: {error!r:.200}") from error
+        return message
+
+    def objection(self, run: RunRecord) -> str | None:
+        """Why this cannot be an entry of `run`'s present generation, or None. Checked before any write."""
+        if self.generation != run.generation:
+            return f"generation {self.generation} is not the run's, {run.generation}"
+        if run.nonce is None:
+            return "the run was never sealed"
+        if self.total != run.total:
+            return f"total {self.total} is not the run's, {run.total}"
+        if not 0 <= self.index < run.total:
+            return f"index {self.index} is outside of the run's {run.total}"
+        if run.tree.chunk_of(self.index)[0] != Node(0, self.chunk):
+            return f"index {self.index} is not in chunk {self.chunk}"
+        return None
+
+
+def _text(fields: dict[str, Json], name: str) -> str:
+    value = fields[name]
+    if not isinstance(value, str):
+        raise InvalidMessage(f"{name} is not text")
+    return value
+
+
+def _whole(fields: dict[str, Json], name: str) -> int:
+    value = fields[name]
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InvalidMessage(f"{name} is not a whole number")
+    return value

@@ -1,0 +1,20 @@
+"""The five final words about an entry."""
+
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """How an entry ended. The first outcome that is written stands."""
+
+    SUCCEEDED = "succeeded"
+    #: The target said no, or the entry was invalid. Asking again would not help.
+    REJECTED = "rejected"
+    #: Every attempt was answered, and not well.
+    FAILED = "failed"
+    #: An attempt was never answered, and asking could not tell.
+    UNKNOWN = "unknown"
+    CANCELLED = "cancelled"
+
+
+#: The outcomes that a node of the counting tree keeps a set for; succeeded is what remains of `settled`.
+EXCEPTIONAL = (Outcome.FAILED, Outcome.REJECTED, Outcome.UNKNOWN, Outcome.CANCELLED)

@@ -1,0 +1,82 @@
+"""Payloads: checked against the callback's annotation when they are enumerated, built from JSON for the call."""
+
+from functools import cached_property
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
+
+from rollcall.core.entry import LARGEST_PAYLOAD, LONGEST_KEY, Entry, ManifestEntry, checked_key
+from rollcall.core.errors import InvalidEntry
+from rollcall.core.values import Json, canonical
+
+
+class PayloadType:
+    """The type that a callback's first parameter is annotated with: a pydantic model, dataclass or plain type."""
+
+    def __init__(self, annotation: Any) -> None:
+        self._annotation = annotation
+
+    @cached_property
+    def _adapter(self) -> TypeAdapter[Any]:
+        return TypeAdapter(self._annotation)
+
+    def checked(self, payload: object) -> Json:
+        """`payload`, validated, as JSON values from which `build` makes the same object again.
+
+        Raises InvalidEntry with every fault in one line.
+        """
+        try:
+            value: Json = self._adapter.dump_python(
+                self._adapter.validate_python(payload), mode="json", by_alias=True
+            )
+            size = len(canonical(value))
+        except ValidationError as error:
+            raise InvalidEntry(_in_one_line(error)) from error
+        except (ValueError, TypeError, PydanticSerializationError) as error:
+            raise InvalidEntry(f"its payload is not JSON: {error}"[:500]) from error
+        if size > LARGEST_PAYLOAD:
+            raise InvalidEntry(
+                f"too large: its payload has {size:,} bytes of JSON; the most is {LARGEST_PAYLOAD:,}"
+            )
+        return value
+
+    def build(self, payload: Json) -> Any:
+        """The object that the callback gets."""
+        return self._adapter.validate_python(payload)
+
+
+def enumerated(entry: Entry, payloads: PayloadType) -> ManifestEntry:
+    """`entry` as it goes into the manifest; one that cannot be called is there as rejected, with the reason."""
+    try:
+        key = checked_key(entry.key)
+    except InvalidEntry as error:
+        return ManifestEntry(None, _presentable(entry.payload), rejected=str(error))
+    try:
+        own = _checked_idempotency_key(entry.idempotency_key)
+        return ManifestEntry(key, payloads.checked(entry.payload), own)
+    except InvalidEntry as error:
+        return ManifestEntry(key, _presentable(entry.payload), rejected=str(error))
+
+
+def _checked_idempotency_key(own: object) -> str | None:
+    if own is None or (isinstance(own, str) and 0 < len(own) <= LONGEST_KEY):
+        return own
+    raise InvalidEntry(f"its idempotency key is not text of 1 to {LONGEST_KEY:,} characters: {own!r:.80}")
+
+
+def _presentable(payload: object) -> Json:
+    """A rejected payload for people to look at: as JSON where it can be and is not too large, else None."""
+    try:
+        value: Json = TypeAdapter(Any).dump_python(payload, mode="json", fallback=str)
+        return value if len(canonical(value)) <= LARGEST_PAYLOAD else None
+    except (ValueError, TypeError, PydanticSerializationError):
+        return None
+
+
+def _in_one_line(error: ValidationError) -> str:
+    faults = error.errors(include_url=False, include_input=False, include_context=False)
+    shown = [
+        f"{'.'.join(str(part) for part in fault['loc']) or 'payload'}: {fault['msg']}" for fault in faults[:5]
+    ]
+    return "; ".join(shown if len(faults) <= 5 else [*shown, f"and {len(faults) - 5} more faults"])[:500]

@@ -1,0 +1,205 @@
+"""A run: one occurrence of a job."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TypeAlias
+
+from rollcall.core.errors import RollcallError
+from rollcall.core.outcome import Outcome
+from rollcall.core.target import Report
+from rollcall.core.tree import CHUNK_SIZE, FAN_IN, Tree
+from rollcall.core.values import utc
+
+_RUN_ID = re.compile(r"(?P<job>[a-z][a-z0-9-]{0,39})-(?P<at>\d{8}T\d{6}Z)(?:-(?P<nonce>[a-z0-9]{1,14}))?")
+_STAMP = "%Y%m%dT%H%M%SZ"
+LONGEST_RUN_ID = 72
+
+Record: TypeAlias = Mapping[str, object]
+
+
+def run_id(job: str, scheduled_for: datetime, nonce: str | None = None) -> str:
+    """The name of the occurrence of `job` at `scheduled_for`; `nonce` sets manual runs apart.
+
+    A duplicate delivery by the scheduler therefore names the same run.
+    """
+    stamp = utc(scheduled_for).strftime(_STAMP)
+    name = f"{job}-{stamp}" if nonce is None else f"{job}-{stamp}-{nonce}"
+    if not _RUN_ID.fullmatch(name):
+        raise ValueError(f"{name!r} is not a run id")
+    return name
+
+
+def job_of(run: str) -> str:
+    """The job's name in a run id. Raises ValueError for a text that is none."""
+    match = _RUN_ID.fullmatch(run)
+    if match is None:
+        raise ValueError(f"{run!r} is not a run id such as 'client-deposit-update-20261121T023000Z'")
+    return match["job"]
+
+
+class RunState(StrEnum):
+    """Where a run stands."""
+
+    QUEUED = "queued"
+    ENUMERATING = "enumerating"
+    DISPATCHING = "dispatching"
+    RUNNING = "running"
+    CANCELLING = "cancelling"
+    COMPLETE = "complete"
+    SKIPPED = "skipped"
+    REFUSED = "refused"
+    CANCELLED = "cancelled"
+    MISSED = "missed"
+
+    @property
+    def terminal(self) -> bool:
+        return self in TERMINAL
+
+
+TERMINAL = frozenset(
+    {RunState.COMPLETE, RunState.SKIPPED, RunState.REFUSED, RunState.CANCELLED, RunState.MISSED}
+)
+#: The states in which entries may be called back, and from which a full root completes the run.
+OPEN = frozenset({RunState.DISPATCHING, RunState.RUNNING})
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """A run as the ledger knows it."""
+
+    id: str
+    job: str
+    state: RunState
+    scheduled_for: datetime
+    started_at: datetime
+    generation: int = 1
+    params: Mapping[str, str] = field(default_factory=dict)
+    #: How often enumeration has begun.
+    enumerations: int = 1
+    #: The fan-out that works on the run; each take-over raises the fence.
+    owner: str | None = None
+    fence: int = 1
+    lease_until: datetime | None = None
+    #: From the seal on: the folder of the manifest that counts, and its arithmetic.
+    nonce: str | None = None
+    total: int = 0
+    chunk_size: int = CHUNK_SIZE
+    fan_in: int = FAN_IN
+    duplicates: int = 0
+    #: Entries [0, checkpoint) are wholly accepted by the queue; [checkpoint, window_end) may be.
+    checkpoint: int = 0
+    window_end: int = 0
+    #: Why a run was refused or skipped.
+    reason: str | None = None
+    completed_at: datetime | None = None
+    announced: bool = False
+
+    @property
+    def tree(self) -> Tree:
+        return Tree(self.total, self.chunk_size, self.fan_in)
+
+    def leased(self, now: datetime) -> bool:
+        """Whether a fan-out may be at work on it."""
+        return self.lease_until is not None and now < self.lease_until
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """A job as the ledger knows it."""
+
+    name: str
+    #: The run that holds the job against overlap; replaced, never released.
+    current: str | None = None
+    #: The one run that waits for `current` to end.
+    queued: str | None = None
+    #: Runs that were started and not yet seen terminal and announced.
+    open: frozenset[str] = frozenset()
+    #: Entries of the last sealed run, for `ShareOfLast`.
+    last_total: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a source knows of its run. Dates come from `scheduled_for`, never from the clock."""
+
+    id: str
+    job: str
+    scheduled_for: datetime
+    generation: int = 1
+    #: The parameters of a manual start.
+    params: Mapping[str, str] = field(default_factory=dict)
+    _read: Callable[[Report], Iterator[Record]] | None = field(default=None, repr=False, compare=False)
+    _secret: Callable[[str], str] | None = field(default=None, repr=False, compare=False)
+
+    def read(self, report: Report) -> Iterator[Record]:
+        """The records of `report`, streamed from where this environment binds it; never held as a whole.
+
+        Raises SourceError where the report breaks off, cannot be parsed or is not what it should be.
+        """
+        if self._read is None:
+            raise RollcallError("this run was made without a reader; pass one, as the tests' fixtures do")
+        return self._read(report)
+
+    def secret(self, name: str) -> str:
+        """The text of the secret `name`, which the job must list among its `needs`."""
+        if self._secret is None:
+            raise RollcallError("this run was made without secrets; pass them, as the tests' fixtures do")
+        return self._secret(name)
+
+
+@dataclass(frozen=True, slots=True)
+class RunCompleted:
+    """The announcement that a run came to its end; sent at least once for an id."""
+
+    run: str
+    job: str
+    generation: int
+    state: RunState
+    scheduled_for: datetime
+    started_at: datetime
+    completed_at: datetime
+    total: int
+    outcomes: Mapping[Outcome, int]
+    duplicates: int = 0
+    reason: str | None = None
+
+    @property
+    def id(self) -> str:
+        return f"{self.run}/{self.generation}"
+
+    @property
+    def clean(self) -> bool:
+        """Whether the run is complete and every entry succeeded."""
+        return self.state is RunState.COMPLETE and self.outcomes[Outcome.SUCCEEDED] == self.total
+
+    def detail(self) -> dict[str, object]:
+        """The announcement as JSON fields, times in ISO 8601 with zone, durations in seconds."""
+        return {
+            "id": self.id,
+            "run": self.run,
+            "job": self.job,
+            "generation": self.generation,
+            "state": self.state.value,
+            "clean": self.clean,
+            "total": self.total,
+            "outcomes": {outcome.value: count for outcome, count in self.outcomes.items()},
+            "duplicates": self.duplicates,
+            "reason": self.reason,
+            "scheduled_for": iso(self.scheduled_for),
+            "started_at": iso(self.started_at),
+            "completed_at": iso(self.completed_at),
+            "duration_seconds": round((self.completed_at - self.started_at).total_seconds(), 3),
+        }
+
+
+def iso(moment: datetime) -> str:
+    """ISO 8601 in UTC with microseconds: texts that sort as the instants do."""
+    return utc(moment).isoformat(timespec="microseconds")
+
+
+def from_iso(text: str) -> datetime:
+    """The instant that `iso` (or the scheduler) wrote. Raises ValueError for anything without a zone."""
+    return utc(datetime.fromisoformat(text)).astimezone(UTC)

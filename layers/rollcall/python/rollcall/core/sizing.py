@@ -1,0 +1,53 @@
+"""Queue, function and mapping settings that follow from a job; used by the stacks and the local cloud alike."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from rollcall.core.job import Job
+
+#: The most messages in a FIFO batch
+#: (https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html).
+BATCH_SIZE = 10
+#: An event source mapping's MaximumConcurrency goes from 2 to 1,000 (same page).
+LEAST_MAXIMUM_CONCURRENCY = 2
+MOST_MAXIMUM_CONCURRENCY = 1_000
+#: The maximum that a queue allows; receive counts never decide about an entry.
+MAX_RECEIVE_COUNT = 1_000
+#: A function's longest timeout, and fan-out's.
+FAN_OUT_TIMEOUT = timedelta(minutes=15)
+#: What settling, retries of AWS requests and the answer may take after the last call.
+SETTLE_MARGIN = timedelta(seconds=15)
+LONGEST_VISIBILITY = timedelta(hours=12)
+#: Source queue and dead-letter queue; the latter must keep a message longer.
+QUEUE_RETENTION = timedelta(days=14)
+DEAD_LETTER_RETENTION = timedelta(days=14)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSizing:
+    """How a job's queue feeds its workers."""
+
+    #: Calls at once within an invocation.
+    width: int
+    #: Invocations at once; reserved concurrency is the same.
+    maximum_concurrency: int
+    batch_size: int
+    timeout: timedelta
+    #: Six times the timeout, as AWS advises
+    #: (https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html).
+    visibility: timedelta
+
+
+def worker_sizing(job: Job) -> WorkerSizing:
+    """As many calls at once in an invocation as fit (waiting is what costs), as few invocations as give the rest."""
+    maximum = max(LEAST_MAXIMUM_CONCURRENCY, min(job.concurrency // BATCH_SIZE, MOST_MAXIMUM_CONCURRENCY))
+    width = min(BATCH_SIZE, job.concurrency // maximum)
+    rounds = -(-BATCH_SIZE // width)
+    timeout = timedelta(seconds=-(-(rounds * job.target.timeout + SETTLE_MARGIN) // timedelta(seconds=1)))
+    return WorkerSizing(
+        width=width,
+        maximum_concurrency=maximum,
+        batch_size=BATCH_SIZE,
+        timeout=min(timeout, FAN_OUT_TIMEOUT),
+        visibility=min(6 * min(timeout, FAN_OUT_TIMEOUT), LONGEST_VISIBILITY),
+    )

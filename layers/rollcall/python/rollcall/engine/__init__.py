@@ -1,0 +1,1 @@
+"""What the functions do, in the order the data goes, written over the adapters."""
