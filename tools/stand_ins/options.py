@@ -1,0 +1,70 @@
+"""What the parent asks for: JSON on standard input, so that no secret shows in the list of processes."""
+
+from enum import StrEnum
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
+
+
+class OptionsError(Exception):
+    """The options cannot be used; the message says which and why, in one line and without their values."""
+
+
+class ReportFault(StrEnum):
+    """How a report can be broken."""
+
+    #: The connection is closed in the middle of the entries.
+    CUT_OFF = "cut_off"
+    #: A page of HTML with status 200, as a login form would be.
+    NOT_JSON = "not_json"
+    #: One object where the array should be.
+    NOT_AN_ARRAY = "not_an_array"
+    #: An object without the array's key.
+    MISSING_KEY = "missing_key"
+    #: An array without entries.
+    EMPTY = "empty"
+    #: Status 500.
+    SERVER_ERROR = "server_error"
+    #: Nothing for three seconds, then the whole report.
+    SLOW_START = "slow_start"
+
+
+class Options(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    #: The module of the job whose report is served, as `functions.jobs.accounting.client_deposit_update`.
+    #: Without it no report is.
+    job_module: str | None = None
+    #: The number of entries of the report.
+    entries: int = Field(default=0, ge=0)
+    #: The key of the array in a JSON report.
+    items: str = "Report_Entry"
+    format: Literal["json", "jsonl", "csv"] = "json"
+    #: How the report is broken; not at all without it.
+    report_fault: ReportFault | None = Field(default=None, strict=False)
+    #: `user:password` (basic) or a bearer token; without it everybody may read the report.
+    report_secret: SecretStr | None = None
+    #: How long the target takes to answer, every time.
+    latency_ms: float = Field(default=50, ge=0, allow_inf_nan=False)
+    #: The share of calls that the target answers with 503.
+    error_rate: float = Field(default=0, ge=0, le=1)
+    #: Another seed makes other calls fail.
+    seed: int = 0
+    #: `user:password` (basic) or a bearer token; without it everybody may call the target.
+    target_secret: SecretStr | None = None
+
+    @classmethod
+    def from_line(cls, line: str) -> Self:
+        """Reads the options out of one line of JSON. Raises OptionsError."""
+        if not line.strip():
+            raise OptionsError("no options: write one line with a JSON object to standard input, {} at least")
+        try:
+            return cls.model_validate_json(line)
+        except ValidationError as error:
+            raise OptionsError("; ".join(map(_describe, error.errors()))) from None
+
+
+def _describe(error: ErrorDetails) -> str:
+    where = ".".join(map(str, error["loc"])) or "options"
+    return f"{where}: {error['msg']}"
