@@ -6,12 +6,15 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
+from typing import TypeAlias
 
+from rollcall.core.job import Example
 from tools.stand_ins.authorization import Guard
 from tools.stand_ins.connection import Connection
-from tools.stand_ins.examples import Example, Record
 from tools.stand_ins.http import JSON, Request, Response, answer, head, response
 from tools.stand_ins.options import Options, OptionsError, ReportFault
+
+Record: TypeAlias = Mapping[str, object]
 
 #: Bytes that are made and sent at once: about a millisecond, for that long no target call is answered.
 _SLICE = 16 * 1024

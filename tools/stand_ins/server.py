@@ -4,7 +4,7 @@ import asyncio
 import time
 
 from tools.stand_ins.connection import Connection
-from tools.stand_ins.examples import job_of
+from tools.stand_ins.examples import example_of
 from tools.stand_ins.http import Request, answer
 from tools.stand_ins.options import Options
 from tools.stand_ins.report import Report
@@ -20,7 +20,7 @@ class StandIns:
         self._target = Target(options)
         self._reports: dict[str, Report] = {}
         if options.job_module is not None:
-            name, example = job_of(options.job_module)
+            name, example = example_of(options.job_module)
             self._reports[f"/report/{name}"] = Report(options, example)
 
     async def listen(self) -> asyncio.Server:
