@@ -4,12 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from time import perf_counter
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from rollcall.core.cron import parse
 from rollcall.core.schedule import (
     Cron,
     Schedule,
@@ -171,6 +172,15 @@ def test_a_schedule_of_every_minute_pauses_in_the_repeated_hour() -> None:
     assert schedule.next_after(at("2026-10-25 01:20")) == at("2026-10-25 02:00")
 
 
+def test_utc_needs_no_time_zone_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> ZoneInfo:
+        raise ZoneInfoNotFoundError(name)
+
+    monkeypatch.setattr("rollcall.core.schedule.ZoneInfo", missing)
+
+    assert daily("02:30").next_after(at("2026-03-01")) == at("2026-03-01 02:30")
+
+
 # --- Calendars ---
 
 
@@ -221,7 +231,13 @@ def test_a_rare_schedule_is_not_searched_minute_by_minute(cron: str) -> None:
     began = perf_counter()
     schedule.next_after(at("2026-01-01"))
 
-    assert perf_counter() - began < 0.1  # 1-5 ms; the minutes of 70 years take half a minute
+    assert perf_counter() - began < 0.1  # below 1 ms; 70 years have 37 million minutes
+
+
+def test_the_first_day_is_entered_at_the_asked_minute() -> None:
+    almost_midnight = datetime(2026, 3, 1, 23, 59)  # noqa: DTZ001 - a wall clock
+
+    assert next(parse("* * * * ? *").walls(almost_midnight)) == almost_midnight
 
 
 # --- What cannot be ---
@@ -300,13 +316,12 @@ def test_a_rare_schedule_is_not_searched_minute_by_minute(cron: str) -> None:
         ),
         (
             "0 4 ? * FRI#6 *",
-            'day-of-week "FRI#6": after the one # comes which of the month it is, 1-5. '
+            'day-of-week "FRI#6": # stands alone, and 1-5 after it. '
             'Example: Cron("0 4 ? * MON-FRI *") is 04:00 from Monday to Friday',
         ),
         (
             "0 4 30 2 ? *",
-            "no such day ever comes. "
-            'Example: Cron("0 4 15W * ? *") is 04:00 on the weekday nearest to the 15th',
+            'no such day ever comes. Example: Cron("0 4 L 2 ? *") is 04:00 on the last day of February',
         ),
     ],
 )
@@ -353,8 +368,7 @@ def test_what_eventbridge_might_refuse_or_misread_is_refused_at_once(cron: str) 
         (lambda: daily("24:00"), '"24:00" is no time of day: write HH:MM, 00:00 to 23:59. Example: "02:30"'),
         (
             lambda: weekly("Monday", "08:15"),
-            'weekly("Monday"): the day is one of SUN MON TUE WED THU FRI SAT. '
-            'Example: weekly("MON", "08:15")',
+            'weekly("Monday"): the day is one of SUN MON TUE WED THU FRI SAT. Example: weekly("MON", "08:15")',
         ),
         (
             lambda: monthly(31, "08:15"),
@@ -385,6 +399,11 @@ def test_what_eventbridge_might_refuse_or_misread_is_refused_at_once(cron: str) 
         (
             lambda: Cron("30 2 * * ? *", timezone="Europe"),
             'timezone "Europe" is not in the IANA database. Example: "Europe/London"',
+        ),
+        (
+            lambda: Schedule(("61 2 * * ? *",)),
+            'Cron("61 2 * * ? *"): minutes "61": this field takes 0-59. '
+            'Example: Cron("30 2 * * ? *") is 02:30 every day',
         ),
         (lambda: Schedule(()), 'a schedule needs at least one expression. Example: Cron("30 2 * * ? *")'),
         (

@@ -24,7 +24,7 @@ class ScheduleError(DeclarationError):
     """A schedule that cannot be: the text says which part, why, and shows one that can."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Field:
     """One of the six fields: the numbers it takes and an expression that shows it well used."""
 
@@ -82,9 +82,7 @@ DAY_OF_MONTH = Field(
     "1-31, or alone: L (last day) or a day and W (its nearest weekday)",
     'Cron("0 4 15W * ? *") is 04:00 on the weekday nearest to the 15th',
 )
-MONTH = Field(
-    "month", 1, 12, "1-12 or JAN-DEC", 'Cron("0 4 1 JAN,JUL ? *") is 04:00 on 1 January and 1 July', MONTHS
-)
+MONTH = Field("month", 1, 12, "1-12 or JAN-DEC", 'Cron("0 4 1 JAN,JUL ? *") is 04:00 on 1 January and 1 July', MONTHS)
 DAY_OF_WEEK = Field(
     "day-of-week",
     1,
@@ -93,12 +91,12 @@ DAY_OF_WEEK = Field(
     'Cron("0 4 ? * MON-FRI *") is 04:00 from Monday to Friday',
     WEEKDAYS,
 )
-YEAR = Field(
-    "year", 1970, 2199, "1970-2199", 'Cron("0 4 1 1 ? 2027-2030") is 04:00 on 1 January of four years'
-)
+YEAR = Field("year", 1970, 2199, "1970-2199", 'Cron("0 4 1 1 ? 2027-2030") is 04:00 on 1 January of four years')
+
+LAST_OF_FEBRUARY = 'Example: Cron("0 4 L 2 ? *") is 04:00 on the last day of February'
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Expression:
     """A parsed cron expression; every sequence ascends."""
 
@@ -135,7 +133,7 @@ def parse(text: str) -> Expression:
     except ScheduleError as error:
         raise ScheduleError(f'Cron("{text}"): {error}') from None
     if next(expression.days(date.min), None) is None:
-        raise ScheduleError(f'Cron("{text}"): no such day ever comes. Example: {DAY_OF_MONTH.example}')
+        raise ScheduleError(f'Cron("{text}"): no such day ever comes. {LAST_OF_FEBRUARY}')
     return expression
 
 
@@ -204,7 +202,7 @@ def _nth_weekday(text: str) -> DaysOf:
     weekday, _, nth = text.partition("#")
     number = DAY_OF_WEEK.number(weekday)
     if nth not in ("1", "2", "3", "4", "5"):
-        raise DAY_OF_WEEK.error(text, "after the one # comes which of the month it is, 1-5")
+        raise DAY_OF_WEEK.error(text, "# stands alone, and 1-5 after it")
     return lambda year, month: _weekday_in(year, month, number)[int(nth) - 1 : int(nth)]
 
 

@@ -24,7 +24,7 @@ MONTH_DAYS = (*range(1, 29), "L")
 TIME_OF_DAY = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Schedule:
     """All the moments at which a job is due. Made by `Cron`, `daily`, `every` and their like.
 
@@ -236,10 +236,8 @@ def _zone(name: str) -> tzinfo:
         return UTC
     try:
         return ZoneInfo(name)
-    except (KeyError, ValueError, OSError) as error:
-        raise ScheduleError(
-            f'timezone "{name}" is not in the IANA database. Example: "Europe/London"'
-        ) from error
+    except (KeyError, ValueError, OSError) as error:  # OSError: a folder of the database, on some Pythons
+        raise ScheduleError(f'timezone "{name}" is not in the IANA database. Example: "Europe/London"') from error
 
 
 def _first_instant(wall: datetime, zone: tzinfo) -> datetime | None:
