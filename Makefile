@@ -55,9 +55,12 @@ layer: install-dev ## the dependency layer: make layer ARCHITECTURE=x86_64
 bench: install-dev ## what the budgets promise, measured
 	@$(WITHOUT_MAKE) $(PYTHON_OF_VENV) -m bench $(ARGS)
 
-install: $(VENV)/.run $(VENV)/.linked $(MINISTACK)/.installed
+# Two environments, filled side by side.
+install:
+	@MAKEFLAGS= $(MAKE) --silent --no-print-directory --jobs=2 $(VENV)/.linked $(VENV)/.run $(MINISTACK)/.installed
 
-install-dev: $(VENV)/.dev $(VENV)/.linked $(MINISTACK)/.installed
+install-dev:
+	@MAKEFLAGS= $(MAKE) --silent --no-print-directory --jobs=2 $(VENV)/.linked $(VENV)/.dev $(MINISTACK)/.installed
 
 clean: ## remove what the other targets made
 	@rm -rf $(VENV) $(MINISTACK) $(UV) layers/dependencies/build cdk.out .hypothesis .mypy_cache .pytest_cache .ruff_cache
@@ -112,7 +115,7 @@ $(VENV)/.linked: Makefile | $(VENV)/.created
 
 # $(call install,interpreter,requirement file)
 install = $(call say,installing $(2) into $(firstword $(subst /, ,$(1)))) ; \
-	$(PYTHON_OF_VENV) $(PIP) --python $(1) install --require-hashes --requirement $(2) >&2 \
+	$(PYTHON_OF_VENV) $(PIP) --python $(1) install --no-compile --require-hashes --requirement $(2) >&2 \
 	|| { $(call say,could not install $(2); the lines above say why. Call make again to go on); exit 1; }
 
 $(VENV)/.run: tools/requirements.txt | $(VENV)/.created

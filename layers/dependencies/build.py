@@ -2,9 +2,9 @@
 
     python layers/dependencies/build.py --architecture arm64
 
-writes ``layers/dependencies/build/<architecture>/python``. The same requirements give the same files, byte for byte:
-nothing is compiled, and what records the time or the way of the installation is left out. A build that is up to date
-stays as it is; one that fails leaves the last one in place.
+writes ``layers/dependencies/build/<architecture>/python``. The same requirements give the same files, byte
+for byte: nothing is compiled, and what records the way of the installation is left out. A build that is up to
+date stays as it is; one that fails leaves the last one in place.
 """
 
 import argparse
@@ -20,10 +20,10 @@ REQUIREMENTS = HERE / "requirements.txt"
 
 #: Lambda's name of an architecture -> the one in the names of wheels.
 MACHINES = {"arm64": "aarch64", "x86_64": "x86_64"}
-#: The C libraries a wheel may ask for. Lambda's Python 3.12 and later run on Amazon Linux 2023, which has glibc 2.34.
+#: The C libraries a wheel may ask for. Lambda's Python 3.12 and later run on Amazon Linux 2023: glibc 2.34.
 C_LIBRARIES = ("manylinux_2_28", "manylinux_2_17", "manylinux2014")
-#: What no import reads, or what tells of the machine that built: the installer's notes and the command-line scripts.
-NOISE = ("*.dist-info/RECORD", "*.dist-info/INSTALLER", "*.dist-info/REQUESTED", "bin", "**/__pycache__", "**/*.pyi")
+#: The installer's notes, the command-line scripts (they name the interpreter that built), and sources.
+NOISE = ("*.dist-info/RECORD", "*.dist-info/INSTALLER", "*.dist-info/REQUESTED", "bin", "**/*.py[ix]")
 
 
 def main() -> None:
@@ -42,13 +42,14 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Build the layer of third-party packages.")
     parser.add_argument("--architecture", choices=sorted(MACHINES), required=True)
-    parser.add_argument("--python-version", default="3.13", help="of the Lambda runtime (default: %(default)s)")
+    parser.add_argument("--python-version", default="3.13", help="of the Lambda runtime; %(default)s if not given")
     return parser.parse_args()
 
 
 def fingerprint(python_version: str) -> str:
     """What the layer is made from; another fingerprint means another layer."""
-    return f"{python_version} {hashlib.sha256(REQUIREMENTS.read_bytes() + Path(__file__).read_bytes()).hexdigest()}\n"
+    sources = REQUIREMENTS.read_bytes() + Path(__file__).read_bytes()
+    return f"{python_version} {hashlib.sha256(sources).hexdigest()}\n"
 
 
 def build(layer: Path, architecture: str, python_version: str) -> None:
@@ -77,7 +78,8 @@ def install(target: Path, architecture: str, python_version: str) -> None:
 
 
 def remove_noise(packages: Path) -> None:
-    for path in [path for pattern in NOISE for path in packages.glob(pattern)]:
+    noise = [path for pattern in NOISE for path in packages.glob(pattern)]
+    for path in noise:
         if path.is_dir():
             shutil.rmtree(path)
         else:
