@@ -6,6 +6,8 @@ import hashlib
 LONGEST_FUNCTION_NAME = 64
 #: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_CreateQueue.html
 LONGEST_QUEUE_NAME = 80
+#: https://docs.aws.amazon.com/scheduler/latest/APIReference/API_CreateSchedule.html
+LONGEST_SCHEDULE_NAME = 64
 FIFO = ".fifo"
 
 
@@ -23,6 +25,36 @@ def queue_name(environment: str, job: str) -> str:
 def dead_letter_queue_name(environment: str, job: str) -> str:
     """The FIFO queue of what the job's workers could not handle."""
     return _fitted(f"rollcall-{environment}-{job}-dead-letter", LONGEST_QUEUE_NAME - len(FIFO)) + FIFO
+
+
+def undelivered_queue_name(environment: str, job: str | None = None) -> str:
+    """The standard queue of a job's starts that were never handled; without a job, of the stream's records."""
+    return _fitted("-".join(["rollcall", environment, *([job] if job else []), "undelivered"]), LONGEST_QUEUE_NAME)
+
+
+def schedule_name(environment: str, job: str, number: int) -> str:
+    """The EventBridge schedule of a job's expression `number`, counted from 1."""
+    return _fitted(f"rollcall-{environment}-{job}-{number}", LONGEST_SCHEDULE_NAME)
+
+
+def ledger_name(environment: str) -> str:
+    """The ledger's table."""
+    return f"rollcall-{environment}-ledger"
+
+
+def manifests_name(environment: str, account: str, region: str) -> str:
+    """The bucket of manifests; bucket names are shared by all accounts of the world."""
+    return f"rollcall-{environment}-manifests-{account}-{region}"
+
+
+def bus_name(environment: str) -> str:
+    """The event bus of announcements."""
+    return f"rollcall-{environment}"
+
+
+def secret_name(environment: str, name: str) -> str:
+    """The secret that a job calls `name`: no two environments share one."""
+    return f"rollcall/{environment}/{name}"
 
 
 def _fitted(name: str, longest: int) -> str:

@@ -15,6 +15,12 @@ MOST_MAXIMUM_CONCURRENCY = 1_000
 MAX_RECEIVE_COUNT = 1_000
 #: A function's longest timeout, and fan-out's.
 FAN_OUT_TIMEOUT = timedelta(minutes=15)
+#: The functions that call nobody: they settle, announce and top up.
+DEAD_LETTER_TIMEOUT = timedelta(minutes=1)
+COMPLETION_TIMEOUT = timedelta(minutes=1)
+WATCHDOG_TIMEOUT = timedelta(seconds=55)
+#: Six times the timeout, as for the workers' queue.
+DEAD_LETTER_VISIBILITY = 6 * DEAD_LETTER_TIMEOUT
 #: What settling, retries of AWS requests and the answer may take after the last call.
 SETTLE_MARGIN = timedelta(seconds=15)
 LONGEST_VISIBILITY = timedelta(hours=12)
