@@ -1,0 +1,31 @@
+"""Which environment, which stacks: `cdk deploy -c environment=dev 'rollcall-dev-*'`; without one, all of them."""
+
+import sys
+from pathlib import Path
+
+from aws_cdk import App
+
+from rollcall.core.catalog import catalog
+from rollcall.core.errors import RollcallError
+from stacks.deployment import deploy
+from stacks.environments import chosen
+from stacks.runtime import Build
+
+ROOT = Path(__file__).resolve().parent
+
+
+def synthesize(*, dependencies: Path = ROOT / "layers/dependencies/build/arm64") -> None:
+    """Write the templates to the CDK's output folder. Raises RollcallError for what cannot be deployed."""
+    app = App()
+    build = Build(root=ROOT, dependencies=dependencies, staging=Path(app.outdir, "packages"))
+    jobs = catalog().values()
+    for environment in chosen(app.node.try_get_context("environment")):
+        deploy(app, environment=environment, jobs=jobs, build=build)
+    app.synth()
+
+
+if __name__ == "__main__":
+    try:
+        synthesize()
+    except RollcallError as error:
+        sys.exit(f"rollcall: {error}")

@@ -1,0 +1,1 @@
+"""What is deployed: environments, and small constructs that each give one capability."""

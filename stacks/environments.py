@@ -1,0 +1,79 @@
+"""The environments there are. Every location is written out: none follows from another's, and none has a default."""
+
+from aws_cdk import RemovalPolicy
+from aws_cdk.aws_logs import RetentionDays
+
+from rollcall.core.errors import DeclarationError
+from rollcall.core.target import Location
+from stacks.environment import Environment
+
+DEV = Environment(
+    name="dev",
+    systems=("accounting",),
+    targets={"accounting": Location("https://accounting.dev.example.com", "rollcall/dev/accounting")},
+    reports={
+        "client-deposits": Location("https://workday.dev.example.com/raas/client-deposits", "rollcall/dev/workday"),
+        "lsp-bills": Location("https://workday.dev.example.com/raas/lsp-bills", "rollcall/dev/workday"),
+        "paid-client-bills": Location("https://workday.dev.example.com/raas/paid-client-bills", "rollcall/dev/workday"),
+        "unpaid-client-bills": Location(
+            "https://workday.dev.example.com/raas/unpaid-client-bills", "rollcall/dev/workday"
+        ),
+    },
+    schedules_enabled=False,
+    manifest_retention_days=30,
+    log_retention=RetentionDays.TWO_WEEKS,
+    removal_policy=RemovalPolicy.DESTROY,
+)
+
+STAGING = Environment(
+    name="staging",
+    systems=("accounting",),
+    targets={"accounting": Location("https://accounting.staging.example.com", "rollcall/staging/accounting")},
+    reports={
+        "client-deposits": Location(
+            "https://workday.staging.example.com/raas/client-deposits", "rollcall/staging/workday"
+        ),
+        "lsp-bills": Location("https://workday.staging.example.com/raas/lsp-bills", "rollcall/staging/workday"),
+        "paid-client-bills": Location(
+            "https://workday.staging.example.com/raas/paid-client-bills", "rollcall/staging/workday"
+        ),
+        "unpaid-client-bills": Location(
+            "https://workday.staging.example.com/raas/unpaid-client-bills", "rollcall/staging/workday"
+        ),
+    },
+    schedules_enabled=True,
+    manifest_retention_days=30,
+    log_retention=RetentionDays.ONE_MONTH,
+    removal_policy=RemovalPolicy.DESTROY,
+)
+
+PROD = Environment(
+    name="prod",
+    systems=("accounting",),
+    targets={"accounting": Location("https://accounting.prod.example.com", "rollcall/prod/accounting")},
+    reports={
+        "client-deposits": Location("https://workday.prod.example.com/raas/client-deposits", "rollcall/prod/workday"),
+        "lsp-bills": Location("https://workday.prod.example.com/raas/lsp-bills", "rollcall/prod/workday"),
+        "paid-client-bills": Location(
+            "https://workday.prod.example.com/raas/paid-client-bills", "rollcall/prod/workday"
+        ),
+        "unpaid-client-bills": Location(
+            "https://workday.prod.example.com/raas/unpaid-client-bills", "rollcall/prod/workday"
+        ),
+    },
+    schedules_enabled=True,
+    manifest_retention_days=90,
+    log_retention=RetentionDays.THREE_MONTHS,
+    removal_policy=RemovalPolicy.RETAIN,
+)
+
+ENVIRONMENTS = {environment.name: environment for environment in (DEV, STAGING, PROD)}
+
+
+def chosen(name: str | None) -> tuple[Environment, ...]:
+    """The environment of that name; without a name, all. Raises DeclarationError for an unknown one."""
+    if name is None:
+        return tuple(ENVIRONMENTS.values())
+    if name not in ENVIRONMENTS:
+        raise DeclarationError(f"there is no environment {name!r}; there are: {', '.join(ENVIRONMENTS)}")
+    return (ENVIRONMENTS[name],)

@@ -1,0 +1,61 @@
+"""The function that enumerates a run, seals its manifest and dispatches it."""
+
+from datetime import timedelta
+
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from rollcall.core.catalog import Declared
+from rollcall.core.sizing import FAN_OUT_TIMEOUT
+from stacks.environment import Environment
+from stacks.function import Function
+from stacks.needs import allow_needs, allow_reports, runs_of
+from stacks.runtime import Runtime
+from stacks.shared import Shared
+
+#: One whole processor: reading and writing the list is the one part of a run that does not run in parallel.
+MEMORY_MB = 1_769
+
+
+class FanOut(Function):
+    """Report to manifest to queue, for one job.
+
+    Started asynchronously, by the schedule or the watchdog; Lambda tries twice more, then the event goes to
+    `undelivered`. It may write to its own job's queue and under its own runs' manifests.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        environment: Environment,
+        runtime: Runtime,
+        shared: Shared,
+        declared: Declared,
+        queue: sqs.Queue,
+        undelivered: sqs.IQueue,
+    ) -> None:
+        reports = environment.reports_of(declared.job)
+        super().__init__(
+            scope,
+            id_,
+            environment=environment,
+            runtime=runtime,
+            kind="fan_out",
+            job=declared,
+            settings=shared.settings.model_copy(
+                update={"job_module": declared.module, "queue_url": queue.queue_url, "reports": reports}
+            ),
+            timeout=FAN_OUT_TIMEOUT,
+            memory_mb=MEMORY_MB,
+            retries=2,
+            give_up_after=timedelta(hours=1),
+            undelivered=undelivered,
+        )
+        shared.allow_transactions(self)
+        shared.allow_objects(self, runs_of(declared.job.name), "s3:GetObject", "s3:PutObject")
+        # The API's batch form is allowed by the same action.
+        self.allow(["sqs:SendMessage"], queue.queue_arn)
+        allow_reports(self, reports)
+        allow_needs(self, environment, declared.job)

@@ -1,0 +1,91 @@
+"""A function of ours."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from aws_cdk import ArnFormat, Duration, RemovalPolicy, Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_sqs as sqs
+from aws_cdk.aws_lambda_destinations import SqsDestination
+from constructs import Construct
+
+from rollcall.core import names
+from rollcall.core.catalog import Declared
+from rollcall.core.settings import Settings
+from stacks.environment import Environment
+from stacks.runtime import PYTHON, Runtime
+
+
+class Function(Construct):
+    """One handler with a role and a log group of its own; it may write its log, and whatever is granted later."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        environment: Environment,
+        runtime: Runtime,
+        kind: str,
+        job: Declared | None = None,
+        #: Files to pack where the function serves no single job.
+        jobs: Sequence[Declared] = (),
+        settings: Settings,
+        timeout: timedelta,
+        memory_mb: int,
+        reserved_concurrency: int | None = None,
+        #: Asynchronous starts only.
+        retries: int | None = None,
+        give_up_after: timedelta | None = None,
+        undelivered: sqs.IQueue | None = None,
+    ) -> None:
+        super().__init__(scope, id_)
+        self.name = names.function_name(environment.name, kind, job.job.name if job else None)
+        self.log_group = logs.LogGroup(
+            self,
+            "Log",
+            log_group_name=f"/aws/lambda/{self.name}",
+            retention=environment.log_retention,
+            # A job that comes back under its old name must find the name of its log free.
+            removal_policy=RemovalPolicy.DESTROY,
+        )
+        self.role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+        self.log_group.grant_write(self.role)
+        self.function = lambda_.Function(
+            self,
+            "Function",
+            function_name=self.name,
+            handler=f"functions.{kind}.handler.handler",
+            code=runtime.code(kind, [job] if job else jobs),
+            layers=runtime.layers,
+            architecture=runtime.architecture,
+            runtime=PYTHON,
+            role=self.role,
+            environment=settings.to_environ(),
+            timeout=Duration.seconds(int(timeout.total_seconds())),
+            memory_size=memory_mb,
+            reserved_concurrent_executions=reserved_concurrency,
+            retry_attempts=retries,
+            max_event_age=None if give_up_after is None else Duration.seconds(int(give_up_after.total_seconds())),
+            on_failure=None if undelivered is None else SqsDestination(undelivered),
+            log_group=self.log_group,
+            logging_format=lambda_.LoggingFormat.JSON,
+        )
+
+    def allow(self, actions: Sequence[str], *resources: str) -> None:
+        """Let the function do exactly `actions` on `resources` (ARNs)."""
+        self.role.add_to_principal_policy(iam.PolicyStatement(actions=list(actions), resources=list(resources)))
+
+    def allow_secrets(self, *secrets: str) -> None:
+        """Let the function read secrets, by name."""
+        for secret in sorted(set(secrets)):
+            arn = Stack.of(self).format_arn(
+                service="secretsmanager",
+                resource="secret",
+                # Secrets Manager ends every ARN in six characters of its own.
+                resource_name=f"{secret}-??????",
+                arn_format=ArnFormat.COLON_RESOURCE_NAME,
+            )
+            self.allow(["secretsmanager:GetSecretValue"], arn)

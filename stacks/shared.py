@@ -1,0 +1,52 @@
+"""The environment's ledger, manifests and bus, as its other stacks see them."""
+
+from aws_cdk import Stack
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_events as events
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+from rollcall.core import names
+from rollcall.core.settings import Settings
+from stacks.environment import Environment
+from stacks.function import Function
+
+#: Reads and writes of single items; no function of ours queries, scans or deletes.
+ITEM_ACTIONS = ("dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
+#: A transaction is allowed by the permissions of its parts; this one has no action of its own.
+TRANSACTION_ACTIONS = (*ITEM_ACTIONS, "dynamodb:ConditionCheckItem")
+
+
+class Shared(Construct):
+    """By name, not by reference: no stack holds on to another's outputs, so each can be changed alone."""
+
+    def __init__(self, scope: Construct, id_: str, *, environment: Environment) -> None:
+        super().__init__(scope, id_)
+        stack = Stack.of(self)
+        self.table = dynamodb.Table.from_table_name(self, "Table", names.ledger_name(environment.name))
+        self.manifests = s3.Bucket.from_bucket_name(
+            self, "Manifests", names.manifests_name(environment.name, stack.account, stack.region)
+        )
+        self.bus = events.EventBus.from_event_bus_name(self, "Bus", names.bus_name(environment.name))
+        self.settings = Settings(
+            environment=environment.name,
+            ledger=self.table.table_name,
+            manifests=self.manifests.bucket_name,
+            bus=self.bus.event_bus_name,
+        )
+
+    def allow_items(self, function: Function) -> None:
+        """Let `function` read and write single items of the ledger."""
+        self.table.grant(function.role, *ITEM_ACTIONS)
+
+    def allow_transactions(self, function: Function) -> None:
+        """Let `function` read and write items of the ledger, several at once too."""
+        self.table.grant(function.role, *TRANSACTION_ACTIONS)
+
+    def allow_objects(self, function: Function, key: str, *actions: str) -> None:
+        """Let `function` do `actions` on the objects of the manifest bucket whose keys match `key`."""
+        function.allow(actions, self.manifests.arn_for_objects(key))
+
+    def allow_announcing(self, function: Function) -> None:
+        """Let `function` put events on the environment's bus."""
+        function.allow(["events:PutEvents"], self.bus.event_bus_arn)
