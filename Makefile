@@ -1,5 +1,4 @@
 # Rollcall. `make help` lists what there is to do.
-MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
