@@ -1,4 +1,4 @@
-"""Tell the accounting service which client bills are unpaid, 30 minutes after the paid ones so that the two never meet."""
+"""Tell the accounting service which client bills are unpaid, half an hour after the paid ones: they never meet."""
 
 from collections.abc import Iterator
 

@@ -28,9 +28,7 @@ def load(module: str) -> Job:
     """The job that `module` declares. Raises DeclarationError if it does not declare exactly one, wholly."""
     found = [value for value in vars(importlib.import_module(module)).values() if isinstance(value, Job)]
     if len(found) != 1:
-        raise DeclarationError(
-            f"{module} declares {len(found)} jobs; a job file declares one (helpers begin with _)"
-        )
+        raise DeclarationError(f"{module} declares {len(found)} jobs; a job file declares one (helpers begin with _)")
     found[0].check_complete()
     return found[0]
 
@@ -72,9 +70,7 @@ def _modules(package: str) -> Iterator[tuple[str, str]]:
 
 def _submodules(package: ModuleType) -> list[pkgutil.ModuleInfo]:
     found = pkgutil.iter_modules(package.__path__)
-    return sorted(
-        (module for module in found if not module.name.startswith("_")), key=lambda module: module.name
-    )
+    return sorted((module for module in found if not module.name.startswith("_")), key=lambda module: module.name)
 
 
 def _check_concurrency(jobs: list[Job]) -> None:
@@ -82,9 +78,7 @@ def _check_concurrency(jobs: list[Job]) -> None:
         shares = {job.name: worker_sizing(job) for job in jobs if job.target == target}
         total = sum(sizing.maximum_concurrency * sizing.width for sizing in shares.values())
         if total > target.concurrency:
-            listed = ", ".join(
-                f"{name} {sizing.maximum_concurrency * sizing.width}" for name, sizing in shares.items()
-            )
+            listed = ", ".join(f"{name} {sizing.maximum_concurrency * sizing.width}" for name, sizing in shares.items())
             raise DeclarationError(
                 f"target {target.name} takes {target.concurrency} calls at once, but its jobs make {total}: {listed}; "
                 f"lower their concurrency or raise the target's"

@@ -37,4 +37,5 @@ class ShareOfLast:
         """Why `total` entries are too few, or None."""
         if last_total is None or total >= self.share * last_total:
             return None
-        return f"the report has {total:,} entries; the job expects at least {self.share:.0%} of the last run's {last_total:,}"
+        expected = f"at least {self.share:.0%} of the last run's {last_total:,}"
+        return f"the report has {total:,} entries; the job expects {expected}"

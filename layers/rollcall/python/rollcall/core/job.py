@@ -22,7 +22,7 @@ from rollcall.core.target import Need, Report, Target, checked_name
 LONGEST_JOB_NAME = 40
 
 Source: TypeAlias = Callable[[Run], Iterable[Entry]]
-Callback: TypeAlias = Callable[[Any, Call], Outcome | None | Awaitable[Outcome | None]]
+Callback: TypeAlias = Callable[[Any, Call], Outcome | Awaitable[Outcome | None] | None]
 Hook: TypeAlias = Callable[[RunCompleted], None]
 Example: TypeAlias = Callable[[int], Mapping[str, object]]
 
@@ -115,9 +115,7 @@ class Job:
     def callback(self, function: CallbackT) -> CallbackT:
         """Decorator: what is done for each entry; plain or async, called with the payload and a `Call`."""
         if len(inspect.signature(function).parameters) != 2:
-            raise DeclarationError(
-                f"job {self.name}: the callback takes two parameters, the payload and the call"
-            )
+            raise DeclarationError(f"job {self.name}: the callback takes two parameters, the payload and the call")
         self._callback = self._once("callback", self._callback, function)
         return function
 
@@ -168,9 +166,7 @@ class Job:
         try:
             return PayloadType(get_type_hints(function).get(parameter, Any))
         except NameError as error:
-            raise DeclarationError(
-                f"job {self.name}: the callback's annotation cannot be resolved: {error}"
-            ) from error
+            raise DeclarationError(f"job {self.name}: the callback's annotation cannot be resolved: {error}") from error
 
     def check_complete(self) -> None:
         """Raise DeclarationError if a part is missing that a run would need."""

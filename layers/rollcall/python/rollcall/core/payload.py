@@ -27,18 +27,14 @@ class PayloadType:
         Raises InvalidEntry with every fault in one line.
         """
         try:
-            value: Json = self._adapter.dump_python(
-                self._adapter.validate_python(payload), mode="json", by_alias=True
-            )
+            value: Json = self._adapter.dump_python(self._adapter.validate_python(payload), mode="json", by_alias=True)
             size = len(canonical(value))
         except ValidationError as error:
             raise InvalidEntry(_in_one_line(error)) from error
         except (ValueError, TypeError, PydanticSerializationError) as error:
             raise InvalidEntry(f"its payload is not JSON: {error}"[:500]) from error
         if size > LARGEST_PAYLOAD:
-            raise InvalidEntry(
-                f"too large: its payload has {size:,} bytes of JSON; the most is {LARGEST_PAYLOAD:,}"
-            )
+            raise InvalidEntry(f"too large: its payload has {size:,} bytes of JSON; the most is {LARGEST_PAYLOAD:,}")
         return value
 
     def build(self, payload: Json) -> Any:
@@ -76,7 +72,5 @@ def _presentable(payload: object) -> Json:
 
 def _in_one_line(error: ValidationError) -> str:
     faults = error.errors(include_url=False, include_input=False, include_context=False)
-    shown = [
-        f"{'.'.join(str(part) for part in fault['loc']) or 'payload'}: {fault['msg']}" for fault in faults[:5]
-    ]
+    shown = [f"{'.'.join(str(part) for part in fault['loc']) or 'payload'}: {fault['msg']}" for fault in faults[:5]]
     return "; ".join(shown if len(faults) <= 5 else [*shown, f"and {len(faults) - 5} more faults"])[:500]

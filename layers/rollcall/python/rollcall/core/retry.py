@@ -38,13 +38,9 @@ class Retry:
 
     def __post_init__(self) -> None:
         if self.retries < 0 or self.retries > 100:
-            raise DeclarationError(
-                f"Retry(retries={self.retries}): take 0 to 100; 0 makes one call and no retry"
-            )
+            raise DeclarationError(f"Retry(retries={self.retries}): take 0 to 100; 0 makes one call and no retry")
         if self.first < timedelta(0) or self.factor < 1 or not timedelta(0) <= self.cap <= LONGEST_WAIT:
-            raise DeclarationError(
-                f"Retry: waits must not be negative or shrink, and cap is at most {LONGEST_WAIT}"
-            )
+            raise DeclarationError(f"Retry: waits must not be negative or shrink, and cap is at most {LONGEST_WAIT}")
 
     def wait(self, attempt: int, random_: random.Random, at_least: timedelta | None = None) -> timedelta:
         """How long to wait after attempt number `attempt` (1 is the first call) before the next one.

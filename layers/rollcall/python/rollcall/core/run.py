@@ -59,9 +59,7 @@ class RunState(StrEnum):
         return self in TERMINAL
 
 
-TERMINAL = frozenset(
-    {RunState.COMPLETE, RunState.SKIPPED, RunState.REFUSED, RunState.CANCELLED, RunState.MISSED}
-)
+TERMINAL = frozenset({RunState.COMPLETE, RunState.SKIPPED, RunState.REFUSED, RunState.CANCELLED, RunState.MISSED})
 #: The states in which entries may be called back, and from which a full root completes the run.
 OPEN = frozenset({RunState.DISPATCHING, RunState.RUNNING})
 
@@ -100,6 +98,13 @@ class RunRecord:
     @property
     def tree(self) -> Tree:
         return Tree(self.total, self.chunk_size, self.fan_in)
+
+    @property
+    def sealed_nonce(self) -> str:
+        """The nonce of the manifest that counts. Raises RollcallError before the seal."""
+        if self.nonce is None:
+            raise RollcallError(f"{self.id} is not sealed; it has no manifest yet")
+        return self.nonce
 
     def leased(self, now: datetime) -> bool:
         """Whether a fan-out may be at work on it."""

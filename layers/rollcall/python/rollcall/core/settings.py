@@ -40,19 +40,13 @@ class Settings(BaseModel):
     def from_environ(cls, environ: Mapping[str, str] | None = None) -> Self:
         """The settings in `environ`, by default the process's. Raises RollcallError naming what is wrong."""
         variables = os.environ if environ is None else environ
-        found = {
-            name.removeprefix(PREFIX).lower(): text
-            for name, text in variables.items()
-            if name.startswith(PREFIX)
-        }
+        found = {name.removeprefix(PREFIX).lower(): text for name, text in variables.items() if name.startswith(PREFIX)}
         try:
             return cls.model_validate(
                 {name: json.loads(text) if name in _JSON else text for name, text in found.items()}
             )
         except ValidationError as error:
-            faults = "; ".join(
-                f"{PREFIX}{fault['loc'][0]!s}".upper() + f": {fault['msg']}" for fault in error.errors()
-            )
+            faults = "; ".join(f"{PREFIX}{fault['loc'][0]!s}".upper() + f": {fault['msg']}" for fault in error.errors())
             raise RollcallError(
                 f"the environment is not what the function's stack should have written: {faults}"
             ) from error
@@ -63,8 +57,7 @@ class Settings(BaseModel):
         """The variables that `from_environ` reads; fields without a value are left out."""
         fields = self.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
         return {
-            f"{PREFIX}{name.upper()}": canonical(value) if name in _JSON else value
-            for name, value in fields.items()
+            f"{PREFIX}{name.upper()}": canonical(value) if name in _JSON else value for name, value in fields.items()
         }
 
 

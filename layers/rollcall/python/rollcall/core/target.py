@@ -16,8 +16,8 @@ def checked_name(kind: str, name: str, longest: int) -> str:
     """`name`, if it is lower-case words joined by hyphens. Raises DeclarationError otherwise."""
     if not _NAME.fullmatch(name) or len(name) > longest:
         raise DeclarationError(
-            f"the {kind} name {name!r} is not usable: take at most {longest} characters of a-z, 0-9 and single hyphens, "
-            f"beginning with a letter, such as 'client-deposit-update'"
+            f"the {kind} name {name!r} is not usable: take at most {longest} characters of a-z, 0-9 and single hyphens,"
+            f" beginning with a letter, such as 'client-deposit-update'"
         )
     return name
 

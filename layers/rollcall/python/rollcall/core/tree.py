@@ -83,5 +83,5 @@ class Tree:
 
     def entries_below(self, node: Node) -> int:
         """How many entries are settled when `node` is full."""
-        span = self.chunk_size * self.fan_in**node.level
+        span = self.chunk_size * int(self.fan_in**node.level)
         return min(span, self.total - node.number * span)

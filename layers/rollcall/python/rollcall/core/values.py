@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import TypeAlias, TypeVar
 
-Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 Item = TypeVar("Item")
 
 
@@ -27,9 +27,7 @@ def digest(value: object) -> str:
 def utc(moment: datetime) -> datetime:
     """`moment` in UTC. Raises ValueError for a naive datetime: it names no instant."""
     if moment.tzinfo is None:
-        raise ValueError(
-            f"{moment.isoformat()} has no time zone; pass an aware datetime, e.g. with tzinfo=UTC"
-        )
+        raise ValueError(f"{moment.isoformat()} has no time zone; pass an aware datetime, e.g. with tzinfo=UTC")
     return moment.astimezone(UTC)
 
 

@@ -1,0 +1,91 @@
+"""What every entry point needs of its environment: settings, clients, logs. Made on first use, kept while it lives."""
+
+import logging
+import random
+import secrets
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Any, Protocol
+
+from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
+
+from rollcall.adapters.clients import Clients
+from rollcall.adapters.ledger import Ledger
+from rollcall.adapters.manifests import Manifests
+from rollcall.adapters.queue import Queue
+from rollcall.adapters.secrets import Secrets
+from rollcall.core import catalog
+from rollcall.core.clock import SystemClock
+from rollcall.core.job import Job
+from rollcall.core.settings import Settings, required
+
+
+class Context(Protocol):
+    """What is used of Lambda's context object."""
+
+    aws_request_id: str
+
+    def get_remaining_time_in_millis(self) -> int: ...
+
+
+class Runtime:
+    """An environment of one function."""
+
+    @cached_property
+    def settings(self) -> Settings:
+        return Settings.from_environ()
+
+    @cached_property
+    def clients(self) -> Clients:
+        return Clients()
+
+    @cached_property
+    def clock(self) -> SystemClock:
+        return SystemClock()
+
+    @cached_property
+    def random(self) -> random.Random:
+        return random.Random()  # noqa: S311 - spreads waits, keeps no secret
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        return Ledger(self.clients.dynamodb, self.settings.ledger)
+
+    @cached_property
+    def manifests(self) -> Manifests:
+        return Manifests(self.clients.s3, self.settings.manifests)
+
+    @cached_property
+    def queue(self) -> Queue:
+        return Queue(self.clients.sqs, required(self.settings.queue_url, "queue_url"), self.clock)
+
+    @cached_property
+    def secrets(self) -> Secrets:
+        return Secrets(self.clients.secretsmanager)
+
+    @cached_property
+    def job(self) -> Job:
+        return catalog.load(required(self.settings.job_module, "job_module"))
+
+    def deadline(self, context: Context) -> datetime:
+        """When this invocation is killed."""
+        return self.clock.now() + timedelta(milliseconds=context.get_remaining_time_in_millis())
+
+    def new_token(self) -> str:
+        """A text that nobody else has."""
+        return secrets.token_hex(8)
+
+
+def set_up_logs() -> None:
+    """Write log events as JSON lines; Powertools' formatter gives them the fields that its users know."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(LambdaPowertoolsFormatter())
+    logger = logging.getLogger("rollcall")
+    logger.handlers[:] = [handler]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
+Event = Mapping[str, Any]
+Handler = Callable[[Event, Context], object]

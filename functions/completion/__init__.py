@@ -1,0 +1,1 @@
+"""Third: announces every end of a run."""

@@ -1,0 +1,41 @@
+"""Entry point: records of the ledger's stream in which a run became terminal."""
+
+import logging
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from functions._announcing import AnnouncingRuntime
+from functions._runtime import Context, Event
+from rollcall.core.actions import Action, log
+from rollcall.core.errors import RollcallError
+from rollcall.core.run import RunState
+
+runtime = AnnouncingRuntime()
+
+
+def handler(event: Event, context: Context) -> dict[str, Any]:
+    """Announce what ended; answers with the first record that must be delivered again, and with it all after it."""
+    del context
+    announcer = runtime.announcer
+    for record in event["Records"]:
+        run = ended_run(record)
+        try:
+            if run is not None:
+                announcer.announce(run)
+        except (ClientError, BotoCoreError, RollcallError) as error:
+            log(Action.RUN_ANNOUNCED, logging.ERROR, run=run, failed=str(error))
+            return {"batchItemFailures": [{"itemIdentifier": record["dynamodb"]["SequenceNumber"]}]}
+    return {"batchItemFailures": []}
+
+
+def ended_run(record: Event) -> str | None:
+    """The run that became terminal with this change of the ledger, if one did."""
+    new, old = record["dynamodb"].get("NewImage", {}), record["dynamodb"].get("OldImage", {})
+    if "run" not in new or not _terminal(new) or _terminal(old):
+        return None
+    return str(new["run"]["S"])
+
+
+def _terminal(image: Event) -> bool:
+    return "state" in image and RunState(image["state"]["S"]).terminal

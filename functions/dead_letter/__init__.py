@@ -1,0 +1,1 @@
+"""Where workers could not: settles dead letters."""

@@ -1,0 +1,26 @@
+"""Entry point: a batch of messages of a dead-letter queue."""
+
+from functools import cached_property
+from typing import Any
+
+from functions._runtime import Context, Event, Runtime, set_up_logs
+from rollcall.engine.dead_letter import DeadLetters
+
+
+class DeadLetterRuntime(Runtime):
+    """An environment of the dead-letter function."""
+
+    @cached_property
+    def dead_letters(self) -> DeadLetters:
+        set_up_logs()
+        return DeadLetters(self.ledger, self.manifests, self.clock)
+
+
+runtime = DeadLetterRuntime()
+
+
+def handler(event: Event, context: Context) -> dict[str, Any]:
+    """Settle a batch; answers with the messages to try again."""
+    del context
+    returned = runtime.dead_letters.handle(event["Records"])
+    return {"batchItemFailures": [{"itemIdentifier": name} for name in returned]}

@@ -1,0 +1,42 @@
+"""Entry point: the scheduler's event, a manual start, or a request to go on with a run."""
+
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+from functions._runtime import Context, Event, Runtime, set_up_logs
+from rollcall.adapters.reports import Reports
+from rollcall.engine.fan_out import FanOut
+from rollcall.engine.starting import Invocation, Resume, Start, request_of
+
+
+class FanOutRuntime(Runtime):
+    """An environment of a job's fan-out function."""
+
+    @cached_property
+    def fan_out(self) -> FanOut:
+        set_up_logs()
+        reports = Reports(self.settings.reports, self.secrets, self.clients)
+        return FanOut(
+            self.job, self.ledger, self.manifests, self.queue, reports, self.secrets, self.clock, self.new_token
+        )
+
+
+runtime = FanOutRuntime()
+
+
+def handler(event: Event, context: Context) -> dict[str, Any]:
+    """Run the occurrences that the event asks for; answers with their states, for whoever invoked synchronously."""
+    fan_out, states = runtime.fan_out, {}
+    for request in _occurrences(request_of(event)):
+        run = fan_out.handle(request, Invocation(runtime.new_token(), runtime.deadline(context)))
+        if run is not None:
+            states[run.id] = run.state.value
+    return {"runs": states}
+
+
+def _occurrences(request: Start | Resume) -> list[Start | Resume]:
+    """A firing of a schedule below a minute starts each of its ticks as a run of its own."""
+    if isinstance(request, Resume) or request.nonce is not None:
+        return [request]
+    return [replace(request, scheduled_for=tick) for tick in runtime.job.schedule.ticks(request.scheduled_for)]

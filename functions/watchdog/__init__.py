@@ -1,0 +1,1 @@
+"""Every minute: tops up windows, takes over the dead, heals and reports."""

@@ -1,0 +1,61 @@
+"""boto3 clients: made on first use, with bounded waits, from the default credential chain."""
+
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_events import EventBridgeClient
+    from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_sqs import SQSClient
+
+#: The longest that one request may take, its retries included, is about 3 times 8 s and pauses: below the
+#: last 30 seconds of a lease, in which nothing is sent.
+CONFIG = Config(
+    connect_timeout=2,
+    read_timeout=6,
+    retries={"mode": "standard", "total_max_attempts": 3},
+    max_pool_connections=16,
+    tcp_keepalive=True,
+)
+
+
+class Clients:
+    """One boto3 session and its clients, each made when it is first asked for. Clients are safe between threads."""
+
+    def __init__(self, session: boto3.Session | None = None) -> None:
+        self._session = session or boto3.Session()
+        self._made: dict[str, object] = {}
+
+    def _client(self, service: str) -> object:
+        if service not in self._made:
+            self._made[service] = self._session.client(service, config=CONFIG)  # type: ignore[call-overload]
+        return self._made[service]
+
+    @property
+    def dynamodb(self) -> "DynamoDBClient":
+        return self._client("dynamodb")  # type: ignore[return-value]
+
+    @property
+    def sqs(self) -> "SQSClient":
+        return self._client("sqs")  # type: ignore[return-value]
+
+    @property
+    def s3(self) -> "S3Client":
+        return self._client("s3")  # type: ignore[return-value]
+
+    @property
+    def events(self) -> "EventBridgeClient":
+        return self._client("events")  # type: ignore[return-value]
+
+    @property
+    def secretsmanager(self) -> "SecretsManagerClient":
+        return self._client("secretsmanager")  # type: ignore[return-value]
+
+    @property
+    def lambda_(self) -> "LambdaClient":
+        return self._client("lambda")  # type: ignore[return-value]

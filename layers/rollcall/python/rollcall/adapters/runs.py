@@ -1,0 +1,237 @@
+"""Writes of RUN and JOB: starting, taking over, sealing, checkpoints, ending.
+
+Each is conditional on the fence, the generation and the state that it expects to leave. Where the condition
+fails but the item shows our own write (an SDK's retry after a lost answer), the write has succeeded.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from rollcall.adapters.items import attribute
+from rollcall.adapters.ledger import Ledger, expiry, job_key, run_key, run_record
+from rollcall.adapters.update import ConditionFailed, Update
+from rollcall.core.errors import RollcallError
+from rollcall.core.run import OPEN, JobRecord, RunRecord, RunState, iso
+
+#: How long an announcer has to act before another one may.
+ANNOUNCEMENT_LEASE = timedelta(minutes=5)
+
+
+class Conflict(RollcallError):
+    """The ledger changed between reading and writing; read again and decide anew."""
+
+
+class LostLease(RollcallError):
+    """The run is no longer ours to work on: its fence, generation or state has moved on."""
+
+    def __init__(self, run: RunRecord | None) -> None:
+        state = "gone" if run is None else f"{run.state}, fence {run.fence}, generation {run.generation}"
+        super().__init__(f"another invocation works on the run, or it has ended: it is {state}")
+        self.run = run
+
+
+def start(ledger: Ledger, run: RunRecord, job: JobRecord) -> None:
+    """Put `run` and make it the job's current one, if `job` is still as it was read. Raises Conflict."""
+    pointer = _pointer(run, job).add("open", [run.id])
+    _transact(ledger, _put(ledger, run), _update(ledger, job_key(job.name), pointer))
+
+
+def queue(ledger: Ledger, run: RunRecord, job: JobRecord) -> None:
+    """Put `run` as the one that waits for the job's current run. Raises Conflict."""
+    waiting = Update().set(queued=run.id).when_equal(current=job.current).when_absent("queued")
+    _transact(ledger, _put(ledger, run), _update(ledger, job_key(job.name), waiting))
+
+
+def promote(ledger: Ledger, run: RunRecord, job: JobRecord) -> None:
+    """Start a queued run, now that the current one is terminal. Raises Conflict."""
+    begun = _lease(Update(), run).set(state=RunState.ENUMERATING.value, enumerations=1)
+    begun.when_equal(state=RunState.QUEUED.value)
+    pointer = _pointer(run, job).add("open", [run.id]).remove("queued").when_equal(queued=run.id)
+    _transact(ledger, _update(ledger, run_key(run.id), begun), _update(ledger, job_key(job.name), pointer))
+
+
+def record_terminal(ledger: Ledger, run: RunRecord) -> bool:
+    """Put an occurrence that does not run (skipped); False if it is recorded already."""
+    try:
+        ledger.client.put_item(**_put(ledger, run)["Put"])
+    except ledger.client.exceptions.ConditionalCheckFailedException:
+        return False
+    return True
+
+
+def take_over(ledger: Ledger, run: RunRecord, owner: str, lease_until: datetime, now: datetime) -> RunRecord:
+    """Lease a run that nobody works on, with the next fence. Raises LostLease if somebody does."""
+    taken = replace(run, owner=owner, fence=run.fence + 1, lease_until=lease_until)
+    update = _lease(Update(), taken).when_equal(fence=run.fence, generation=run.generation)
+    update.when_one_of("state", [RunState.ENUMERATING.value, RunState.DISPATCHING.value])
+    lease, limit = update.name("lease_until"), update.value(iso(now))
+    update.when(f"attribute_not_exists({lease}) OR {lease} <= {limit}")
+    if run.state is RunState.ENUMERATING:
+        update.set(enumerations=run.enumerations + 1)
+    return _sent(ledger, taken, update, {"owner": owner})
+
+
+def seal(ledger: Ledger, run: RunRecord, now: datetime, *, nonce: str, total: int, duplicates: int) -> RunRecord:
+    """Make the manifest `nonce` the truth. A run without entries completes here. Raises LostLease."""
+    update = Update().set(nonce=nonce, total=total, duplicates=duplicates, checkpoint=0, window_end=0)
+    if total:
+        update.set(state=RunState.DISPATCHING.value)
+    else:
+        update.set(state=RunState.COMPLETE.value, completed_at=iso(now)).remove("lease_until", "owner")
+    return _held(ledger, run, update, {RunState.ENUMERATING}, {"nonce": nonce})
+
+
+def refuse(ledger: Ledger, run: RunRecord, now: datetime, reason: str) -> RunRecord:
+    """End a run of which nobody was called. Raises LostLease."""
+    update = Update().set(state=RunState.REFUSED.value, reason=reason, completed_at=iso(now))
+    update.remove("lease_until", "owner")
+    return _held(ledger, run, update, {RunState.ENUMERATING}, {"reason": reason})
+
+
+def open_window(ledger: Ledger, run: RunRecord, window_end: int) -> RunRecord:
+    """Note how far messages may be sent before any of them is. Raises LostLease."""
+    update = Update().set(window_end=window_end)
+    return _held(ledger, run, update, {RunState.DISPATCHING}, {"window_end": window_end})
+
+
+def checkpoint(ledger: Ledger, run: RunRecord, accepted: int) -> RunRecord:
+    """Note that entries [0, accepted) are on the queue. Raises LostLease."""
+    update = Update().set(checkpoint=accepted)
+    return _held(ledger, run, update, {RunState.DISPATCHING}, {"checkpoint": accepted})
+
+
+def release(ledger: Ledger, run: RunRecord, accepted: int) -> RunRecord:
+    """Leave the rest of a dispatch to the next one, with nothing in doubt. Raises LostLease."""
+    update = Update().set(checkpoint=accepted, window_end=accepted).remove("lease_until", "owner")
+    return _held(ledger, run, update, {RunState.DISPATCHING}, {"checkpoint": accepted, "lease_until": None})
+
+
+def all_dispatched(ledger: Ledger, run: RunRecord) -> RunRecord:
+    """Note that everything is on the queue. Raises LostLease, also if the run is complete already."""
+    update = Update().set(state=RunState.RUNNING.value, checkpoint=run.total, window_end=run.total)
+    update.remove("lease_until", "owner")
+    return _held(ledger, run, update, {RunState.DISPATCHING}, {"state": RunState.RUNNING.value})
+
+
+def expire(ledger: Ledger, run: RunRecord, now: datetime) -> None:
+    """Let a failing fan-out's lease end now instead of at its deadline, so that it is soon taken over."""
+    update = Update().set(lease_until=iso(now)).when_equal(fence=run.fence, owner=run.owner)
+    try:
+        update.send(ledger.client, ledger.table, run_key(run.id))
+    except ConditionFailed:
+        return
+
+
+def complete(ledger: Ledger, run: RunRecord, now: datetime) -> bool:
+    """End a run whose root is full; False if that had been noted before, or another generation is under way."""
+    for leaving, entering in ((OPEN, RunState.COMPLETE), ({RunState.CANCELLING}, RunState.CANCELLED)):
+        update = Update().set(state=entering.value, completed_at=iso(now)).remove("lease_until", "owner")
+        update.when_equal(generation=run.generation).when_one_of("state", [state.value for state in sorted(leaving)])
+        try:
+            update.send(ledger.client, ledger.table, run_key(run.id))
+        except ConditionFailed as failure:
+            if failure.old.get("state") != RunState.CANCELLING.value:
+                return False
+        else:
+            return True
+    return False
+
+
+def claim_announcement(ledger: Ledger, run: RunRecord, owner: str, now: datetime) -> bool:
+    """Lease the right to announce this generation; False while another has it, or once it is done."""
+    update = Update().set(announcer=owner, announcing_until=iso(now + ANNOUNCEMENT_LEASE))
+    update.when_equal(generation=run.generation).when_absent("announced_at")
+    until, limit = update.name("announcing_until"), update.value(iso(now))
+    update.when(
+        f"attribute_not_exists({until}) OR {until} <= {limit} OR {update.name('announcer')} = {update.value(owner)}"
+    )
+    try:
+        update.send(ledger.client, ledger.table, run_key(run.id))
+    except ConditionFailed:
+        return False
+    return True
+
+
+def announced(ledger: Ledger, run: RunRecord, owner: str, now: datetime) -> None:
+    """Note that this generation's end was announced and acted on."""
+    update = Update().set(announced_at=iso(now)).remove("announcing_until", "announcer")
+    update.when_equal(generation=run.generation, announcer=owner)
+    try:
+        update.send(ledger.client, ledger.table, run_key(run.id))
+    except ConditionFailed:
+        return
+
+
+def close(ledger: Ledger, job: str, run: str) -> None:
+    """Take an ended and announced run off the job's open ones."""
+    Update().discard("open", [run]).send(ledger.client, ledger.table, job_key(job))
+
+
+def remember_total(ledger: Ledger, job: str, total: int) -> None:
+    """Keep the size of the job's last sealed run."""
+    Update().set(last_total=total).send(ledger.client, ledger.table, job_key(job))
+
+
+def _held(
+    ledger: Ledger, run: RunRecord, update: Update, leaving: Iterable[RunState], ours: dict[str, Any]
+) -> RunRecord:
+    update.when_equal(fence=run.fence, generation=run.generation)
+    update.when_one_of("state", [state.value for state in leaving])
+    return _sent(ledger, run, update, ours)
+
+
+def _sent(ledger: Ledger, run: RunRecord, update: Update, ours: dict[str, Any]) -> RunRecord:
+    """Send; `ours` are the fields by which the item tells that this very write was made before."""
+    try:
+        return run_record(update.send(ledger.client, ledger.table, run_key(run.id)))
+    except ConditionFailed as failure:
+        old = failure.old
+        if old.get("fence") == run.fence and all(old.get(name) == value for name, value in ours.items()):
+            return run_record(old)
+        raise LostLease(run_record(old) if old else None) from failure
+
+
+def _lease(update: Update, run: RunRecord) -> Update:
+    return update.set(owner=run.owner, fence=run.fence, lease_until=iso(run.lease_until) if run.lease_until else None)
+
+
+def _pointer(run: RunRecord, job: JobRecord) -> Update:
+    update = Update().set(current=run.id, job=job.name)
+    return update.when_absent("current") if job.current is None else update.when_equal(current=job.current)
+
+
+def _put(ledger: Ledger, run: RunRecord) -> dict[str, Any]:
+    fields: dict[str, object] = {
+        "pk": run_key(run.id),
+        "run": run.id,
+        "job": run.job,
+        "state": run.state.value,
+        "scheduled_for": iso(run.scheduled_for),
+        "started_at": iso(run.started_at),
+        "generation": run.generation,
+        "params": run.params or None,
+        "enumerations": run.enumerations,
+        "owner": run.owner,
+        "fence": run.fence,
+        "lease_until": iso(run.lease_until) if run.lease_until else None,
+        "chunk_size": run.chunk_size,
+        "fan_in": run.fan_in,
+        "reason": run.reason,
+        "completed_at": iso(run.completed_at) if run.completed_at else None,
+        "expires_at": expiry(run),
+    }
+    item = {name: attribute(value) for name, value in fields.items() if value is not None}
+    return {"Put": {"TableName": ledger.table, "Item": item, "ConditionExpression": "attribute_not_exists(pk)"}}
+
+
+def _update(ledger: Ledger, key: str, update: Update) -> dict[str, Any]:
+    return {"Update": {"TableName": ledger.table, "Key": {"pk": {"S": key}}, **update.expressions()}}
+
+
+def _transact(ledger: Ledger, *parts: dict[str, Any]) -> None:
+    try:
+        ledger.client.transact_write_items(TransactItems=list(parts))  # type: ignore[arg-type]
+    except ledger.client.exceptions.TransactionCanceledException as error:
+        raise Conflict(f"the ledger changed in between: {error}") from error

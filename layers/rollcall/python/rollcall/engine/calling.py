@@ -1,0 +1,87 @@
+"""One attempt: the callback with its payload and call, and what its end means."""
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Coroutine
+from concurrent.futures import Executor
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, cast
+from urllib.parse import quote
+
+from rollcall.core import answers
+from rollcall.core.answers import Answer
+from rollcall.core.call import Call, Http, Send
+from rollcall.core.clock import Clock
+from rollcall.core.job import Job
+from rollcall.core.message import Message
+from rollcall.core.run import RunRecord
+from rollcall.core.values import digest
+
+
+def idempotency_key(message: Message) -> str:
+    """The entry's own business key, else run and entry; ASCII, and the same whenever the entry is called."""
+    if message.idempotency_key is not None:
+        return quote(message.idempotency_key, safe="!#$&'()*+,-./:;<=>?@[]^_`{|}~ ")
+    return f"{message.run}-{digest(message.key)[:32]}"
+
+
+class Caller:
+    """Calls a job's callback; belongs to one event loop. Plain callbacks run in `threads`."""
+
+    def __init__(self, job: Job, send: Send, clock: Clock, threads: Executor) -> None:
+        self._job = job
+        self._send = send
+        self._clock = clock
+        self._threads = threads
+        self._plain = not inspect.iscoroutinefunction(job.callback_function)
+
+    async def attempt(self, run: RunRecord, message: Message, number: int, *, unanswered_before: bool) -> Answer:
+        """The answer to attempt `number`. Raises nothing: whatever the callback does is an answer."""
+        http = Http(self._send, idempotency_key(message))
+        try:
+            result = await self._limited(run, message, number, http)
+            answer = answers.of_result(result)
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and _cancelled_from_outside():
+                raise
+            answer = answers.of_error(error, self._clock.now(), unanswered_before=unanswered_before)
+        if http.unanswered and answer.outcome is None:
+            answer = replace(answer, answered=False)
+        return answer
+
+    async def _limited(self, run: RunRecord, message: Message, number: int, http: Http) -> object:
+        payload = self._job.payloads.build(message.payload)
+        call = self._call(run, message, number, http)
+        async with asyncio.timeout(self._job.target.timeout.total_seconds()):
+            result: object
+            if self._plain:
+                loop = asyncio.get_running_loop()
+                result = await loop.run_in_executor(self._threads, self._job.callback_function, payload, call)
+            else:
+                result = self._job.callback_function(payload, call)
+            return await cast(Awaitable[object], result) if inspect.isawaitable(result) else result
+
+    def _call(self, run: RunRecord, message: Message, number: int, http: Http) -> Call:
+        now: datetime = self._clock.now()
+        loop = asyncio.get_running_loop()
+
+        def wait(coroutine: Coroutine[Any, Any, Any]) -> Any:
+            return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
+
+        return Call(
+            run_id=run.id,
+            key=message.key,
+            idempotency_key=idempotency_key(message),
+            attempt=number,
+            scheduled_for=run.scheduled_for,
+            late_by=now - run.scheduled_for,
+            remaining=self._job.target.timeout,
+            http=http,
+            _wait=wait,
+        )
+
+
+def _cancelled_from_outside() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

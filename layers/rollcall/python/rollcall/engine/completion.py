@@ -1,0 +1,76 @@
+"""Completion: every end of a run is announced, on the bus and to the job's hook, and lets a queued run start."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rollcall.adapters import runs
+from rollcall.adapters.bus import Bus
+from rollcall.adapters.functions import Functions
+from rollcall.adapters.ledger import Ledger
+from rollcall.core.actions import Action, log
+from rollcall.core.clock import Clock
+from rollcall.core.job import Hook
+from rollcall.core.run import RunCompleted, RunRecord
+from rollcall.engine.progress import outcomes
+
+
+@dataclass(frozen=True, slots=True)
+class Announcer:
+    """Announces ends of runs; stream and watchdog both use it, and a leased claim lets one of them act."""
+
+    ledger: Ledger
+    bus: Bus
+    functions: Functions
+    #: The `on_complete` of a job that is still declared, else None.
+    hook_of: Callable[[str], Hook | None]
+    clock: Clock
+    #: Unique to the invocation.
+    owner: str
+
+    def announce(self, run_id: str) -> RunCompleted | None:
+        """Announce the end of a run; None if it has not ended, or another announced it or is about to."""
+        run = self.ledger.run(run_id)
+        if run is None or not run.state.terminal or run.announced:
+            return None
+        if not runs.claim_announcement(self.ledger, run, self.owner, self.clock.now()):
+            return None
+        completed = self._completed(run)
+        self.bus.announce(completed)
+        self._call_hook(completed)
+        runs.announced(self.ledger, run, self.owner, self.clock.now())
+        log(Action.RUN_ANNOUNCED, **completed.detail())
+        self._after(run)
+        return completed
+
+    def _completed(self, run: RunRecord) -> RunCompleted:
+        return RunCompleted(
+            run=run.id,
+            job=run.job,
+            generation=run.generation,
+            state=run.state,
+            scheduled_for=run.scheduled_for,
+            started_at=run.started_at,
+            completed_at=run.completed_at or self.clock.now(),
+            total=run.total,
+            outcomes=outcomes(self.ledger, run),
+            duplicates=run.duplicates,
+            reason=run.reason,
+        )
+
+    def _call_hook(self, completed: RunCompleted) -> None:
+        """A hook that fails is logged: the run has ended whatever the hook thinks of it."""
+        hook = self.hook_of(completed.job)
+        if hook is None:
+            return
+        try:
+            hook(completed)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            log(Action.HOOK_FAILED, logging.ERROR, run=completed.run, job=completed.job, reason=reason)
+
+    def _after(self, run: RunRecord) -> None:
+        runs.close(self.ledger, run.job, run.id)
+        queued = self.ledger.job(run.job).queued
+        if queued is not None:
+            self.functions.resume(run.job, queued)

@@ -1,0 +1,119 @@
+"""Dispatching: the messages of a sealed manifest, within the job's window, chunk by chunk."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+
+from rollcall.adapters import counting, entries, runs
+from rollcall.adapters.entries import EntryName
+from rollcall.adapters.ledger import Ledger
+from rollcall.adapters.manifests import Manifests
+from rollcall.adapters.queue import Outgoing, Queue, batches
+from rollcall.core.actions import Action, log
+from rollcall.core.answers import Answer
+from rollcall.core.clock import Clock
+from rollcall.core.entry import ManifestEntry
+from rollcall.core.job import Job
+from rollcall.core.message import Message
+from rollcall.core.outcome import Outcome
+from rollcall.core.run import RunRecord
+from rollcall.core.tree import Node
+from rollcall.engine.progress import unsettled
+from rollcall.engine.starting import Taken
+
+#: Batches on their way to the queue at once.
+SENDERS = 8
+#: Nothing is sent in a lease's last seconds: whatever was, is accepted or lost before another may take over.
+SAFETY = timedelta(seconds=30)
+#: Chunks between two checkpoints; what a take-over sends again is at most the window.
+CHUNKS_A_CHECKPOINT = 20
+
+
+class Dispatch:
+    """Writes a run's messages; one object per invocation of fan-out."""
+
+    def __init__(self, job: Job, ledger: Ledger, manifests: Manifests, queue: Queue, clock: Clock) -> None:
+        self._job = job
+        self._ledger = ledger
+        self._manifests = manifests
+        self._queue = queue
+        self._clock = clock
+
+    def go_on(self, taken: Taken) -> RunRecord:
+        """Send what the window allows. Raises DispatchFailed, and LostLease if the run is no longer ours."""
+        run = taken.run
+        marked = run.window_end if taken.died else 0
+        window_end = max(self._window_end(run), run.window_end)
+        run = runs.open_window(self._ledger, run, window_end)
+        with ThreadPoolExecutor(SENDERS) as senders:
+            for done, chunk in enumerate(self._chunks(run), start=1):
+                if self._lease_ends(run):
+                    return runs.release(self._ledger, run, run.checkpoint)
+                accepted = self._send_chunk(run, chunk, marked, senders)
+                if done % CHUNKS_A_CHECKPOINT == 0 and accepted < window_end:
+                    run = runs.checkpoint(self._ledger, run, accepted)
+                else:
+                    run = replace(run, checkpoint=accepted)
+        if run.checkpoint < run.total:
+            log(Action.RUN_WINDOW_FULL, run=run.id, job=run.job, sent=run.checkpoint, total=run.total)
+            return runs.release(self._ledger, run, run.checkpoint)
+        log(Action.RUN_DISPATCHED, run=run.id, job=run.job, total=run.total)
+        return runs.all_dispatched(self._ledger, run)
+
+    def _window_end(self, run: RunRecord) -> int:
+        """How far the job's window allows to send, whole chunks."""
+        others = self._ledger.job(run.job).open - {run.id}
+        waiting = sum(unsettled(self._ledger, other) for other in self._ledger.runs(others).values())
+        room = self._job.window - waiting - unsettled(self._ledger, run)
+        end = run.checkpoint + max(0, room)
+        return run.total if end >= run.total else end - end % run.chunk_size
+
+    def _chunks(self, run: RunRecord) -> Iterator[Node]:
+        first, last = run.checkpoint // run.chunk_size, -(-run.window_end // run.chunk_size)
+        return (Node(0, number) for number in range(first, last))
+
+    def _lease_ends(self, run: RunRecord) -> bool:
+        return run.lease_until is None or self._clock.now() >= run.lease_until - SAFETY
+
+    def _send_chunk(self, run: RunRecord, chunk: Node, marked: int, senders: ThreadPoolExecutor) -> int:
+        """Send a chunk and settle what of it is rejected; returns the index after its last entry."""
+        first = chunk.number * run.chunk_size
+        lines = dict(enumerate(self._manifests.read(run, chunk.number), start=first))
+        outgoing = (
+            Outgoing(_message(run, chunk, index, line), again=index < marked)
+            for index, line in lines.items()
+            if line.rejected is None
+        )
+        refused: dict[int, str] = {}
+        for result in senders.map(self._queue.send, batches(outgoing)):
+            refused |= result
+        rejected = {index: line.rejected for index, line in lines.items() if line.rejected is not None}
+        self._reject(run, chunk, lines, rejected | refused)
+        return first + len(lines)
+
+    def _reject(self, run: RunRecord, chunk: Node, lines: dict[int, ManifestEntry], reasons: dict[int, str]) -> None:
+        if not reasons:
+            return
+        now = self._clock.now()
+        for index, reason in reasons.items():
+            line, answer = lines[index], Answer(Outcome.REJECTED, "invalid", reason)
+            entries.note_outcome(
+                self._ledger, run, EntryName(line.key, index), Outcome.REJECTED, answer, 0, now, line.payload
+            )
+            log(Action.ENTRY_REJECTED, run=run.id, job=run.job, key=line.key, reason=reason)
+        positions = {run.tree.chunk_of(index)[1]: Outcome.REJECTED for index in reasons}
+        counting.settle(self._ledger, run, chunk, positions, now)
+
+
+def _message(run: RunRecord, chunk: Node, index: int, line: ManifestEntry) -> Message:
+    return Message(
+        run=run.id,
+        generation=run.generation,
+        chunk=chunk.number,
+        index=index,
+        total=run.total,
+        key=line.key or "",
+        payload=line.payload,
+        idempotency_key=line.idempotency_key,
+    )

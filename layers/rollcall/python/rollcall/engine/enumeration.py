@@ -1,0 +1,99 @@
+"""Enumerating: from the source's entries to a manifest in chunks that waits for its seal."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from threading import BoundedSemaphore
+
+from rollcall.adapters.manifests import Manifests
+from rollcall.core.actions import Action, log
+from rollcall.core.entry import Entry, ManifestEntry
+from rollcall.core.errors import SourceError
+from rollcall.core.job import Job
+from rollcall.core.payload import enumerated
+from rollcall.core.run import Run, RunRecord
+from rollcall.core.values import batched
+from rollcall.engine.seen import Seen, SeenKeys
+
+#: Chunks on their way to S3 at once; each may hold 250 payloads.
+WRITERS = 4
+#: Duplicates that are logged one by one; all of them are counted.
+MOST_LOGGED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Enumerated:
+    """A manifest that is written and not sealed."""
+
+    nonce: str
+    total: int
+    duplicates: int
+
+
+def enumerate_entries(
+    job: Job, run: RunRecord, source_run: Run, manifests: Manifests, nonce: str, out_of_time: Callable[[], bool]
+) -> Enumerated:
+    """Write the run's manifest under `nonce`, a chunk at a time.
+
+    Raises SourceError, whatever the source raises within it, if the list cannot be trusted as a whole; nobody
+    has been called then.
+    """
+    counts = _Counts()
+    with SeenKeys() as seen, ThreadPoolExecutor(WRITERS) as writers:
+        free = BoundedSemaphore(2 * WRITERS)
+        written: list[Future[None]] = []
+        for number, chunk in enumerate(batched(_unique(job, source_run, seen, counts), run.chunk_size)):
+            if out_of_time():
+                raise SourceError(
+                    f"it is not enumerated in time: {counts.total:,} entries so far; make its source faster"
+                )
+            free.acquire()
+            future = writers.submit(manifests.write, run, nonce, number, chunk)
+            future.add_done_callback(lambda _: free.release())
+            written = [*(earlier for earlier in written if not earlier.done() or earlier.exception()), future]
+        for future in written:
+            future.result()
+    return Enumerated(nonce, counts.total, counts.duplicates)
+
+
+@dataclass(slots=True)
+class _Counts:
+    total: int = 0
+    duplicates: int = 0
+
+
+def _unique(job: Job, source_run: Run, seen: SeenKeys, counts: _Counts) -> Iterator[ManifestEntry]:
+    for entry in _yielded(job, source_run):
+        line = enumerated(entry, job.payloads)
+        earlier = Seen.NEVER if line.key is None else seen.add(line)
+        if earlier is Seen.DIFFERENT and not job.first_wins:
+            raise SourceError(
+                f"it contradicts itself: the key {line.key!r} comes twice with different payloads; "
+                f"correct the report, or declare the job with first_wins=True"
+            )
+        if earlier is not Seen.NEVER:
+            counts.duplicates += 1
+            if counts.duplicates <= MOST_LOGGED:
+                log(Action.ENTRY_DUPLICATE, run=source_run.id, job=job.name, key=line.key)
+            continue
+        counts.total += 1
+        yield line
+
+
+def _yielded(job: Job, source_run: Run) -> Iterator[Entry]:
+    """What the source yields. Every error of its code becomes a SourceError that tells how far it came."""
+    number = 0
+    try:
+        for number, entry in enumerate(job.entries(source_run), start=1):
+            if not isinstance(entry, Entry):
+                raise SourceError(f"entry {number} is of type {type(entry).__name__}, not an Entry; correct the source")
+            yield entry
+    except SourceError:
+        raise
+    except Exception as error:
+        raise SourceError(f"the source failed after {number:,} entries: {type(error).__name__}: {error}") from error
+
+
+def too_short(job: Job, total: int, last_total: int | None) -> str | None:
+    """Why a manifest of `total` entries must not be sealed, or None."""
+    return job.expect.objection(total, last_total) if job.expect is not None else None

@@ -1,0 +1,86 @@
+"""Fan-out: start, enumerate, seal, dispatch. It survives its own death at any line."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rollcall.adapters import runs
+from rollcall.adapters.ledger import Ledger
+from rollcall.adapters.manifests import Manifests
+from rollcall.adapters.queue import Queue
+from rollcall.adapters.reports import Reports
+from rollcall.adapters.secrets import Secrets
+from rollcall.core.actions import Action, log
+from rollcall.core.clock import Clock
+from rollcall.core.errors import SourceError
+from rollcall.core.job import Job
+from rollcall.core.run import Run, RunRecord, RunState
+from rollcall.engine.dispatch import SAFETY, Dispatch
+from rollcall.engine.enumeration import enumerate_entries, too_short
+from rollcall.engine.starting import MOST_ENUMERATIONS, Invocation, Resume, Start, take
+
+
+@dataclass(frozen=True, slots=True)
+class FanOut:
+    """Fan-out of one job, over the services it needs."""
+
+    job: Job
+    ledger: Ledger
+    manifests: Manifests
+    queue: Queue
+    reports: Reports
+    secrets: Secrets
+    clock: Clock
+    #: A text that no other enumeration has: names the manifest's folder until it is sealed.
+    new_nonce: Callable[[], str]
+
+    def handle(self, request: Start | Resume, invocation: Invocation) -> RunRecord | None:
+        """Bring the requested run as far as this invocation can; returns it, or None if it was not ours to work on.
+
+        A failure leaves the run for another invocation to take over at once, and is raised.
+        """
+        taken = take(self.ledger, self.job, request, invocation, self.clock)
+        if taken is None:
+            return None
+        run = taken.run
+        try:
+            if run.state is RunState.ENUMERATING:
+                run = self._seal(run)
+                if run.state is not RunState.DISPATCHING:
+                    return run
+            dispatch = Dispatch(self.job, self.ledger, self.manifests, self.queue, self.clock)
+            return dispatch.go_on(taken if taken.run is run else type(taken)(run))
+        except runs.LostLease as lost:
+            return lost.run
+        except BaseException:
+            runs.expire(self.ledger, run, self.clock.now())
+            raise
+
+    def _seal(self, run: RunRecord) -> RunRecord:
+        if run.enumerations > MOST_ENUMERATIONS:
+            return self._refuse(run, f"its enumeration died {MOST_ENUMERATIONS} times; see the logs of this function")
+        source_run = Run(
+            run.id, run.job, run.scheduled_for, run.generation, run.params, self.reports.read, self.secrets.text
+        )
+        try:
+            found = enumerate_entries(
+                self.job, run, source_run, self.manifests, self.new_nonce(), lambda: self._late(run)
+            )
+        except SourceError as error:
+            return self._refuse(run, str(error))
+        objection = too_short(self.job, found.total, self.ledger.job(run.job).last_total)
+        if objection is not None:
+            return self._refuse(run, objection)
+        sealed = runs.seal(
+            self.ledger, run, self.clock.now(), nonce=found.nonce, total=found.total, duplicates=found.duplicates
+        )
+        log(Action.RUN_SEALED, run=run.id, job=run.job, total=found.total, duplicates=found.duplicates)
+        runs.remember_total(self.ledger, run.job, found.total)
+        return sealed
+
+    def _refuse(self, run: RunRecord, reason: str) -> RunRecord:
+        refused = runs.refuse(self.ledger, run, self.clock.now(), reason)
+        log(Action.RUN_REFUSED, run=run.id, job=run.job, reason=reason)
+        return refused
+
+    def _late(self, run: RunRecord) -> bool:
+        return run.lease_until is None or self.clock.now() >= run.lease_until - SAFETY

@@ -1,0 +1,66 @@
+"""What is settled, read from the chunks themselves; no counter is kept anywhere."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+from rollcall.adapters.ledger import Ledger, NodeRecord
+from rollcall.core.outcome import Outcome
+from rollcall.core.run import OPEN, RunRecord, RunState
+from rollcall.core.tree import Node
+from rollcall.core.values import batched
+
+#: Nodes held in memory at once while a run is counted.
+NODES_AT_ONCE = 200
+
+
+def unfinished(ledger: Ledger, run: RunRecord) -> Iterator[tuple[Node, NodeRecord]]:
+    """The root and, level by level, every node that its parent does not know to be full and that may have entries."""
+    root = run.tree.root()
+    level = [root] if root is not None and run.nonce is not None else []
+    while level:
+        below: list[Node] = []
+        for some in batched(level, NODES_AT_ONCE):
+            for node, record in ledger.nodes(run, some).items():
+                yield node, record
+                children = enumerate(run.tree.children(node))
+                below += [child for position, child in children if position not in record.settled and _sent(run, child)]
+        level = below
+
+
+def _sent(run: RunRecord, node: Node) -> bool:
+    """Whether an entry below `node` may have been sent."""
+    first: int = node.number * run.chunk_size * run.fan_in**node.level
+    return first < max(run.window_end, run.checkpoint)
+
+
+def settled(ledger: Ledger, run: RunRecord) -> int:
+    """How many entries of the present generation have an outcome."""
+    tree, count = run.tree, 0
+    for node, record in unfinished(ledger, run):
+        if node.level == 0:
+            count += len(record.settled)
+        else:
+            children = tree.children(node)
+            count += sum(tree.entries_below(children[position]) for position in record.settled)
+    return count
+
+
+def unsettled(ledger: Ledger, run: RunRecord) -> int:
+    """How many entries are, or may be, on the queue."""
+    if run.state not in OPEN and run.state is not RunState.CANCELLING:
+        return 0
+    return max(0, run.checkpoint - settled(ledger, run))
+
+
+def chunks(ledger: Ledger, run: RunRecord) -> Iterator[tuple[Node, NodeRecord]]:
+    """All chunks of the present generation, in order."""
+    for some in batched((Node(0, number) for number in range(run.tree.chunks)), NODES_AT_ONCE):
+        yield from ledger.nodes(run, some).items()
+
+
+def outcomes(ledger: Ledger, run: RunRecord) -> Mapping[Outcome, int]:
+    """How many entries have which outcome."""
+    counts: Counter[Outcome] = Counter(dict.fromkeys(Outcome, 0))
+    for _, chunk in chunks(ledger, run) if run.nonce is not None else ():
+        counts.update({outcome: chunk.count(outcome) for outcome in Outcome})
+    return counts

@@ -1,0 +1,176 @@
+"""Which run a fan-out works on: a new occurrence, one to take over, or none."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from rollcall.adapters import runs
+from rollcall.adapters.ledger import Ledger
+from rollcall.core.actions import Action, log
+from rollcall.core.clock import Clock
+from rollcall.core.errors import RollcallError
+from rollcall.core.job import Job, Overlap
+from rollcall.core.run import JobRecord, RunRecord, RunState, from_iso, run_id
+from rollcall.core.tree import CHUNK_SIZE, FAN_IN
+
+#: Races between starts that one invocation sits out.
+MOST_CONFLICTS = 10
+#: An enumeration that dies is begun again so often.
+MOST_ENUMERATIONS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A request to run an occurrence of a job: the scheduler's, or a manual one with a nonce."""
+
+    scheduled_for: datetime
+    nonce: str | None = None
+    params: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """A request to go on with a run: dispatch more, take over, or start it if it is queued."""
+
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """This invocation of fan-out."""
+
+    #: Unique to the invocation: a retried event has another.
+    owner: str
+    #: When it will be killed.
+    deadline: datetime
+    #: The shape of new runs' counting trees.
+    chunk_size: int = CHUNK_SIZE
+    fan_in: int = FAN_IN
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A run that is ours to work on."""
+
+    run: RunRecord
+    #: Whether the one before died in the middle: what it may have sent is marked when sent again.
+    died: bool = False
+
+
+def request_of(event: Mapping[str, object]) -> Start | Resume:
+    """The request in an event: `{"scheduled_time": …, "nonce"?, "params"?}` or `{"resume": run}`.
+
+    Raises RollcallError for any other event.
+    """
+    try:
+        if "resume" in event:
+            return Resume(str(event["resume"]))
+        params = event.get("params", {})
+        nonce = event.get("nonce")
+        if not isinstance(params, Mapping):
+            raise TypeError("params is not an object")
+        return Start(
+            from_iso(str(event["scheduled_time"])),
+            None if nonce is None else str(nonce),
+            {str(name): str(value) for name, value in params.items()},
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise RollcallError(
+            f"the event is no start of a run: {error!r}; it takes scheduled_time in ISO 8601 with a zone, or resume"
+        ) from error
+
+
+def take(ledger: Ledger, job: Job, request: Start | Resume, invocation: Invocation, clock: Clock) -> Taken | None:
+    """The run to work on; None where this occurrence is skipped, queued, ended, or in other hands."""
+    name = request.run if isinstance(request, Resume) else run_id(job.name, request.scheduled_for, request.nonce)
+    for attempt in range(MOST_CONFLICTS):
+        if attempt:
+            clock.sleep(timedelta(milliseconds=50 * attempt))
+        try:
+            existing = ledger.run(name)
+            if existing is not None:
+                return _go_on(ledger, job, existing, invocation, clock.now())
+            if isinstance(request, Resume):
+                raise RollcallError(f"there is no run {name}")
+            return _start(ledger, job, _new(name, job, request, invocation, clock.now()))
+        except runs.Conflict:
+            continue
+    raise RollcallError(f"{name}: the ledger changed under {MOST_CONFLICTS} tries to start it; try again")
+
+
+def _new(name: str, job: Job, request: Start, invocation: Invocation, now: datetime) -> RunRecord:
+    return RunRecord(
+        id=name,
+        job=job.name,
+        state=RunState.ENUMERATING,
+        scheduled_for=request.scheduled_for,
+        started_at=now,
+        params=request.params,
+        owner=invocation.owner,
+        lease_until=invocation.deadline,
+        chunk_size=invocation.chunk_size,
+        fan_in=invocation.fan_in,
+    )
+
+
+def _start(ledger: Ledger, job: Job, run: RunRecord) -> Taken | None:
+    record = ledger.job(job.name)
+    if job.overlap is Overlap.ALLOW or not _busy(ledger, record):
+        runs.start(ledger, run, record)
+        log(Action.RUN_STARTED, run=run.id, job=job.name)
+        return Taken(run)
+    idle = replace(run, owner=None, lease_until=None, enumerations=0)
+    if job.overlap is Overlap.QUEUE and record.queued is None:
+        runs.queue(ledger, replace(idle, state=RunState.QUEUED), record)
+        log(Action.RUN_QUEUED, run=run.id, job=job.name, behind=record.current)
+        return None
+    waiting = f", and {record.queued} waits already" if record.queued else ""
+    reason = f"{record.current} is not finished{waiting}"
+    skipped = replace(idle, state=RunState.SKIPPED, reason=reason, completed_at=run.started_at)
+    if not runs.record_terminal(ledger, skipped):
+        raise runs.Conflict("another delivery recorded this occurrence")
+    log(Action.RUN_SKIPPED, run=run.id, job=job.name, reason=reason)
+    return None
+
+
+def _busy(ledger: Ledger, job: JobRecord) -> bool:
+    """Whether the job's current run may still call anybody."""
+    if job.current is None:
+        return False
+    holder = ledger.run(job.current)
+    return holder is not None and not holder.state.terminal
+
+
+def _go_on(ledger: Ledger, job: Job, run: RunRecord, invocation: Invocation, now: datetime) -> Taken | None:
+    if run.owner == invocation.owner and run.leased(now):
+        return Taken(run)
+    if run.state is RunState.QUEUED:
+        return _promote(ledger, job, run, invocation)
+    if run.state not in {RunState.ENUMERATING, RunState.DISPATCHING} or run.leased(now):
+        log(Action.RUN_DUPLICATE_START, run=run.id, job=run.job, state=run.state)
+        return None
+    try:
+        taken = runs.take_over(ledger, run, invocation.owner, invocation.deadline, now)
+    except runs.LostLease:
+        log(Action.RUN_DUPLICATE_START, run=run.id, job=run.job, state=run.state)
+        return None
+    died = run.lease_until is not None
+    log(Action.RUN_TAKEN_OVER, run=run.id, job=run.job, fence=taken.fence, died=died)
+    return Taken(taken, died)
+
+
+def _promote(ledger: Ledger, job: Job, run: RunRecord, invocation: Invocation) -> Taken | None:
+    record = ledger.job(job.name)
+    if record.queued != run.id or _busy(ledger, record):
+        return None
+    leased = replace(
+        run,
+        state=RunState.ENUMERATING,
+        owner=invocation.owner,
+        fence=run.fence + 1,
+        lease_until=invocation.deadline,
+        enumerations=1,
+    )
+    runs.promote(ledger, leased, record)
+    log(Action.RUN_STARTED, run=run.id, job=job.name, waited=True)
+    return Taken(leased)
