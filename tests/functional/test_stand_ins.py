@@ -86,7 +86,10 @@ class StandIns:
         with self.process as process:
             assert process.stdin is not None
             process.stdin.close()
-            process.wait(timeout=10)
+            try:
+                process.wait(timeout=10)
+            finally:
+                process.kill()
 
     def peak_memory_kb(self) -> int:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
@@ -157,9 +160,7 @@ def test_five_thousand_calls_at_fifty_connections_are_all_answered_and_counted(s
     assert all(each[-1] == 200 for each in statuses)
     assert stats["calls"] == sum(map(len, statuses)) == expected.calls
     assert stats["injected"] == stats["calls"] - 5_000 == expected.injected > 0
-    assert stats["calls_per_entry"] == {
-        str(times): n for times, n in sorted(expected.calls_per_entry.items())
-    }
+    assert stats["calls_per_entry"] == {str(times): n for times, n in sorted(expected.calls_per_entry.items())}
     assert 25 < stats["in_flight_max"] <= 50
     assert stats["in_flight"] == stats["unauthorized"] == 0
     assert before < stats["first_call"] < stats["last_call"] < time.monotonic()
@@ -214,9 +215,7 @@ def test_a_target_with_a_secret_refuses_who_does_not_know_it(
 ) -> None:
     stand_ins = start(target_secret=secret)
     wrong = make_headers(basic_auth="alice:wrong")
-    statuses = [
-        stand_ins.pool.request("POST", "/target/1", headers=each).status for each in (headers, wrong, {})
-    ]
+    statuses = [stand_ins.pool.request("POST", "/target/1", headers=each).status for each in (headers, wrong, {})]
     assert statuses == [200, 401, 401]
     assert (stand_ins.stats()["calls"], stand_ins.stats()["unauthorized"]) == (3, 2)
 
@@ -228,7 +227,7 @@ def test_a_chunked_body_is_the_same_request_as_a_whole_one(start: Start) -> None
     assert stand_ins.stats()["calls_per_entry"] == {"2": 1}
 
 
-def test_pipelined_requests_are_answered_in_their_order_however_their_bytes_arrive(start: Start) -> None:
+def test_requests_are_understood_however_their_bytes_arrive(start: Start) -> None:
     requests = (
         b"POST /target/slow HTTP/1.1\r\nContent-Length: 4\r\n\r\nbody"
         b"HEAD /target/head HTTP/1.1\r\n\r\n"
@@ -242,9 +241,19 @@ def test_pipelined_requests_are_answered_in_their_order_however_their_bytes_arri
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             for piece in pieces:
                 client.sendall(piece)
+                time.sleep(0.001)
             answers = _read_all(client)
         assert re.findall(rb"HTTP/1.1 (\d+)", answers) == [b"200", b"200", b"200", b"404"]
         assert answers.count(b'{"status": "ok"}') == 2
+
+
+def test_a_request_that_could_be_answered_at_once_waits_for_those_before_it(start: Start) -> None:
+    stand_ins = start(latency_ms=200)
+    with stand_ins.connect() as client:
+        client.sendall(b"POST /target/1 HTTP/1.1\r\n\r\n")
+        _wait_until(lambda: stand_ins.stats()["in_flight"] == 1)
+        client.sendall(b"GET /missing HTTP/1.1\r\nConnection: close\r\n\r\n")
+        assert re.findall(rb"HTTP/1.1 (\d+)", _read_all(client)) == [b"200", b"404"]
 
 
 @pytest.mark.parametrize(
@@ -258,9 +267,7 @@ def test_pipelined_requests_are_answered_in_their_order_however_their_bytes_arri
         (b"POST /target/1 HTTP/1.1\r\nX: " + b"x" * 100_000, 431),
     ],
 )
-def test_what_is_no_request_is_refused_and_the_connection_closed(
-    start: Start, request_: bytes, status: int
-) -> None:
+def test_what_is_no_request_is_refused_and_the_connection_closed(start: Start, request_: bytes, status: int) -> None:
     stand_ins = start()
     with stand_ins.connect() as client:
         client.sendall(request_)
