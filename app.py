@@ -1,4 +1,4 @@
-"""Which environment, which stacks: `cdk deploy -c environment=dev 'rollcall-dev-*'`; without one, all of them."""
+"""Which environment, which stacks: `cdk deploy --all -c environment=dev`; without one, those of all environments."""
 
 import sys
 from pathlib import Path
@@ -14,18 +14,18 @@ from stacks.runtime import Build
 ROOT = Path(__file__).resolve().parent
 
 
-def synthesize(*, dependencies: Path = ROOT / "layers/dependencies/build/arm64") -> None:
-    """Write the templates to the CDK's output folder. Raises RollcallError for what cannot be deployed."""
+def main(*, dependencies: Path = ROOT / "layers/dependencies/build/arm64") -> None:
+    """Write the templates to the CDK's output folder, or end with one line that says why not."""
     app = App()
     build = Build(root=ROOT, dependencies=dependencies, staging=Path(app.outdir, "packages"))
-    jobs = catalog().values()
-    for environment in chosen(app.node.try_get_context("environment")):
-        deploy(app, environment=environment, jobs=jobs, build=build)
+    try:
+        jobs = catalog().values()
+        for environment in chosen(app.node.try_get_context("environment")):
+            deploy(app, environment=environment, jobs=jobs, build=build)
+    except RollcallError as error:
+        sys.exit(f"rollcall: {error}")
     app.synth()
 
 
 if __name__ == "__main__":
-    try:
-        synthesize()
-    except RollcallError as error:
-        sys.exit(f"rollcall: {error}")
+    main()

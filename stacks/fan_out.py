@@ -53,7 +53,7 @@ class FanOut(Function):
             give_up_after=timedelta(hours=1),
             undelivered=undelivered,
         )
-        shared.allow_transactions(self)
+        shared.allow_runs(self)
         shared.allow_objects(self, runs_of(declared.job.name), "s3:GetObject", "s3:PutObject")
         # The API's batch form is allowed by the same action.
         self.allow(["sqs:SendMessage"], queue.queue_arn)

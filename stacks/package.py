@@ -33,6 +33,7 @@ class Packages:
     def _files(self, kind: str, jobs: Iterable[Declared]) -> Iterator[Path]:
         functions = self._root / "functions"
         yield functions / "__init__.py"
+        yield from _helpers(functions)
         yield from (functions / kind).rglob("*.py")
         yield functions / "jobs" / "__init__.py"
         for declared in jobs:
@@ -42,11 +43,11 @@ class Packages:
             yield self._root.joinpath(*declared.module.split(".")).with_suffix(".py")
 
 
-def _helpers(system: Path) -> Iterator[Path]:
-    """The system's files, and packages of files, that are no jobs."""
-    yield from system.glob("_*.py")
-    for folder in system.glob("_*/"):
-        yield from folder.rglob("*.py")
+def _helpers(folder: Path) -> Iterator[Path]:
+    """Files, and packages of files, whose names begin with `_`: shared by what stands beside them."""
+    yield from folder.glob("_*.py")
+    for package in folder.glob("_*/"):
+        yield from package.rglob("*.py")
 
 
 def _digest(files: Mapping[Path, bytes]) -> str:

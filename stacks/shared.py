@@ -11,10 +11,10 @@ from rollcall.core.settings import Settings
 from stacks.environment import Environment
 from stacks.function import Function
 
-#: Reads and writes of single items; no function of ours queries, scans or deletes.
-ITEM_ACTIONS = ("dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
-#: A transaction is allowed by the permissions of its parts; this one has no action of its own.
-TRANSACTION_ACTIONS = (*ITEM_ACTIONS, "dynamodb:ConditionCheckItem")
+#: What the adapters ask of the ledger: reads by key, and conditional changes of single items.
+ITEM_ACTIONS = ("dynamodb:BatchGetItem", "dynamodb:UpdateItem")
+#: New runs are put. A transaction has no action of its own; its parts' are what it takes.
+RUN_ACTIONS = (*ITEM_ACTIONS, "dynamodb:PutItem")
 
 
 class Shared(Construct):
@@ -36,12 +36,12 @@ class Shared(Construct):
         )
 
     def allow_items(self, function: Function) -> None:
-        """Let `function` read and write single items of the ledger."""
+        """Let `function` read and change items of the ledger."""
         self.table.grant(function.role, *ITEM_ACTIONS)
 
-    def allow_transactions(self, function: Function) -> None:
-        """Let `function` read and write items of the ledger, several at once too."""
-        self.table.grant(function.role, *TRANSACTION_ACTIONS)
+    def allow_runs(self, function: Function) -> None:
+        """Let `function` begin runs too."""
+        self.table.grant(function.role, *RUN_ACTIONS)
 
     def allow_objects(self, function: Function, key: str, *actions: str) -> None:
         """Let `function` do `actions` on the objects of the manifest bucket whose keys match `key`."""

@@ -40,7 +40,7 @@ class Timetable(Construct):
         super().__init__(scope, id_)
         role = self._role(function, undelivered)
         for number, (name, expression) in enumerate(expressions.items(), 1):
-            schedule = scheduler.CfnSchedule(
+            scheduler.CfnSchedule(
                 self,
                 f"Schedule{number}",
                 name=name,
@@ -60,8 +60,6 @@ class Timetable(Construct):
                     else scheduler.CfnSchedule.DeadLetterConfigProperty(arn=undelivered.queue_arn),
                 ),
             )
-            # Scheduler tries the role when a schedule is made.
-            schedule.node.add_dependency(role)
 
     def _role(self, function: Function, undelivered: sqs.IQueue | None) -> iam.Role:
         stack = Stack.of(self)

@@ -1,0 +1,62 @@
+"""Every environment with every job, synthesized once."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aws_cdk import App
+
+from rollcall.core.catalog import Declared
+from stacks.deployment import deploy
+from stacks.environments import ENVIRONMENTS
+from stacks.runtime import Build
+from tests.stacks import sample
+from tests.stacks.cloud import Cloud
+from tests.stacks.deployed import DEPLOYED, EVERY, JOBS, ROOT
+
+
+@pytest.fixture(scope="session")
+def context() -> dict[str, Any]:
+    """The feature flags that `cdk synth` and `make synth` hand to the app."""
+    return dict(json.loads((ROOT / "cdk.json").read_text())["context"])
+
+
+@pytest.fixture(scope="session")
+def dependencies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stands for the layer that `make layer` builds."""
+    layer = tmp_path_factory.mktemp("dependencies")
+    (layer / "python").mkdir()
+    (layer / "python" / "third_party.py").write_text("")
+    return layer
+
+
+@pytest.fixture(scope="session")
+def clouds(
+    tmp_path_factory: pytest.TempPathFactory, context: dict[str, Any], dependencies: Path
+) -> Mapping[str, Cloud]:
+    app = App(context=context, outdir=str(tmp_path_factory.mktemp("cdk.out")))
+    roots = dict.fromkeys(ENVIRONMENTS, ROOT)
+    roots["sample"] = sample.write_checkout(tmp_path_factory.mktemp("checkout"))
+    for name, environment in EVERY.items():
+        build = Build(root=roots[name], dependencies=dependencies, staging=Path(app.outdir, "packages"))
+        deploy(app, environment=environment, jobs=JOBS[name], build=build)
+    assembly = app.synth()
+    return {name: Cloud(assembly, environment, DEPLOYED[name]) for name, environment in EVERY.items()}
+
+
+@pytest.fixture(params=EVERY)
+def cloud(request: pytest.FixtureRequest, clouds: Mapping[str, Cloud]) -> Cloud:
+    """Each environment in turn."""
+    return clouds[request.param]
+
+
+@pytest.fixture(
+    params=[(name, declared) for name, jobs in DEPLOYED.items() for declared in jobs],
+    ids=lambda case: f"{case[0]}-{case[1].job.name}",
+)
+def case(request: pytest.FixtureRequest, clouds: Mapping[str, Cloud]) -> tuple[Cloud, Declared]:
+    """Each job of each environment in turn."""
+    name, declared = request.param
+    return clouds[name], declared

@@ -1,0 +1,16 @@
+"""Which environments and jobs the tests go through."""
+
+from pathlib import Path
+
+from rollcall.core.catalog import catalog
+from stacks.environments import ENVIRONMENTS
+from tests.stacks import sample
+
+ROOT = Path(__file__).resolve().parents[2]
+#: All jobs of the checkout in each environment, and the sample's in its own.
+JOBS = {**dict.fromkeys(ENVIRONMENTS, tuple(catalog().values())), "sample": sample.JOBS}
+EVERY = {**ENVIRONMENTS, "sample": sample.ENVIRONMENT}
+DEPLOYED = {
+    name: tuple(declared for declared in JOBS[name] if declared.system in environment.systems)
+    for name, environment in EVERY.items()
+}

@@ -1,0 +1,76 @@
+"""Where targets and reports live, per environment."""
+
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from aws_cdk import App
+
+from rollcall import DeclarationError
+from stacks.deployment import deploy
+from stacks.environment import Environment
+from stacks.environments import ENVIRONMENTS, chosen
+from stacks.runtime import Build
+from tests.stacks import sample
+
+
+def places(environment: Environment) -> set[str]:
+    """Everything outside that the environment points to: hosts, buckets and secrets."""
+    locations = [*environment.targets.values(), *environment.reports.values()]
+    hosts = {urlsplit(location.url).netloc for location in locations}
+    secrets = {location.secret for location in locations if location.secret is not None}
+    return hosts | secrets | set(environment.buckets.values())
+
+
+@pytest.mark.parametrize(("one", "other"), list(combinations(ENVIRONMENTS, 2)))
+def test_no_location_is_also_another_environments(one: str, other: str) -> None:
+    assert not places(ENVIRONMENTS[one]) & places(ENVIRONMENTS[other])
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_what_an_environment_calls_is_called_over_tls(name: str) -> None:
+    assert ENVIRONMENTS[name].name == name
+    assert all(location.scheme == "https" for location in ENVIRONMENTS[name].targets.values())
+    assert all(location.scheme in ("https", "s3") for location in ENVIRONMENTS[name].reports.values())
+
+
+def test_schedules_are_off_in_dev_and_on_elsewhere() -> None:
+    assert {name: environment.schedules_enabled for name, environment in ENVIRONMENTS.items()} == {
+        "dev": False,
+        "staging": True,
+        "prod": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("bindings", "missing"), [("targets", "slow-bank"), ("reports", "over-http"), ("buckets", "receipts")]
+)
+def test_a_binding_that_is_missing_fails_synth_and_says_which(
+    tmp_path: Path, dependencies: Path, bindings: str, missing: str
+) -> None:
+    bound = {name: at for name, at in getattr(sample.ENVIRONMENT, bindings).items() if name != missing}
+    environment = replace(sample.ENVIRONMENT, **{bindings: bound})  # type: ignore[arg-type]
+    build = Build(root=sample.write_checkout(tmp_path), dependencies=dependencies, staging=tmp_path / "staging")
+    with pytest.raises(DeclarationError) as error:
+        deploy(App(), environment=environment, jobs=sample.JOBS, build=build)
+    for word in ("environment sample", f"{bindings[:-1]} '{missing}'", "job pay ", f"under {bindings} in stacks/"):
+        assert word in str(error.value)
+
+
+def test_bindings_cannot_be_changed_afterwards() -> None:
+    with pytest.raises(TypeError):
+        sample.ENVIRONMENT.targets["accounting"] = sample.ENVIRONMENT.targets["slow-bank"]  # type: ignore[index]
+
+
+def test_manifests_are_kept_longer_than_a_dead_letter_can_be() -> None:
+    with pytest.raises(DeclarationError, match=r"manifest_retention_days is 28.*take 30 or more"):
+        replace(sample.ENVIRONMENT, manifest_retention_days=28)
+
+
+def test_one_environment_is_chosen_by_name_and_all_without() -> None:
+    assert chosen(None) == tuple(ENVIRONMENTS.values())
+    assert [environment.name for environment in chosen("prod")] == ["prod"]
+    with pytest.raises(DeclarationError, match=r"no environment 'production'; there are: dev, staging, prod"):
+        chosen("production")

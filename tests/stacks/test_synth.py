@@ -1,0 +1,138 @@
+"""The app as it is run: in a process of its own, without network, account, Docker and git."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import app
+from tests.stacks.cloud import Cloud
+from tests.stacks.deployed import ROOT
+
+#: Neither Python nor the CDK's Node process may open a connection.
+NO_NETWORK = """
+import socket
+def refused(*_, **__): raise AssertionError("synth opened a socket")
+socket.socket.connect = socket.create_connection = socket.getaddrinfo = refused
+"""
+NO_NETWORK_NODE = """
+const refused = () => { throw new Error('synth opened a socket') }
+require('net').Socket.prototype.connect = refused
+require('dns').lookup = refused
+"""
+RUN = """
+import sys
+from pathlib import Path
+from app import main
+main(dependencies=Path(sys.argv[1]))
+"""
+NEW_JOB = '''
+"""A job as somebody would add it."""
+from collections.abc import Iterator
+
+from functions.jobs.accounting._targets import ACCOUNTING, LSP_BILLS
+from rollcall import Call, Entry, Job, Run, weekdays
+
+job = Job("brand-new", schedule=weekdays("05:00"), target=ACCOUNTING, concurrency=2, needs=[LSP_BILLS])
+
+
+@job.source
+def bills(run: Run) -> Iterator[Entry]:
+    for record in run.read(LSP_BILLS):
+        yield Entry.of(record, key="Bill_Number")
+
+
+@job.callback
+async def forward(bill: dict[str, object], call: Call) -> None:
+    await call.http.post("/brand-new", json=bill)
+'''
+#: W3005: the CDK writes dependencies that are implied already.
+IGNORED = "W3005"
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of what synth reads, to be changed."""
+    for name in ("functions", "stacks", "layers/rollcall"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "app.py", tmp_path)
+    return tmp_path
+
+
+def synthesize(
+    checkout: Path, dependencies: Path, context: dict[str, Any], environment: str
+) -> subprocess.CompletedProcess[str]:
+    (checkout / "no_network.js").write_text(NO_NETWORK_NODE)
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", NO_NETWORK + RUN, str(dependencies)],
+        cwd=checkout,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={
+            "PYTHONPATH": f"{checkout}:{checkout / 'layers/rollcall/python'}",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "CDK_OUTDIR": str(checkout / "cdk.out"),
+            "CDK_CONTEXT_JSON": json.dumps(context | {"environment": environment}),
+            "NODE_OPTIONS": f"--require {checkout / 'no_network.js'}",
+            # No git, no Docker, no credentials; Node is found through JSII_NODE.
+            "PATH": "",
+            "HOME": str(checkout),
+            "JSII_NODE": os.environ.get("JSII_NODE") or str(shutil.which("node")),
+        },
+    )
+
+
+def templates(checkout: Path) -> dict[str, dict[str, Any]]:
+    files = (checkout / "cdk.out").glob("*.template.json")
+    return {file.name.removesuffix(".template.json"): json.loads(file.read_text()) for file in files}
+
+
+def test_a_new_job_file_is_all_that_it_takes(checkout: Path, dependencies: Path, context: dict[str, Any]) -> None:
+    (checkout / "functions/jobs/accounting/__init__.py").touch()
+    (checkout / "functions/jobs/accounting/_targets.py").write_text(
+        "from rollcall import Report, Target\n"
+        'ACCOUNTING = Target("accounting", concurrency=80)\n'
+        'LSP_BILLS = Report("lsp-bills")\n'
+    )
+    for job in (checkout / "functions/jobs/accounting").glob("[!_]*.py"):
+        job.unlink()
+    (checkout / "functions/jobs/accounting/brand_new.py").write_text(NEW_JOB)
+    done = synthesize(checkout, dependencies, context, "staging")
+    assert done.returncode == 0, done.stderr
+    assert set(templates(checkout)) == {
+        f"rollcall-staging-{stack}" for stack in ("ledger", "engine", "jobs-accounting")
+    }
+    resources = templates(checkout)["rollcall-staging-jobs-accounting"]["Resources"].values()
+    functions = {each["Properties"]["FunctionName"] for each in resources if each["Type"] == "AWS::Lambda::Function"}
+    assert functions == {f"rollcall-staging-brand-new-{kind}" for kind in ("fan-out", "worker", "dead-letter")}
+
+
+def test_without_any_job_the_rest_still_synthesizes(
+    checkout: Path, dependencies: Path, context: dict[str, Any]
+) -> None:
+    for system in (checkout / "functions/jobs").glob("*/"):
+        shutil.rmtree(system)
+    done = synthesize(checkout, dependencies, context, "dev")
+    assert done.returncode == 0, done.stderr
+    assert set(templates(checkout)) == {"rollcall-dev-ledger", "rollcall-dev-engine"}
+
+
+def test_a_layer_that_is_not_built_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as end:
+        app.main(dependencies=tmp_path / "arm64")
+    assert end.value.code == f"rollcall: there is no layer of third-party packages in {tmp_path}/arm64; run make layer"
+
+
+def test_cfn_lint_finds_nothing(clouds: dict[str, Cloud]) -> None:
+    files = sorted(str(file) for file in clouds["dev"].folder.glob("*.template.json"))
+    assert len(files) >= 2 * len(clouds)
+    lint = [sys.executable, "-c", "from cfnlint.runner.cli import main; main()", "--ignore-checks", IGNORED]
+    command = [*lint, "--regions", "eu-west-1", "--template", *files]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
