@@ -84,7 +84,8 @@ class Update:
     def expressions(self) -> dict[str, Any]:
         """The keyword arguments that UpdateItem and a transaction's Update share."""
         update = " ".join(f"{verb} {', '.join(texts)}" for verb, texts in self._clauses.items())
-        arguments: dict[str, Any] = {"UpdateExpression": update, "ExpressionAttributeNames": self._names}
+        names = {placeholder: name for name, placeholder in self._names.items()}
+        arguments: dict[str, Any] = {"UpdateExpression": update, "ExpressionAttributeNames": names}
         if self._values:
             arguments["ExpressionAttributeValues"] = self._values
         if self._conditions:

@@ -134,7 +134,7 @@ class Worker:
 
     def _begin(self, works: list[Work]) -> None:
         """A redelivered entry is noted as begun before it is called: if the call kills the worker, it is a suspect."""
-        for (run, chunk), some in _by_chunk(works).items():
+        for run, chunk, some in _by_chunk(works):
             counting.begin(self._ledger, run, chunk, [work.delivery.position for work in some])
             for work in some:
                 work.begun = True
@@ -201,7 +201,7 @@ class Worker:
         """
         waits: dict[str, timedelta] = {}
         returned: list[str] = []
-        for (run, chunk), some in _by_chunk(works).items():
+        for run, chunk, some in _by_chunk(works):
             try:
                 self._settle_chunk(run, chunk, some)
             except (ClientError, BotoCoreError, RollcallError) as error:
@@ -273,11 +273,9 @@ def _keys(work: Work) -> tuple[str, str]:
     return node_key(run.id, run.generation, work.delivery.chunk), entry_key(run.id, work.name.id)
 
 
-def _by_chunk(works: Iterable[Work]) -> dict[tuple[RunRecord, Node], list[Work]]:
+def _by_chunk(works: Iterable[Work]) -> list[tuple[RunRecord, Node, list[Work]]]:
     """Works by the chunk whose item they are settled in."""
-    runs: dict[str, RunRecord] = {}
     found: dict[tuple[str, Node], list[Work]] = defaultdict(list)
     for work in works:
-        runs[work.delivery.run.id] = work.delivery.run
         found[work.delivery.run.id, work.delivery.chunk].append(work)
-    return {(runs[run], chunk): some for (run, chunk), some in found.items()}
+    return [(some[0].delivery.run, chunk, some) for (_, chunk), some in found.items()]

@@ -1,0 +1,234 @@
+"""The local cloud: everything that a deployment has, on this machine, ended with one call."""
+
+import json
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import boto3
+import botocore.session
+from botocore.config import Config
+
+from rollcall.adapters.clients import CONFIG
+from rollcall.adapters.ledger import Ledger
+from rollcall.core import names
+from rollcall.core.catalog import Declared
+from rollcall.core.run import iso, run_id
+from rollcall.core.settings import Settings
+from rollcall.core.sizing import FAN_OUT_TIMEOUT, worker_sizing
+from rollcall.core.target import Location
+from tools.local_cloud import resources
+from tools.local_cloud.counting import Requests
+from tools.local_cloud.event_source import LONG_POLL_SECONDS, EventSource
+from tools.local_cloud.functions import Function, FunctionError, Usage
+from tools.local_cloud.isolation import REGION
+from tools.local_cloud.lambda_api import LambdaApi
+from tools.local_cloud.ministack import CHECKOUT, MiniStack
+from tools.local_cloud.pollers import QueuePoller, Repeater, follow_stream
+from tools.local_cloud.stream import StreamSource
+
+#: Timeouts of the functions that all jobs share; the stacks give them the same.
+SHARED_TIMEOUT = timedelta(minutes=1)
+WATCHDOG_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """A job in the local cloud."""
+
+    declared: Declared
+    fan_out: Function
+    worker: Function
+
+
+class LocalCloud:
+    """A context manager: services, functions and pollers run inside it, and nothing of it runs after it."""
+
+    def __init__(self, *, folder: Path | None = None, import_path: list[str] | None = None) -> None:
+        """Start it on temporary data, or on `folder`, where its data is kept for a later one.
+
+        `import_path` stands before the checkout on the functions' path: for jobs that are not part of it.
+        """
+        self._ending = ExitStack()
+        persistent = folder is not None
+        if folder is None:
+            folder = Path(self._ending.enter_context(tempfile.TemporaryDirectory(prefix="rollcall-")))
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.requests = Requests()
+        self.functions: dict[str, Function] = {}
+        self.used: dict[str, Usage] = {}
+        self._import_path = [*(import_path or []), str(CHECKOUT), str(CHECKOUT / "layers/rollcall/python")]
+        self._pollers: list[QueuePoller | Repeater] = []
+        self._deployed: dict[str, Deployed] = {}
+        self._announced: list[Mapping[str, Any]] = []
+        try:
+            self.ministack = MiniStack(folder, persistent=persistent)
+            self._ending.callback(self.ministack.stop)
+            self._api = LambdaApi(self.functions)
+            self._ending.callback(self._api.stop)
+            self._set_up()
+        except BaseException:
+            self.stop()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    # --- services ---
+
+    @cached_property
+    def _session(self) -> boto3.Session:
+        """For what the cloud itself does; counted as part of the product."""
+        return self._new_session(self.requests)
+
+    @cached_property
+    def _own_session(self) -> boto3.Session:
+        """For looking at things; counted as nothing."""
+        return self._new_session(None)
+
+    def _new_session(self, requests: Requests | None) -> boto3.Session:
+        session = botocore.session.Session()
+        if requests is not None:
+            requests.attach(session)
+        return boto3.Session(
+            botocore_session=session, aws_access_key_id="local", aws_secret_access_key="local", region_name=REGION
+        )
+
+    def client(self, service: str, *, counted: bool = False, config: Config = CONFIG) -> Any:
+        """A boto3 client of a service of this cloud."""
+        session = self._session if counted else self._own_session
+        return session.client(service, endpoint_url=self.ministack.endpoint, config=config)  # type: ignore[call-overload]
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The ledger, for looking at progress."""
+        return Ledger(self.client("dynamodb"), resources.LEDGER)
+
+    def _set_up(self) -> None:
+        stream = resources.make_ledger(self.client("dynamodb"))
+        resources.make_manifests(self.client("s3"), REGION)
+        self._heard = resources.make_bus(self.client("events"), self.client("sqs"))
+        self._completion = self._function("completion", SHARED_TIMEOUT)
+        self._watchdog = self._function("watchdog", SHARED_TIMEOUT)
+        self._dead_letter = self._function("dead_letter", SHARED_TIMEOUT)
+        self._completion.warm(1)
+        source = StreamSource(self.client("dynamodbstreams", counted=True), stream)
+        self._pollers.append(follow_stream(source, self._completion.invoke))
+        self._pollers.append(Repeater(self.tick, WATCHDOG_SECONDS, at_once=False))
+
+    def _settings(self, declared: Declared | None = None, **more: Any) -> Settings:
+        return Settings(
+            environment=resources.ENVIRONMENT,
+            ledger=resources.LEDGER,
+            manifests=resources.MANIFESTS,
+            bus=resources.BUS,
+            job_module=declared.module if declared is not None else None,
+            **more,
+        )
+
+    def _function(self, kind: str, timeout: timedelta, settings: Settings | None = None, job: str | None = None) -> Function:
+        name = names.function_name(resources.ENVIRONMENT, kind, job)
+        variables = (settings or self._settings()).to_environ() | {
+            "AWS_ENDPOINT_URL": self.ministack.endpoint,
+            "AWS_ENDPOINT_URL_LAMBDA": self._api.endpoint,
+            "AWS_LAMBDA_FUNCTION_NAME": name,
+        }
+        self.functions[name] = Function(
+            name,
+            kind,
+            variables,
+            timeout=timeout,
+            log=self.folder / f"{name}.log",
+            requests=self.requests,
+            import_path=self._import_path,
+        )
+        return self.functions[name]
+
+    def put_secret(self, name: str, fields: Mapping[str, str]) -> None:
+        """Store credentials as the deployed environments do."""
+        self.client("secretsmanager").create_secret(Name=name, SecretString=json.dumps(fields))
+
+    # --- jobs ---
+
+    def deploy(self, declared: Declared, target: Location, reports: Mapping[str, Location]) -> Deployed:
+        """Make the job's queues and functions and start its pollers."""
+        job, sizing = declared.job, worker_sizing(declared.job)
+        queue, dead = resources.make_queues(self.client("sqs"), job)
+        fan_out = self._function(
+            "fan_out",
+            FAN_OUT_TIMEOUT,
+            self._settings(declared, queue_url=queue.url, reports=dict(reports)),
+            job.name,
+        )
+        worker = self._function(
+            "worker", sizing.timeout, self._settings(declared, queue_url=queue.url, target=target), job.name
+        )
+        fan_out.warm(1)
+        worker.warm(sizing.maximum_concurrency)
+        polling = self.client("sqs", counted=True, config=CONFIG.merge(Config(read_timeout=LONG_POLL_SECONDS + 10)))
+        source = EventSource(polling, queue.url, queue.arn, sizing.batch_size)
+        self._pollers.append(QueuePoller(source, worker.invoke, sizing.maximum_concurrency))
+        letters = EventSource(polling, dead.url, dead.arn, sizing.batch_size)
+        self._pollers.append(QueuePoller(letters, self._dead_letter.invoke, 1, receivers=1))
+        self._deployed[job.name] = Deployed(declared, fan_out, worker)
+        return self._deployed[job.name]
+
+    def start(
+        self,
+        job: str,
+        scheduled_for: datetime,
+        nonce: str | None = None,
+        params: Mapping[str, str] | None = None,
+    ) -> str:
+        """Invoke the job's fan-out asynchronously, as the scheduler does; returns the run's id."""
+        event = {"job": job, "scheduled_time": iso(scheduled_for), "params": dict(params or {})}
+        self._api.invoke_later(self._deployed[job].fan_out, event if nonce is None else event | {"nonce": nonce})
+        return run_id(job, scheduled_for, nonce)
+
+    def tick(self) -> None:
+        """One round of the watchdog."""
+        try:
+            self._watchdog.invoke({})
+        except FunctionError:
+            return
+
+    def announcements(self, wait_seconds: int = 0) -> list[Mapping[str, Any]]:
+        """The details of all RunCompleted events on the bus so far, in the order heard."""
+        sqs = self.client("sqs", config=CONFIG.merge(Config(read_timeout=LONG_POLL_SECONDS + 10)))
+        while True:
+            answer = sqs.receive_message(
+                QueueUrl=self._heard.url, MaxNumberOfMessages=10, WaitTimeSeconds=wait_seconds
+            )
+            for message in answer.get("Messages", []):
+                self._announced.append(json.loads(message["Body"])["detail"])
+                sqs.delete_message(QueueUrl=self._heard.url, ReceiptHandle=message["ReceiptHandle"])
+            if not answer.get("Messages"):
+                return list(self._announced)
+            wait_seconds = 0
+
+    def stop(self) -> None:
+        """End everything that was started; callable twice. `used` then tells what each function used."""
+        for poller in self._pollers:
+            poller.stop()
+        for function in self.functions.values():
+            used = function.stop()
+            self.used[function.kind] = self.used.get(function.kind, Usage()) | used
+        self.functions.clear()
+        self._ending.close()
+        for poller in self._pollers:
+            poller.join()
+        self._pollers.clear()
+
+

@@ -1,0 +1,65 @@
+"""One execution environment of a function, as a process: `python -m tools.local_cloud.environment FD HANDLER`.
+
+Takes invocations as lines of JSON from the socket FD and answers each with one line, as Lambda's runtime does:
+one at a time, the handler imported once, an exception answered as errorType and errorMessage.
+"""
+
+import importlib
+import json
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import botocore.handlers
+
+from tools.local_cloud.counting import Requests
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the handlers use of Lambda's context object."""
+
+    aws_request_id: str
+    #: On the monotonic clock.
+    deadline: float
+
+    def get_remaining_time_in_millis(self) -> int:
+        return max(0, int((self.deadline - time.monotonic()) * 1000))
+
+
+def main() -> None:
+    """Serve until the parent closes the socket."""
+    requests = Requests()
+    count: Any = requests._count
+    botocore.handlers.BUILTIN_HANDLERS.append(("before-send", count))
+    with socket.socket(fileno=int(sys.argv[1])) as channel, channel.makefile("rwb") as lines:
+        handler = _load(sys.argv[2])
+        lines.write(b"{}\n")
+        lines.flush()
+        for line in lines:
+            answer = _invoke(handler, json.loads(line))
+            lines.write(json.dumps(answer | {"requests": requests.take()}).encode() + b"\n")
+            lines.flush()
+
+
+def _load(path: str) -> Callable[[Any, Context], Any]:
+    module, _, name = path.rpartition(".")
+    found: Callable[[Any, Context], Any] = getattr(importlib.import_module(module), name)
+    return found
+
+
+def _invoke(handler: Callable[[Any, Context], Any], invocation: dict[str, Any]) -> dict[str, Any]:
+    context = Context(invocation["request_id"], time.monotonic() + invocation["timeout_seconds"])
+    try:
+        return {"result": json.loads(json.dumps(handler(invocation["event"], context)))}
+    except Exception as error:
+        traceback.print_exc()
+        return {"error": {"errorType": type(error).__name__, "errorMessage": str(error)}}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,207 @@
+"""Functions as processes: every execution environment is one, and dies alone."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from tools.local_cloud.counting import Requests
+from tools.local_cloud.isolation import isolated
+from tools.local_cloud.ministack import CHECKOUT
+
+#: Lambda gives a function's start 10 seconds
+#: (https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html); a loaded laptop may need more.
+INIT_SECONDS = 60.0
+
+
+class FunctionError(Exception):
+    """The handler raised, timed out, or its process died."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a function's processes used, the largest of their peaks and the sum of their CPU times."""
+
+    peak_memory_mb: float = 0.0
+    cpu_seconds: float = 0.0
+
+    def __or__(self, other: "Usage") -> "Usage":
+        return Usage(max(self.peak_memory_mb, other.peak_memory_mb), self.cpu_seconds + other.cpu_seconds)
+
+
+class Environment:
+    """One process that handles one invocation at a time."""
+
+    def __init__(self, handler: str, variables: Mapping[str, str], log: Path, import_path: list[str]) -> None:
+        ours, theirs = socket.socketpair()
+        environ = isolated(os.environ) | variables | {"PYTHONPATH": os.pathsep.join(import_path)}
+        with log.open("ab") as output, theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tools.local_cloud.environment", str(theirs.fileno()), handler],
+                env=environ,
+                cwd=CHECKOUT,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        self._channel = ours
+        self._lines = ours.makefile("rwb")
+        self._ready = False
+
+    def invoke(self, event: object, timeout: timedelta) -> dict[str, Any]:
+        """The answer of the process. Raises FunctionError if there is none in time; the process is dead then."""
+        try:
+            if not self._ready:
+                self._read(INIT_SECONDS)
+                self._ready = True
+            invocation = {
+                "request_id": str(uuid.uuid4()),
+                "timeout_seconds": timeout.total_seconds(),
+                "event": event,
+            }
+            self._lines.write(json.dumps(invocation).encode() + b"\n")
+            self._lines.flush()
+            return self._read(timeout.total_seconds())
+        except TimeoutError as error:
+            self.kill()
+            raise FunctionError(f"Task timed out after {timeout.total_seconds():.2f} seconds") from error
+        except (OSError, ValueError) as error:
+            self.kill()
+            raise FunctionError(f"Runtime exited: {error}") from error
+
+    def _read(self, seconds: float) -> dict[str, Any]:
+        self._channel.settimeout(seconds)
+        line = self._lines.readline()
+        if not line:
+            raise OSError("the process ended without an answer")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def kill(self) -> None:
+        """As a crash of the sandbox would."""
+        self.process.kill()
+
+    def stop(self) -> Usage:
+        """End it, if it is not dead yet, and tell what it used."""
+        peak = _peak_memory_mb(self.process.pid)
+        if self.process.returncode is None:
+            self.process.send_signal(signal.SIGTERM)
+        self._lines.close()
+        self._channel.close()
+        try:
+            _, status, used = os.wait4(self.process.pid, 0)
+        except ChildProcessError:
+            return Usage(peak or 0.0)
+        self.process.returncode = os.waitstatus_to_exitcode(status)
+        unit = 1024**2 if sys.platform == "darwin" else 1024
+        return Usage(peak or used.ru_maxrss / unit, used.ru_utime + used.ru_stime)
+
+
+def _peak_memory_mb(pid: int) -> float | None:
+    """The process's own high-water mark. Linux keeps the parent's in ru_maxrss over an exec, so it is read here."""
+    try:
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    except OSError:
+        return None
+    return None
+
+
+class Function:
+    """A deployed function: as many environments as there are invocations at once, reused."""
+
+    def __init__(
+        self,
+        name: str,
+        kind: str,
+        variables: Mapping[str, str],
+        *,
+        timeout: timedelta,
+        log: Path,
+        requests: Requests,
+        import_path: list[str],
+    ) -> None:
+        self.name = name
+        self.kind = kind
+        self._variables = variables
+        self._timeout = timeout
+        self._log = log
+        self._requests = requests
+        self._import_path = import_path
+        self._lock = threading.Lock()
+        self._idle: list[Environment] = []
+        self._busy: set[Environment] = set()
+        self._used = Usage()
+        self._stopped = False
+
+    def warm(self, environments: int) -> None:
+        """Start environments before they are needed, as a provisioned function would."""
+        with self._lock:
+            self._idle += [self._new() for _ in range(environments)]
+
+    def _new(self) -> Environment:
+        handler = f"functions.{self.kind}.handler.handler"
+        return Environment(handler, self._variables, self._log, self._import_path)
+
+    def invoke(self, event: object) -> Any:
+        """The handler's result. Raises FunctionError if it raised, timed out or died."""
+        environment = self._acquire()
+        try:
+            answer = environment.invoke(event, self._timeout)
+        finally:
+            self._release(environment)
+        self._requests.add((service, operation, count) for service, operation, count in answer["requests"])
+        if "error" in answer:
+            raise FunctionError(f"{answer['error']['errorType']}: {answer['error']['errorMessage']}")
+        return answer["result"]
+
+    def _acquire(self) -> Environment:
+        with self._lock:
+            if self._stopped:
+                raise FunctionError(f"{self.name} is stopped")
+            environment = self._idle.pop() if self._idle else self._new()
+            self._busy.add(environment)
+            return environment
+
+    def _release(self, environment: Environment) -> None:
+        with self._lock:
+            self._busy.discard(environment)
+            if environment.process.poll() is None and not self._stopped:
+                self._idle.append(environment)
+            else:
+                self._used |= environment.stop()
+
+    def kill_one(self) -> bool:
+        """SIGKILL an environment that is at work; False if none is."""
+        with self._lock:
+            for environment in self._busy:
+                environment.kill()
+                return True
+        return False
+
+    def stop(self) -> Usage:
+        """End all environments, those at work too."""
+        with self._lock:
+            self._stopped = True
+            for environment in self._idle:
+                self._used |= environment.stop()
+            self._idle.clear()
+            for environment in self._busy:
+                environment.kill()
+        deadline = time.monotonic() + 5
+        while self._busy and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return self._used

@@ -1,0 +1,96 @@
+"""MiniStack as a process: on loopback, on a free port, on temporary or kept data, and never outliving its parent."""
+
+import os
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from tools.local_cloud.isolation import isolated
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+#: MiniStack pins botocore exactly, so it has an environment of its own.
+PYTHON = CHECKOUT / ".venv-ministack" / "bin" / "python"
+START_SECONDS = 20.0
+STOP_SECONDS = 10.0
+
+#: Runs in MiniStack's environment: ends when standard input does, so it never outlives who started it.
+_LAUNCHER = """
+import os, signal, sys, threading
+def end_with_parent():
+    while os.read(0, 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+threading.Thread(target=end_with_parent, daemon=True).start()
+from ministack.app import main
+sys.exit(main())
+"""
+
+
+class MiniStackError(Exception):
+    """MiniStack is not there, or did not start."""
+
+
+class MiniStack:
+    """A running MiniStack."""
+
+    def __init__(self, folder: Path, *, persistent: bool = False, port: int | None = None) -> None:
+        """Start it with its data in `folder`. Raises MiniStackError."""
+        if not PYTHON.exists():
+            raise MiniStackError("MiniStack is not installed; run `make install`, which every make target does")
+        self.port = port or _free_port()
+        self.endpoint = f"http://127.0.0.1:{self.port}"
+        self._log = folder / "ministack.log"
+        environ = isolated(os.environ) | {
+            "BIND_HOST": "127.0.0.1",
+            "GATEWAY_PORT": str(self.port),
+            "HOME": str(folder),
+            "TMPDIR": str(folder),
+            "STATE_DIR": str(folder / "state"),
+            "S3_DATA_DIR": str(folder / "s3"),
+            "PERSIST_STATE": "1" if persistent else "0",
+            "S3_PERSIST": "1" if persistent else "0",
+            "LOG_LEVEL": "WARNING",
+            "SFTP_ENABLED": "0",
+        }
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [str(PYTHON), "-c", _LAUNCHER],
+                env=environ,
+                cwd=folder,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._wait_until_it_listens()
+
+    def _wait_until_it_listens(self) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and self.process.poll() is None:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0 and self.process.poll() is None:
+                    return
+            time.sleep(0.02)
+        self.stop()
+        said = self._log.read_text(errors="replace").strip().splitlines()[-1:]
+        raise MiniStackError(f"MiniStack did not start on 127.0.0.1:{self.port}: {' '.join(said) or 'it said nothing'}")
+
+    def stop(self) -> None:
+        """End it; kept data is written before."""
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+

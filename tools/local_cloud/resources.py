@@ -1,0 +1,101 @@
+"""What `cdk deploy` would make, made in MiniStack from the same settings of the core."""
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rollcall.adapters.bus import SOURCE
+from rollcall.core import names
+from rollcall.core.job import Job
+from rollcall.core.sizing import DEAD_LETTER_RETENTION, MAX_RECEIVE_COUNT, QUEUE_RETENTION, worker_sizing
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_events import EventBridgeClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sqs import SQSClient
+
+ENVIRONMENT = "local"
+LEDGER = "rollcall-local-ledger"
+MANIFESTS = "rollcall-local-manifests"
+BUS = "rollcall-local"
+#: Where the command line hears the announcements.
+ANNOUNCEMENTS = "rollcall-local-announcements"
+
+
+@dataclass(frozen=True, slots=True)
+class QueueAddress:
+    """A queue's URL and ARN."""
+
+    url: str
+    arn: str
+
+
+def make_ledger(client: "DynamoDBClient") -> str:
+    """Make the table, if it is not there, and return its stream's ARN."""
+    if LEDGER not in client.list_tables()["TableNames"]:
+        client.create_table(
+            TableName=LEDGER,
+            BillingMode="PAY_PER_REQUEST",
+            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+            StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
+        )
+    return client.describe_table(TableName=LEDGER)["Table"]["LatestStreamArn"]
+
+
+def make_manifests(client: "S3Client", region: str) -> None:
+    """Make the bucket, if it is not there."""
+    if MANIFESTS not in {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}:
+        client.create_bucket(
+            Bucket=MANIFESTS,
+            CreateBucketConfiguration={"LocationConstraint": region},  # type: ignore[typeddict-item]
+        )
+
+
+def make_bus(events: "EventBridgeClient", sqs: "SQSClient") -> QueueAddress:
+    """Make the bus, and a queue that hears every announcement."""
+    if BUS not in {bus["Name"] for bus in events.list_event_buses()["EventBuses"]}:
+        events.create_event_bus(Name=BUS)
+    heard = _make_queue(sqs, ANNOUNCEMENTS, {})
+    events.put_rule(Name=ANNOUNCEMENTS, EventBusName=BUS, EventPattern=json.dumps({"source": [SOURCE]}))
+    events.put_targets(Rule=ANNOUNCEMENTS, EventBusName=BUS, Targets=[{"Id": "announcements", "Arn": heard.arn}])
+    return heard
+
+
+def make_queues(client: "SQSClient", job: Job) -> tuple[QueueAddress, QueueAddress]:
+    """Make the job's queue and its dead-letter queue."""
+    fifo = {
+        "FifoQueue": "true",
+        "ContentBasedDeduplication": "true",
+        "DeduplicationScope": "messageGroup",
+        "FifoThroughputLimit": "perMessageGroupId",
+    }
+    visibility = str(int(worker_sizing(job).visibility.total_seconds()))
+    dead = _make_queue(
+        client,
+        names.dead_letter_queue_name(ENVIRONMENT, job.name),
+        fifo
+        | {
+            "VisibilityTimeout": visibility,
+            "MessageRetentionPeriod": str(int(DEAD_LETTER_RETENTION.total_seconds())),
+        },
+    )
+    redrive = {"deadLetterTargetArn": dead.arn, "maxReceiveCount": MAX_RECEIVE_COUNT}
+    queue = _make_queue(
+        client,
+        names.queue_name(ENVIRONMENT, job.name),
+        fifo
+        | {
+            "VisibilityTimeout": visibility,
+            "MessageRetentionPeriod": str(int(QUEUE_RETENTION.total_seconds())),
+            "RedrivePolicy": json.dumps(redrive),
+        },
+    )
+    return queue, dead
+
+
+def _make_queue(client: "SQSClient", name: str, attributes: dict[str, str]) -> QueueAddress:
+    url = client.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]  # type: ignore[arg-type]
+    arn = client.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    return QueueAddress(url, arn)
