@@ -76,13 +76,13 @@ def synthesize(
         check=False,
         env={
             "PYTHONPATH": f"{checkout}:{checkout / 'layers/rollcall/python'}",
-            "PYTHONDONTWRITEBYTECODE": "1",
             "CDK_OUTDIR": str(checkout / "cdk.out"),
             "CDK_CONTEXT_JSON": json.dumps(context | {"environment": environment}),
             "NODE_OPTIONS": f"--require {checkout / 'no_network.js'}",
             # No git, no Docker, no credentials; Node is found through JSII_NODE.
             "PATH": "",
-            "HOME": str(checkout),
+            # Where jsii keeps the CDK unpacked; unpacking it anew takes seconds.
+            "HOME": str(Path.home()),
             "JSII_NODE": os.environ.get("JSII_NODE") or str(shutil.which("node")),
         },
     )
@@ -94,6 +94,7 @@ def templates(checkout: Path) -> dict[str, dict[str, Any]]:
 
 
 def test_a_new_job_file_is_all_that_it_takes(checkout: Path, dependencies: Path, context: dict[str, Any]) -> None:
+    (checkout / "functions/jobs/accounting").mkdir(exist_ok=True)
     (checkout / "functions/jobs/accounting/__init__.py").touch()
     (checkout / "functions/jobs/accounting/_targets.py").write_text(
         "from rollcall import Report, Target\n"
