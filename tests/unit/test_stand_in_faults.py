@@ -7,9 +7,7 @@ ENTRIES = [identity("POST", f"/target/deposits/{n}", b"{}") for n in range(10_00
 
 def test_a_call_fails_or_not_whatever_was_called_before_and_wherever_it_runs() -> None:
     # Written down once: if these change, no run can be compared with an earlier one.
-    failing = [
-        n for n, entry in enumerate(ENTRIES[:1_000]) if fault(seed=0, identity=entry, n=1, error_rate=0.01)
-    ]
+    failing = [n for n, entry in enumerate(ENTRIES[:1_000]) if fault(seed=0, identity=entry, n=1, error_rate=0.01)]
     assert failing == [206, 530, 540, 859, 957, 998]
 
 
@@ -31,8 +29,7 @@ def test_a_higher_rate_fails_the_same_calls_and_more() -> None:
 
 def test_another_seed_or_another_call_of_the_same_entry_fails_by_itself() -> None:
     first, second, other_seed = (
-        [fault(seed, entry, n, error_rate=0.5) for entry in ENTRIES[:100]]
-        for seed, n in [(0, 1), (0, 2), (1, 1)]
+        [fault(seed, entry, n, error_rate=0.5) for entry in ENTRIES[:100]] for seed, n in [(0, 1), (0, 2), (1, 1)]
     )
     assert first != second
     assert first != other_seed
@@ -58,6 +55,4 @@ def test_the_number_of_calls_is_known_beforehand() -> None:
 
 
 def test_who_gives_up_makes_no_more_calls() -> None:
-    assert expected_calls(seed=0, identities=ENTRIES[:10], error_rate=1.0, most=4) == Expected(
-        40, 40, {4: 10}
-    )
+    assert expected_calls(seed=0, identities=ENTRIES[:10], error_rate=1.0, most=4) == Expected(40, 40, {4: 10})

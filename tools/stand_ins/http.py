@@ -86,9 +86,7 @@ def _parse_head(text: str) -> tuple[str, str, dict[str, str]]:
     first, *lines = text.split("\r\n")
     words = first.split(" ")
     if len(words) != 3 or words[2] != "HTTP/1.1":
-        raise BadRequestError(
-            HTTPStatus.BAD_REQUEST, "the first line is not of the form METHOD PATH HTTP/1.1"
-        )
+        raise BadRequestError(HTTPStatus.BAD_REQUEST, "the first line is not of the form METHOD PATH HTTP/1.1")
     headers = {}
     for line in lines:
         name, _, value = line.partition(":")
@@ -129,7 +127,5 @@ def _find_chunked_body(buffer: bytearray, start: int) -> tuple[bytes, int] | Non
 
 def _within_limit(length: int) -> int:
     if length > _MOST_BODY:
-        raise BadRequestError(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is larger than {_MOST_BODY} bytes"
-        )
+        raise BadRequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is larger than {_MOST_BODY} bytes")
     return length

@@ -35,9 +35,7 @@ class Report:
         try:
             next(islice(self.pieces(), 1, None), None)
         except Exception as error:
-            raise OptionsError(
-                f"job_module: no record can be made of the job's example: {error!r}"
-            ) from error
+            raise OptionsError(f"job_module: no record can be made of the job's example: {error!r}") from error
 
     def serve(self, request: Request, connection: Connection) -> None:
         fault = self._options.report_fault
