@@ -75,6 +75,8 @@ class FanOut:
         )
         log(Action.RUN_SEALED, run=run.id, job=run.job, total=found.total, duplicates=found.duplicates)
         runs.remember_total(self.ledger, run.job, found.total)
+        if sealed.state is RunState.COMPLETE:
+            log(Action.RUN_COMPLETE, run=run.id, job=run.job, generation=run.generation, total=found.total)
         return sealed
 
     def _refuse(self, run: RunRecord, reason: str) -> RunRecord:
