@@ -31,6 +31,7 @@ class Retry:
 
     retries: int = 3
     first: timedelta = timedelta(seconds=2)
+    #: 1 to 1,000; 1 waits equally long each time.
     factor: float = 2.0
     #: No wait is longer, whatever the factor.
     cap: timedelta = timedelta(minutes=15)
@@ -39,8 +40,11 @@ class Retry:
     def __post_init__(self) -> None:
         if self.retries < 0 or self.retries > 100:
             raise DeclarationError(f"Retry(retries={self.retries}): take 0 to 100; 0 makes one call and no retry")
-        if self.first < timedelta(0) or self.factor < 1 or not timedelta(0) <= self.cap <= LONGEST_WAIT:
-            raise DeclarationError(f"Retry: waits must not be negative or shrink, and cap is at most {LONGEST_WAIT}")
+        if self.first < timedelta(0) or not 1 <= self.factor <= 1_000 or not timedelta(0) <= self.cap <= LONGEST_WAIT:
+            raise DeclarationError(
+                f"Retry(first={self.first}, factor={self.factor}, cap={self.cap}): waits must not be negative or "
+                f"shrink, factor is at most 1,000 and cap at most {LONGEST_WAIT}"
+            )
 
     def wait(self, attempt: int, random_: random.Random, at_least: timedelta | None = None) -> timedelta:
         """How long to wait after attempt number `attempt` (1 is the first call) before the next one.
