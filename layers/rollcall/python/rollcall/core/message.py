@@ -55,7 +55,7 @@ class Message:
     def parse(cls, body: str) -> Self:
         """The message of a body. Raises InvalidMessage for any other text."""
         try:
-            fields = json.loads(body)
+            fields = json.loads(body, parse_constant=_not_json)
         except (ValueError, RecursionError) as error:
             raise InvalidMessage(f"the body is not JSON: {error}") from error
         try:
@@ -90,6 +90,10 @@ class Message:
         if run.tree.chunk_of(self.index)[0] != Node(0, self.chunk):
             return f"index {self.index} is not in chunk {self.chunk}"
         return None
+
+
+def _not_json(constant: str) -> Json:
+    raise ValueError(f"{constant} is no value of JSON")
 
 
 def _text(fields: dict[str, Json], name: str) -> str:
