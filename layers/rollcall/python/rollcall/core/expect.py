@@ -35,7 +35,7 @@ class ShareOfLast:
 
     def objection(self, total: int, last_total: int | None) -> str | None:
         """Why `total` entries are too few, or None."""
-        if last_total is None or total >= self.share * last_total:
+        if last_total is None or last_total == 0 or total / last_total >= self.share:
             return None
         expected = f"at least {self.share:.0%} of the last run's {last_total:,}"
         return f"the report has {total:,} entries; the job expects {expected}"
