@@ -19,7 +19,7 @@ def function_name(environment: str, kind: str, job: str | None = None) -> str:
 
 def queue_name(environment: str, job: str) -> str:
     """The job's FIFO queue."""
-    return _fitted(f"rollcall-{environment}-{job}", LONGEST_QUEUE_NAME - len(FIFO)) + FIFO
+    return _fitted(f"rollcall-{environment}-{job}-entries", LONGEST_QUEUE_NAME - len(FIFO)) + FIFO
 
 
 def dead_letter_queue_name(environment: str, job: str) -> str:
