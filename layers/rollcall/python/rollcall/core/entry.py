@@ -73,7 +73,18 @@ def checked_key(key: object) -> str:
         raise InvalidEntry("its key is empty")
     if len(key) > LONGEST_KEY:
         raise InvalidEntry(f"its key has {len(key):,} characters; the most is {LONGEST_KEY:,}")
+    if not is_unicode(key):
+        raise InvalidEntry(f"its key holds half a character, which no service takes: {key!r:.80}")
     return key
+
+
+def is_unicode(text: str) -> bool:
+    """Whether `text` can be written as UTF-8: half a surrogate pair, which JSON can spell, cannot.
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def entry_id(key: str | None, index: int) -> str:

@@ -26,6 +26,8 @@ Callback: TypeAlias = Callable[[Any, Call], Outcome | Awaitable[Outcome | None] 
 Hook: TypeAlias = Callable[[RunCompleted], None]
 Example: TypeAlias = Callable[[int], Mapping[str, object]]
 
+_BY_POSITION = frozenset({inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD})
+
 SourceT = TypeVar("SourceT", bound=Callable[[Run], Iterable[Entry]])
 CallbackT = TypeVar("CallbackT", bound=Callable[..., Any])
 HookT = TypeVar("HookT", bound=Hook)
@@ -114,7 +116,8 @@ class Job:
 
     def callback(self, function: CallbackT) -> CallbackT:
         """Decorator: what is done for each entry; plain or async, called with the payload and a `Call`."""
-        if len(inspect.signature(function).parameters) != 2:
+        kinds = [parameter.kind for parameter in inspect.signature(function).parameters.values()]
+        if len(kinds) != 2 or not _BY_POSITION.issuperset(kinds):
             raise DeclarationError(f"job {self.name}: the callback takes two parameters, the payload and the call")
         self._callback = self._once("callback", self._callback, function)
         return function
@@ -165,6 +168,8 @@ class Job:
         parameter = next(iter(inspect.signature(function).parameters))
         try:
             return PayloadType(get_type_hints(function).get(parameter, Any))
+        except DeclarationError as error:
+            raise DeclarationError(f"job {self.name}: {error}") from error
         except NameError as error:
             raise DeclarationError(f"job {self.name}: the callback's annotation cannot be resolved: {error}") from error
 

@@ -1,13 +1,12 @@
 """Payloads: checked against the callback's annotation when they are enumerated, built from JSON for the call."""
 
-from functools import cached_property
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
-from rollcall.core.entry import LARGEST_PAYLOAD, LONGEST_KEY, Entry, ManifestEntry, checked_key
-from rollcall.core.errors import InvalidEntry
+from rollcall.core.entry import LARGEST_PAYLOAD, LONGEST_KEY, Entry, ManifestEntry, checked_key, is_unicode
+from rollcall.core.errors import DeclarationError, InvalidEntry
 from rollcall.core.values import Json, canonical
 
 
@@ -15,11 +14,13 @@ class PayloadType:
     """The type that a callback's first parameter is annotated with: a pydantic model, dataclass or plain type."""
 
     def __init__(self, annotation: Any) -> None:
-        self._annotation = annotation
-
-    @cached_property
-    def _adapter(self) -> TypeAdapter[Any]:
-        return TypeAdapter(self._annotation)
+        """Raises DeclarationError for an annotation that pydantic cannot check against."""
+        try:
+            self._adapter = _adapter_of(annotation)
+        except PydanticUserError as error:
+            raise DeclarationError(
+                f"payloads cannot be checked against {annotation!r}; take a pydantic model, a dataclass or a plain type"
+            ) from error
 
     def checked(self, payload: object) -> Json:
         """`payload`, validated, as JSON values from which `build` makes the same object again.
@@ -27,19 +28,36 @@ class PayloadType:
         Raises InvalidEntry with every fault in one line.
         """
         try:
-            value: Json = self._adapter.dump_python(self._adapter.validate_python(payload), mode="json", by_alias=True)
-            size = len(canonical(value))
+            valid = self._adapter.validate_python(payload)
         except ValidationError as error:
             raise InvalidEntry(_in_one_line(error)) from error
+        except Exception as error:  # a validator of the job's own, which no entry may break for the others
+            raise InvalidEntry(f"its payload cannot be checked: {type(error).__name__}: {error}"[:500]) from error
+        try:
+            value: Json = self._adapter.dump_python(valid, mode="json", by_alias=True)
+            size = len(canonical(value))
         except (ValueError, TypeError, PydanticSerializationError) as error:
             raise InvalidEntry(f"its payload is not JSON: {error}"[:500]) from error
         if size > LARGEST_PAYLOAD:
             raise InvalidEntry(f"too large: its payload has {size:,} bytes of JSON; the most is {LARGEST_PAYLOAD:,}")
+        try:
+            self.build(value)
+        except ValidationError as error:
+            raise InvalidEntry(f"its payload cannot be built again from its JSON: {_in_one_line(error)}") from error
         return value
 
     def build(self, payload: Json) -> Any:
         """The object that the callback gets."""
-        return self._adapter.validate_python(payload)
+        # As JSON, for what is strict about Python's types; by name, for aliases that hold for validation only.
+        return self._adapter.validate_json(canonical(payload), by_alias=True, by_name=True)
+
+
+def _adapter_of(annotation: Any) -> TypeAdapter[Any]:
+    try:
+        # Else NaN would become null without a word.
+        return TypeAdapter(annotation, config=ConfigDict(ser_json_inf_nan="constants"))
+    except PydanticUserError:
+        return TypeAdapter(annotation)  # a model or dataclass, which has its own configuration
 
 
 def enumerated(entry: Entry, payloads: PayloadType) -> ManifestEntry:
@@ -56,7 +74,7 @@ def enumerated(entry: Entry, payloads: PayloadType) -> ManifestEntry:
 
 
 def _checked_idempotency_key(own: object) -> str | None:
-    if own is None or (isinstance(own, str) and 0 < len(own) <= LONGEST_KEY):
+    if own is None or (isinstance(own, str) and 0 < len(own) <= LONGEST_KEY and is_unicode(own)):
         return own
     raise InvalidEntry(f"its idempotency key is not text of 1 to {LONGEST_KEY:,} characters: {own!r:.80}")
 
