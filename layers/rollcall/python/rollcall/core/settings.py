@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rollcall.core.errors import RollcallError
 from rollcall.core.target import Location
-from rollcall.core.values import canonical
+from rollcall.core.values import Json, canonical
 
 PREFIX = "ROLLCALL_"
 #: Fields whose variable holds JSON.
@@ -41,17 +41,14 @@ class Settings(BaseModel):
         """The settings in `environ`, by default the process's. Raises RollcallError naming what is wrong."""
         variables = os.environ if environ is None else environ
         found = {name.removeprefix(PREFIX).lower(): text for name, text in variables.items() if name.startswith(PREFIX)}
+        values = {name: _parsed(name, text) if name in _JSON else text for name, text in found.items()}
         try:
-            return cls.model_validate(
-                {name: json.loads(text) if name in _JSON else text for name, text in found.items()}
-            )
+            return cls.model_validate(values)
         except ValidationError as error:
             faults = "; ".join(f"{PREFIX}{fault['loc'][0]!s}".upper() + f": {fault['msg']}" for fault in error.errors())
             raise RollcallError(
                 f"the environment is not what the function's stack should have written: {faults}"
             ) from error
-        except ValueError as error:
-            raise RollcallError(f"a {PREFIX} variable should hold JSON and does not: {error}") from error
 
     def to_environ(self) -> dict[str, str]:
         """The variables that `from_environ` reads; fields without a value are left out."""
@@ -59,6 +56,14 @@ class Settings(BaseModel):
         return {
             f"{PREFIX}{name.upper()}": canonical(value) if name in _JSON else value for name, value in fields.items()
         }
+
+
+def _parsed(name: str, text: str) -> Json:
+    try:
+        value: Json = json.loads(text)
+    except ValueError as error:
+        raise RollcallError(f"{PREFIX}{name.upper()} should hold JSON and does not: {error}") from error
+    return value
 
 
 def required(value: str | None, name: str) -> str:
