@@ -1,15 +1,15 @@
 """Finding jobs: every file in `functions/jobs/<system>/` whose name does not begin with an underscore."""
 
 import importlib
-import pkgutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
-from types import ModuleType
+from pathlib import Path
 
 from rollcall.core.errors import DeclarationError
 from rollcall.core.job import Job
 from rollcall.core.sizing import worker_sizing
+from rollcall.core.target import Target
 
 JOBS_PACKAGE = "functions.jobs"
 
@@ -36,7 +36,8 @@ def load(module: str) -> Job:
 def catalog(package: str = JOBS_PACKAGE) -> dict[str, Declared]:
     """All jobs by name, in order of their systems and files.
 
-    Raises DeclarationError for two jobs of one name and for targets whose jobs make more calls at once than fit.
+    Raises DeclarationError for two jobs of one name, for two targets of one name that differ, and for targets whose
+    jobs make more calls at once than fit.
     """
     declared: dict[str, Declared] = {}
     for system, module in _modules(package):
@@ -61,20 +62,24 @@ def find(name: str, package: str = JOBS_PACKAGE) -> Declared:
 
 
 def _modules(package: str) -> Iterator[tuple[str, str]]:
-    root = importlib.import_module(package)
-    for system in _submodules(root):
-        if system.ispkg:
-            for file in _submodules(importlib.import_module(f"{package}.{system.name}")):
-                yield system.name, f"{package}.{system.name}.{file.name}"
-
-
-def _submodules(package: ModuleType) -> list[pkgutil.ModuleInfo]:
-    found = pkgutil.iter_modules(package.__path__)
-    return sorted((module for module in found if not module.name.startswith("_")), key=lambda module: module.name)
+    for root in importlib.import_module(package).__path__:
+        for system in sorted(Path(root).glob("[!_.]*/")):
+            files = sorted(system.glob("[!_.]*.py"))
+            if files and not (system / "__init__.py").is_file():
+                raise DeclarationError(f"{system} has jobs and no __init__.py; add one, it may be empty")
+            for file in files:
+                yield system.name, f"{package}.{system.name}.{file.stem}"
 
 
 def _check_concurrency(jobs: list[Job]) -> None:
-    for target in dict.fromkeys(job.target for job in jobs):
+    targets: dict[str, Target] = {}
+    for job in jobs:
+        if targets.setdefault(job.target.name, job.target) != job.target:
+            raise DeclarationError(
+                f"two different targets are named {job.target.name}, one of them that of job {job.name}; a target is "
+                f"shared by all jobs that call it, so declare it once and import it"
+            )
+    for target in targets.values():
         shares = {job.name: worker_sizing(job) for job in jobs if job.target == target}
         total = sum(sizing.maximum_concurrency * sizing.width for sizing in shares.values())
         if total > target.concurrency:
