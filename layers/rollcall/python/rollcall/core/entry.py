@@ -79,7 +79,7 @@ def checked_key(key: object) -> str:
 
 
 def is_unicode(text: str) -> bool:
-    """Whether `text` can be written as UTF-8: half a surrogate pair, which JSON can spell, cannot.
+    """Whether `text` can be written as UTF-8: half a surrogate pair, which JSON can spell, cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:
