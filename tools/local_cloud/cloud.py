@@ -138,7 +138,9 @@ class LocalCloud:
             **more,
         )
 
-    def _function(self, kind: str, timeout: timedelta, settings: Settings | None = None, job: str | None = None) -> Function:
+    def _function(
+        self, kind: str, timeout: timedelta, settings: Settings | None = None, job: str | None = None
+    ) -> Function:
         name = names.function_name(resources.ENVIRONMENT, kind, job)
         variables = (settings or self._settings()).to_environ() | {
             "AWS_ENDPOINT_URL": self.ministack.endpoint,
@@ -208,9 +210,7 @@ class LocalCloud:
         """The details of all RunCompleted events on the bus so far, in the order heard."""
         sqs = self.client("sqs", config=CONFIG.merge(Config(read_timeout=LONG_POLL_SECONDS + 10)))
         while True:
-            answer = sqs.receive_message(
-                QueueUrl=self._heard.url, MaxNumberOfMessages=10, WaitTimeSeconds=wait_seconds
-            )
+            answer = sqs.receive_message(QueueUrl=self._heard.url, MaxNumberOfMessages=10, WaitTimeSeconds=wait_seconds)
             for message in answer.get("Messages", []):
                 self._announced.append(json.loads(message["Body"])["detail"])
                 sqs.delete_message(QueueUrl=self._heard.url, ReceiptHandle=message["ReceiptHandle"])
@@ -230,5 +230,3 @@ class LocalCloud:
         for poller in self._pollers:
             poller.join()
         self._pollers.clear()
-
-

@@ -105,6 +105,7 @@ class EventSource:
             self._client.delete_message_batch(
                 QueueUrl=self._url,
                 Entries=[
-                    {"Id": str(number), "ReceiptHandle": message["ReceiptHandle"]} for number, message in enumerate(gone)
+                    {"Id": str(number), "ReceiptHandle": message["ReceiptHandle"]}
+                    for number, message in enumerate(gone)
                 ],
             )

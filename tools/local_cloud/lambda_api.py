@@ -62,9 +62,7 @@ class LambdaApi:
                 function.invoke(event)
             except FunctionError:
                 if attempt < len(RETRY_SECONDS) and not self._stopped:
-                    again = threading.Timer(
-                        RETRY_SECONDS[attempt], self.invoke_later, (function, event, attempt + 1)
-                    )
+                    again = threading.Timer(RETRY_SECONDS[attempt], self.invoke_later, (function, event, attempt + 1))
                     again.daemon = True
                     self._timers.add(again)
                     again.start()

@@ -1,11 +1,11 @@
 """Counting: one set write per batch and chunk, and the climb from a full chunk to the root."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from rollcall.adapters import runs
-from rollcall.adapters.ledger import Ledger, NodeRecord, expiry, node_key
+from rollcall.adapters.ledger import Ledger, NodeRecord, expiry, node_key, tried
 from rollcall.adapters.update import ConditionFailed, Update
 from rollcall.core.actions import Action, log
 from rollcall.core.outcome import Outcome
@@ -18,6 +18,21 @@ MOST_CONDITIONS = 50
 
 
 @dataclass(frozen=True, slots=True)
+class Batch:
+    """What a batch has to say about one chunk, by position."""
+
+    outcomes: Mapping[int, Outcome] = field(default_factory=dict)
+    #: Attempts used up by positions that go back for another.
+    attempts: Mapping[int, int] = field(default_factory=dict)
+    #: Those of them with an attempt that was never answered.
+    unanswered: Collection[int] = ()
+    #: Positions that go back without a call.
+    held: Collection[int] = ()
+    #: Positions that had been noted as begun.
+    begun: Collection[int] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Settlement:
     """The end of a settling write."""
 
@@ -27,37 +42,23 @@ class Settlement:
     superseded: Mapping[int, Outcome]
 
 
-def settle(
-    ledger: Ledger,
-    run: RunRecord,
-    chunk: Node,
-    outcomes: Mapping[int, Outcome],
-    now: datetime,
-    *,
-    returned: Collection[int] = (),
-) -> Settlement:
-    """Write the outcomes of positions of `chunk`, and count it if that filled it.
-
-    `returned` are positions that go back to the queue: they are no longer begun.
-    """
-    pending = {position: outcome for position, outcome in outcomes.items() if outcome is not Outcome.SUCCEEDED}
-    succeeded = outcomes.keys() - pending.keys()
-    leaving = {*outcomes, *returned}
+def settle(ledger: Ledger, run: RunRecord, chunk: Node, batch: Batch, now: datetime) -> Settlement:
+    """Write what a batch says about `chunk`, in one write as a rule, and count the chunk if that filled it."""
+    pending = {position: outcome for position, outcome in batch.outcomes.items() if outcome is not Outcome.SUCCEEDED}
+    succeeded = batch.outcomes.keys() - pending.keys()
     superseded: dict[int, Outcome] = {}
     while True:
         some = dict(list(pending.items())[:MOST_CONDITIONS])
         try:
-            record = _write(ledger, run, chunk, succeeded, some, leaving)
+            record = _write(ledger, run, chunk, batch, succeeded, some)
         except ConditionFailed as failure:
             record = NodeRecord.of(failure.old)
             stands = {position: found for position in some if (found := record.outcome(position)) is not None}
             superseded.update((position, found) for position, found in stands.items() if found is not some[position])
             pending = {position: outcome for position, outcome in pending.items() if position not in stands}
-            if not pending and not succeeded and not returned:
-                break
             continue
-        pending = {position: outcome for position, outcome in pending.items() if position not in some}
         superseded.update(_exceptional(record, succeeded))
+        pending = {position: outcome for position, outcome in pending.items() if position not in some}
         if not pending:
             break
     count(ledger, run, chunk, record, now)
@@ -75,18 +76,31 @@ def _write(
     ledger: Ledger,
     run: RunRecord,
     chunk: Node,
+    batch: Batch,
     succeeded: Iterable[int],
     exceptional: Mapping[int, Outcome],
-    leaving: Collection[int],
 ) -> NodeRecord:
     update = Update().set(expires_at=expiry(run)).add("settled", [*succeeded, *exceptional])
-    update.discard("begun", leaving).discard("held", leaving)
+    update.add("held", batch.held).add("unanswered", batch.unanswered).discard("begun", batch.begun)
+    _move_on(update, batch.attempts)
     for outcome in sorted(set(exceptional.values())):
         update.add(outcome.value, [position for position, found in exceptional.items() if found is outcome])
     settled = update.name("settled")
     for position in exceptional:
         update.when(f"NOT contains({settled}, {update.value(position)})")
     return NodeRecord.of(update.send(ledger.client, ledger.table, node_key(run.id, run.generation, chunk)))
+
+
+def _move_on(update: Update, attempts: Mapping[int, int]) -> None:
+    """Move positions to the set of their attempt. One that stays in a lower set as well counts by the higher:
+    an update cannot both add to a set and take from it.
+    """
+    numbers = set(attempts.values())
+    for number in sorted(numbers):
+        positions = [position for position, attempt in attempts.items() if attempt == number]
+        update.add(tried(number), positions)
+        if number - 1 not in numbers | {0}:
+            update.discard(tried(number - 1), positions)
 
 
 def count(ledger: Ledger, run: RunRecord, node: Node, record: NodeRecord, now: datetime) -> None:
@@ -103,12 +117,13 @@ def count(ledger: Ledger, run: RunRecord, node: Node, record: NodeRecord, now: d
 
 
 def begin(ledger: Ledger, run: RunRecord, chunk: Node, positions: Collection[int]) -> NodeRecord:
-    """Note that redelivered positions are about to be called."""
+    """Note that redelivered positions are about to be called; returns the chunk as it was before."""
     update = Update().set(expires_at=expiry(run)).add("begun", positions).discard("held", positions)
-    return NodeRecord.of(update.send(ledger.client, ledger.table, node_key(run.id, run.generation, chunk)))
+    key = node_key(run.id, run.generation, chunk)
+    return NodeRecord.of(update.send(ledger.client, ledger.table, key, "ALL_OLD"))
 
 
-def hold(ledger: Ledger, run: RunRecord, chunk: Node, positions: Collection[int]) -> None:
-    """Note that positions go back to the queue without having been called."""
-    update = Update().set(expires_at=expiry(run)).add("held", positions).discard("begun", positions)
+def note_attempt(ledger: Ledger, run: RunRecord, chunk: Node, position: int, attempt: int) -> None:
+    """Use up an attempt before it is made, as one that is never answered."""
+    update = Update().set(expires_at=expiry(run)).add(tried(attempt), [position]).add("unanswered", [position])
     update.send(ledger.client, ledger.table, node_key(run.id, run.generation, chunk))

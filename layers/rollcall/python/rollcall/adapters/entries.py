@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from rollcall.adapters.ledger import Ledger, entry_key, expiry
-from rollcall.adapters.update import ConditionFailed, Update
+from rollcall.adapters.update import Update
 from rollcall.core.answers import Answer
 from rollcall.core.entry import entry_id
 from rollcall.core.outcome import Outcome
@@ -22,49 +22,6 @@ class EntryName:
     @property
     def id(self) -> str:
         return entry_id(self.key, self.index)
-
-
-def note_attempt(
-    ledger: Ledger, run: RunRecord, entry: EntryName, attempt: int, answer: Answer, now: datetime, not_before: datetime
-) -> bool:
-    """Use up attempt number `attempt`: written before the entry goes back to the queue.
-
-    False if it was used up before, by whoever else had the message. An SDK's retry after a lost answer is ours.
-    """
-    update = _attempted(run, entry, attempt, answer, now, not_before)
-    attempts = update.name(f"g{run.generation}_attempts")
-    if attempt == 1:
-        update.when(f"attribute_not_exists({attempts})")
-    else:
-        update.when(f"{attempts} = {update.value(attempt - 1)}")
-    try:
-        update.send(ledger.client, ledger.table, entry_key(run.id, entry.id))
-    except ConditionFailed as failure:
-        return bool(failure.old.get(f"g{run.generation}_last") == _told(answer, attempt, now))
-    return True
-
-
-def renote_attempt(
-    ledger: Ledger, run: RunRecord, entry: EntryName, attempt: int, answer: Answer, now: datetime, not_before: datetime
-) -> bool:
-    """Put the true answer in the place of the one noted beforehand. False if a later attempt has been noted."""
-    update = _attempted(run, entry, attempt, answer, now, not_before)
-    update.when_equal(**{f"g{run.generation}_attempts": attempt})
-    try:
-        update.send(ledger.client, ledger.table, entry_key(run.id, entry.id))
-    except ConditionFailed:
-        return False
-    return True
-
-
-def _attempted(
-    run: RunRecord, entry: EntryName, attempt: int, answer: Answer, now: datetime, not_before: datetime
-) -> Update:
-    prefix = f"g{run.generation}"
-    update = _named(run, entry)
-    update.set(**{f"{prefix}_attempts": attempt, f"{prefix}_not_before": iso(not_before)})
-    update.set(**{f"{prefix}_last": _told(answer, attempt, now)})
-    return update if answer.answered else update.set(**{f"{prefix}_unanswered": True})
 
 
 def note_outcome(

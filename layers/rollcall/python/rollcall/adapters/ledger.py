@@ -6,7 +6,7 @@ and `entries` (what there is to say about one entry).
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from rollcall.adapters.items import values_of
@@ -34,10 +34,14 @@ class NodeRecord:
     settled: frozenset[int] = frozenset()
     #: The exceptional outcomes; a settled position in none of them succeeded.
     by_outcome: Mapping[Outcome, frozenset[int]] = field(default_factory=lambda: dict.fromkeys(EXCEPTIONAL, _NONE))
-    #: Positions that may be in a call, because of a redelivery.
+    #: Redelivered positions that may be in a call just now.
     begun: frozenset[int] = frozenset()
     #: Positions that were returned without a call.
     held: frozenset[int] = frozenset()
+    #: Attempts used up by positions that came back for another.
+    attempts: Mapping[int, int] = field(default_factory=dict)
+    #: Positions with an attempt that was never answered.
+    unanswered: frozenset[int] = frozenset()
 
     @classmethod
     def of(cls, item: Mapping[str, Any]) -> "NodeRecord":
@@ -46,6 +50,8 @@ class NodeRecord:
             by_outcome={outcome: item.get(outcome.value, _NONE) for outcome in EXCEPTIONAL},
             begun=item.get("begun", _NONE),
             held=item.get("held", _NONE),
+            attempts=_attempts(item),
+            unanswered=item.get("unanswered", _NONE),
         )
 
     def full(self, expected: int) -> bool:
@@ -64,24 +70,14 @@ class NodeRecord:
         return len(self.by_outcome[outcome])
 
 
-@dataclass(frozen=True, slots=True)
-class EntryRecord:
-    """What the ledger says of one entry in one generation; only where there is something to say."""
+def tried(attempt: int) -> str:
+    """The set of the positions that have used up `attempt` attempts; a position moves on from set to set."""
+    return f"tried{attempt}"
 
-    attempts: int = 0
-    #: Whether any attempt got no answer.
-    unanswered: bool = False
-    #: Not to be called again earlier.
-    not_before: datetime | None = None
 
-    @classmethod
-    def of(cls, item: Mapping[str, Any], generation: int) -> "EntryRecord":
-        not_before = item.get(f"g{generation}_not_before")
-        return cls(
-            attempts=item.get(f"g{generation}_attempts", 0),
-            unanswered=item.get(f"g{generation}_unanswered", False),
-            not_before=from_iso(not_before) if not_before else None,
-        )
+def _attempts(item: Mapping[str, Any]) -> dict[int, int]:
+    numbers = sorted(int(name.removeprefix("tried")) for name in item if name.startswith("tried"))
+    return {position: number for number in numbers for position in item[tried(number)]}
 
 
 def run_key(run: str) -> str:

@@ -1,7 +1,7 @@
 """One UpdateItem, built part by part, with placeholders for every name and value."""
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rollcall.adapters.items import attribute, values_of
 from rollcall.core.errors import RollcallError
@@ -92,16 +92,18 @@ class Update:
             arguments["ConditionExpression"] = " AND ".join(f"({condition})" for condition in self._conditions)
         return arguments
 
-    def send(self, client: "DynamoDBClient", table: str, key: str) -> dict[str, Any]:
-        """Write it and return the item as it then is (ALL_NEW). Raises ConditionFailed with the item as it stands."""
+    def send(
+        self, client: "DynamoDBClient", table: str, key: str, returned: Literal["ALL_NEW", "ALL_OLD"] = "ALL_NEW"
+    ) -> dict[str, Any]:
+        """Write it and return the item as it then is, or was. Raises ConditionFailed with the item as it stands."""
         try:
             answer = client.update_item(
                 TableName=table,
                 Key={"pk": {"S": key}},
-                ReturnValues="ALL_NEW",
+                ReturnValues=returned,
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 **self.expressions(),
             )
         except client.exceptions.ConditionalCheckFailedException as error:
             raise ConditionFailed(values_of(error.response.get("Item", {}))) from error  # type: ignore[arg-type]
-        return values_of(answer["Attributes"])
+        return values_of(answer.get("Attributes", {}))

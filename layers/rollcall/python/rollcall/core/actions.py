@@ -29,11 +29,11 @@ class Action(StrEnum):
     ENTRY_RETRY = "entry.retry"
     ENTRY_FAILED = "entry.failed"
     ENTRY_UNKNOWN = "entry.unknown"
+    ENTRY_CANCELLED = "entry.cancelled"
     ENTRY_SUSPECT = "entry.suspect"
     ENTRY_SUPERSEDED = "entry.superseded"
     ENTRY_RETURNED = "entry.returned"
     MESSAGE_DROPPED = "message.dropped"
-    MESSAGE_SENT_AGAIN = "message.sent_again"
     DEAD_LETTER_SETTLED = "dead_letter.settled"
     HOOK_FAILED = "hook.failed"
 

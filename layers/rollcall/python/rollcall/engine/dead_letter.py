@@ -8,7 +8,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from rollcall.adapters import counting, entries
 from rollcall.adapters.entries import EntryName
-from rollcall.adapters.ledger import EntryRecord, Ledger, NodeRecord, entry_key, node_key
+from rollcall.adapters.ledger import Ledger
 from rollcall.adapters.manifests import Manifests
 from rollcall.core.actions import Action, log
 from rollcall.core.answers import Answer
@@ -54,20 +54,19 @@ class DeadLetters:
 
     def _settle(self, run: RunRecord, message: Message) -> None:
         chunk, position = run.tree.chunk_of(message.index)
-        name = EntryName(message.key, message.index)
-        chunk_key, own_key = node_key(run.id, run.generation, chunk), entry_key(run.id, name.id)
-        items, now = self._ledger.items([chunk_key, own_key]), self._clock.now()
-        record = NodeRecord.of(items.get(chunk_key, {}))
+        now = self._clock.now()
+        record = self._ledger.nodes(run, [chunk])[chunk]
         if position in record.settled:
             return counting.count(self._ledger, run, chunk, record, now)
         if position in record.held:
             return None
-        entry = EntryRecord.of(items.get(own_key, {}), run.generation)
-        every_call_answered = entry.attempts > 0 and not entry.unanswered and position not in record.begun
+        attempts = record.attempts.get(position, 0)
+        every_call_answered = attempts > 0 and position not in record.unanswered | record.begun
         outcome = Outcome.FAILED if every_call_answered else Outcome.UNKNOWN
         answer = Answer(outcome, "dead_letter", REASON, answered=every_call_answered)
-        entries.note_outcome(self._ledger, run, name, outcome, answer, entry.attempts, now, message.payload)
-        counting.settle(self._ledger, run, chunk, {position: outcome}, now)
+        name = EntryName(message.key, message.index)
+        entries.note_outcome(self._ledger, run, name, outcome, answer, attempts, now, message.payload)
+        counting.settle(self._ledger, run, chunk, counting.Batch({position: outcome}), now)
         log(
             Action.DEAD_LETTER_SETTLED,
             logging.WARNING,

@@ -103,7 +103,7 @@ class Dispatch:
             )
             log(Action.ENTRY_REJECTED, run=run.id, job=run.job, key=line.key, reason=reason)
         positions = {run.tree.chunk_of(index)[1]: Outcome.REJECTED for index in reasons}
-        counting.settle(self._ledger, run, chunk, positions, now)
+        counting.settle(self._ledger, run, chunk, counting.Batch(positions), now)
 
 
 def _message(run: RunRecord, chunk: Node, index: int, line: ManifestEntry) -> Message:

@@ -5,7 +5,7 @@ import logging
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from rollcall.adapters import counting, entries
 from rollcall.adapters.entries import EntryName
-from rollcall.adapters.ledger import EntryRecord, Ledger, NodeRecord, entry_key, node_key
+from rollcall.adapters.ledger import Ledger, NodeRecord
 from rollcall.adapters.queue import Queue
 from rollcall.core.actions import Action, log
 from rollcall.core.answers import Answer
@@ -28,8 +28,10 @@ from rollcall.engine.calling import Caller
 from rollcall.engine.deliveries import Control, Delivery, deliveries
 
 AT_ONCE = timedelta(0)
-#: What a suspect's attempt is noted as before it is called: if this stays, the call took the worker down.
-SUSPECTED = Answer(None, "worker_died", "the worker died or ran out of time during this call", answered=False)
+SUSPECTED = Answer(
+    Outcome.UNKNOWN, "worker_died", "a worker died or ran out of time in each of its calls", answered=False
+)
+CANCELLED = Answer(Outcome.CANCELLED, "cancelled", "its run was cancelled before it was called")
 
 
 @dataclass(slots=True)
@@ -37,29 +39,30 @@ class Work:
     """A delivery on its way through a batch."""
 
     delivery: Delivery
-    entry: EntryRecord = field(default_factory=EntryRecord)
-    #: Whether it is in the chunk's `begun`, which is to be left when it is settled or returned.
-    begun: bool = False
+    #: Attempts that are used up.
+    attempts: int = 0
     #: Whether a call may have been made whose answer nobody has.
     unanswered: bool = False
-    #: The final word, where there is one.
+    #: Whether it is among its chunk's begun.
+    begun: bool = False
+    #: Whether an earlier call seems to have taken a worker down.
+    suspect: bool = False
+    #: What its call ended with.
     answer: Answer | None = None
+    #: The final word, where there is one.
     outcome: Outcome | None = None
     #: How long it stays on the queue, where it is returned.
     wait: timedelta | None = None
     #: Whether it is returned without a call.
     uncalled: bool = False
-    #: Whether its attempt was written to ENTRY before the call.
-    noted: bool = False
+
+    @property
+    def position(self) -> int:
+        return self.delivery.position
 
     @property
     def name(self) -> EntryName:
         return EntryName(self.delivery.message.key, self.delivery.message.index)
-
-    @property
-    def attempt(self) -> int:
-        """The number of the attempt that comes next, or is under way."""
-        return self.entry.attempts if self.noted else self.entry.attempts + 1
 
 
 class Worker:
@@ -90,54 +93,34 @@ class Worker:
         Whatever happens to an entry is in its outcome or its wait; nothing is raised for one.
         """
         works = [Work(delivery) for delivery in deliveries(records, self._control, self._job.name)]
-        works = self._recall(works)
-        suspects = [work for work in works if work.begun and work.wait is None and work.outcome is None]
-        others = [work for work in works if work not in suspects]
-        self._begin([work for work in others if _to_call(work) and work.delivery.again])
+        for work in works:
+            if work.delivery.run.state is RunState.CANCELLING:
+                work.outcome, work.answer = Outcome.CANCELLED, CANCELLED
+        unsettled = self._begin(works)
+        suspects = [work for work in unsettled if work.suspect]
+        others = [work for work in unsettled if not work.suspect]
         await self._call_groups(others, deadline)
         returned = self._settle(others)
         for work in suspects:
-            returned += await self._call_suspect(work, deadline)
+            await self._call_suspect(work, deadline)
+            returned += self._settle([work])
         return returned
 
-    # --- before the calls ---
+    def _begin(self, works: list[Work]) -> list[Work]:
+        """Note redelivered entries as begun, and learn from the same write what is known of them.
 
-    def _recall(self, works: list[Work]) -> list[Work]:
-        """What the ledger knows of redelivered entries; those that are settled leave the batch here."""
-        again = [work for work in works if work.delivery.again]
-        items = self._ledger.items(key for work in again for key in _keys(work)) if again else {}
-        now, left = self._clock.now(), []
-        for work in works:
-            if work.delivery.run.state is RunState.CANCELLING:
-                work.outcome, work.answer = (
-                    Outcome.CANCELLED,
-                    Answer(Outcome.CANCELLED, "cancelled", "the run was cancelled"),
-                )
-            if work.delivery.again:
-                chunk_key, own_key = _keys(work)
-                chunk = NodeRecord.of(items.get(chunk_key, {}))
-                if work.delivery.position in chunk.settled:
-                    counting.count(self._ledger, work.delivery.run, work.delivery.chunk, chunk, now)
-                    continue
-                self._remember(work, chunk, items.get(own_key, {}), now)
-            left.append(work)
-        return left
-
-    def _remember(self, work: Work, chunk: NodeRecord, item: Mapping[str, Any], now: datetime) -> None:
-        position = work.delivery.position
-        work.entry = EntryRecord.of(item, work.delivery.run.generation)
-        work.begun = position in chunk.begun
-        uncertain = position not in chunk.held and work.entry.attempts == 0
-        work.unanswered = work.entry.unanswered or work.begun or uncertain
-        if work.entry.not_before is not None and work.entry.not_before > now and not work.begun:
-            work.wait = work.entry.not_before - now
-
-    def _begin(self, works: list[Work]) -> None:
-        """A redelivered entry is noted as begun before it is called: if the call kills the worker, it is a suspect."""
-        for run, chunk, some in _by_chunk(works):
-            counting.begin(self._ledger, run, chunk, [work.delivery.position for work in some])
+        If their call kills the worker, they are suspects when they come again. Those that are settled leave here.
+        """
+        again = [work for work in works if work.delivery.again and work.outcome is None]
+        settled = []
+        for run, chunk, some in _by_chunk(again):
+            record = counting.begin(self._ledger, run, chunk, [work.position for work in some])
             for work in some:
-                work.begun = True
+                _remember(work, record)
+            settled += [work for work in some if work.position in record.settled]
+            if record.settled:
+                counting.count(self._ledger, run, chunk, record, self._clock.now())
+        return [work for work in works if work not in settled]
 
     # --- the calls ---
 
@@ -153,7 +136,7 @@ class Worker:
             for work in group:
                 if wait is not None:
                     work.wait, work.uncalled, work.outcome = wait, True, None
-                elif _to_call(work):
+                elif work.outcome is None:
                     async with width:
                         await self._call(work, deadline)
                 wait = work.wait
@@ -164,33 +147,28 @@ class Worker:
         if self._clock.now() + self._job.target.timeout + SETTLE_MARGIN / 2 > deadline:
             work.wait, work.uncalled = AT_ONCE, True
             return
+        work.attempts += 1
         answer = await self._caller.attempt(
-            work.delivery.run, work.delivery.message, work.attempt, unanswered_before=work.unanswered
+            work.delivery.run, work.delivery.message, work.attempts, unanswered_before=work.unanswered
         )
         work.answer = answer
         work.unanswered = work.unanswered or not answer.answered
         if answer.outcome is not None:
             work.outcome = answer.outcome
-        elif work.attempt <= self._job.retry.retries:
-            work.wait = self._job.retry.wait(work.attempt, self._random, answer.retry_after)
+        elif work.attempts <= self._job.retry.retries:
+            work.wait = self._job.retry.wait(work.attempts, self._random, answer.retry_after)
         else:
             work.outcome = Outcome.UNKNOWN if work.unanswered else Outcome.FAILED
 
-    async def _call_suspect(self, work: Work, deadline: datetime) -> list[str]:
+    async def _call_suspect(self, work: Work, deadline: datetime) -> None:
         """Call an entry during whose call a worker may have died: alone, its attempt used up beforehand."""
-        log(Action.ENTRY_SUSPECT, logging.WARNING, run=work.delivery.run.id, key=work.delivery.message.key)
-        if work.attempt > self._job.retry.retries + 1:
+        about = {"run": work.delivery.run.id, "key": work.delivery.message.key, "attempts": work.attempts}
+        log(Action.ENTRY_SUSPECT, logging.WARNING, **about)
+        if work.attempts > self._job.retry.retries:
             work.answer, work.outcome = SUSPECTED, Outcome.UNKNOWN
-            return self._settle([work])
-        now = self._clock.now()
-        if not entries.note_attempt(
-            self._ledger, work.delivery.run, work.name, work.attempt, SUSPECTED, now, not_before=now
-        ):
-            work.wait = AT_ONCE
-            return self._settle([work])
-        work.entry, work.noted = replace(work.entry, attempts=work.attempt, unanswered=True), True
+            return
+        counting.note_attempt(self._ledger, work.delivery.run, work.delivery.chunk, work.position, work.attempts + 1)
         await self._call(work, deadline)
-        return self._settle([work])
 
     # --- after the calls ---
 
@@ -218,59 +196,56 @@ class Worker:
 
     def _settle_chunk(self, run: RunRecord, chunk: Node, works: list[Work]) -> None:
         now = self._clock.now()
-        uncalled = [work.delivery.position for work in works if work.uncalled]
-        if uncalled:
-            counting.hold(self._ledger, run, chunk, uncalled)
         for work in works:
-            self._note(run, work, now)
-        outcomes = {work.delivery.position: work.outcome for work in works if work.outcome is not None}
-        returned = [
-            work.delivery.position for work in works if work.wait is not None and work.begun and not work.uncalled
-        ]
-        if outcomes or returned:
-            end = counting.settle(self._ledger, run, chunk, outcomes, now, returned=returned)
-            for position, stands in end.superseded.items():
-                log(
-                    Action.ENTRY_SUPERSEDED,
-                    logging.WARNING,
-                    run=run.id,
-                    chunk=chunk.number,
-                    position=position,
-                    stands=stands,
-                )
+            self._tell(run, work, now)
+        called_again = [work for work in works if work.wait is not None and not work.uncalled]
+        batch = counting.Batch(
+            outcomes={work.position: work.outcome for work in works if work.outcome is not None},
+            attempts={work.position: work.attempts for work in called_again},
+            unanswered=[work.position for work in called_again if work.unanswered],
+            held=[work.position for work in works if work.uncalled],
+            begun=[work.position for work in works if work.begun],
+        )
+        end = counting.settle(self._ledger, run, chunk, batch, now)
+        for position, stands in end.superseded.items():
+            log(
+                Action.ENTRY_SUPERSEDED,
+                logging.WARNING,
+                run=run.id,
+                chunk=chunk.number,
+                position=position,
+                stands=stands,
+            )
 
-    def _note(self, run: RunRecord, work: Work, now: datetime) -> None:
-        """Write to ENTRY what there is to say."""
-        answer, about = work.answer, {"run": run.id, "job": run.job, "key": work.delivery.message.key}
+    def _tell(self, run: RunRecord, work: Work, now: datetime) -> None:
+        """Log what did not go well, and keep in ENTRY why an outcome is not success."""
+        answer = work.answer
         if answer is None or work.outcome is Outcome.SUCCEEDED:
             return
+        about = {"run": run.id, "job": run.job, "key": work.delivery.message.key, "attempt": work.attempts}
+        about |= {"error": answer.error, "reason": answer.reason}
         if work.outcome is not None:
-            entries.note_outcome(self._ledger, run, work.name, work.outcome, answer, work.attempt, now)
-            action = _ACTIONS.get(work.outcome)
-            if action is not None:
-                log(action, logging.WARNING, **about, attempt=work.attempt, error=answer.error, reason=answer.reason)
-        elif work.wait is not None:
-            told = replace(answer, answered=not work.unanswered)
-            note = entries.renote_attempt if work.noted else entries.note_attempt
-            note(self._ledger, run, work.name, work.attempt, told, now, not_before=now + work.wait)
-            wait = round(work.wait.total_seconds(), 3)
-            log(Action.ENTRY_RETRY, **about, attempt=work.attempt, error=answer.error, wait_seconds=wait)
+            entries.note_outcome(self._ledger, run, work.name, work.outcome, answer, work.attempts, now)
+            log(_ACTIONS[work.outcome], logging.WARNING, **about)
+        elif work.wait is not None and not work.uncalled:
+            log(Action.ENTRY_RETRY, **about, wait_seconds=round(work.wait.total_seconds(), 3))
 
 
 _ACTIONS = {
     Outcome.REJECTED: Action.ENTRY_REJECTED,
     Outcome.FAILED: Action.ENTRY_FAILED,
     Outcome.UNKNOWN: Action.ENTRY_UNKNOWN,
+    Outcome.CANCELLED: Action.ENTRY_CANCELLED,
 }
 
 
-def _to_call(work: Work) -> bool:
-    return work.wait is None and work.outcome is None
-
-
-def _keys(work: Work) -> tuple[str, str]:
-    run = work.delivery.run
-    return node_key(run.id, run.generation, work.delivery.chunk), entry_key(run.id, work.name.id)
+def _remember(work: Work, chunk: NodeRecord) -> None:
+    """Take over what the chunk knew of an entry before it was begun."""
+    work.begun = True
+    work.attempts = chunk.attempts.get(work.position, 0)
+    work.suspect = work.position in chunk.begun
+    accounted_for = work.attempts > 0 or work.position in chunk.held
+    work.unanswered = work.position in chunk.unanswered or work.suspect or not accounted_for
 
 
 def _by_chunk(works: Iterable[Work]) -> list[tuple[RunRecord, Node, list[Work]]]:
