@@ -85,9 +85,8 @@ def _write(
     _move_on(update, batch.attempts)
     for outcome in sorted(set(exceptional.values())):
         update.add(outcome.value, [position for position, found in exceptional.items() if found is outcome])
-    settled = update.name("settled")
     for position in exceptional:
-        update.when(f"NOT contains({settled}, {update.value(position)})")
+        update.when(f"NOT contains({update.name('settled')}, {update.value(position)})")
     return NodeRecord.of(update.send(ledger.client, ledger.table, node_key(run.id, run.generation, chunk)))
 
 
