@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -66,10 +66,11 @@ class Queue:
         self._url = url
         self._clock = clock
 
-    def send(self, batch: Sequence[Outgoing]) -> Mapping[int, str]:
+    def send(self, batch: Sequence[Outgoing], until: datetime) -> Mapping[int, str]:
         """Send up to ten messages; returns the reason by index of those that no queue would ever take.
 
-        A duplicate within five minutes reports success. Raises DispatchFailed when tries are used up.
+        A duplicate within five minutes reports success. Raises DispatchFailed when tries are used up, or `until`
+        has come: no request is made from then on.
         """
         waiting = list(batch)
         refused: dict[int, str] = {}
@@ -77,6 +78,9 @@ class Queue:
         for attempt in range(MOST_TRIES):
             if attempt:
                 self._clock.sleep(FIRST_WAIT * 2 ** (attempt - 1))
+            if self._clock.now() >= until:
+                trouble = f"{trouble}; the lease ends"
+                break
             try:
                 answer = self._client.send_message_batch(
                     QueueUrl=self._url,
@@ -96,9 +100,7 @@ class Queue:
             if not waiting:
                 return refused
             trouble = "; ".join(sorted({failure["Code"] for failure in failed.values()}))
-        raise DispatchFailed(
-            f"the queue did not take {len(waiting)} of {len(batch)} messages in {MOST_TRIES} tries: {trouble}"
-        )
+        raise DispatchFailed(f"the queue did not take {len(waiting)} of {len(batch)} messages: {trouble}")
 
     def put_off(self, waits: Mapping[str, timedelta]) -> None:
         """Make received messages visible again after a wait, by receipt handle; whole seconds, rounded up.

@@ -102,9 +102,12 @@ def checkpoint(ledger: Ledger, run: RunRecord, accepted: int) -> RunRecord:
     return _held(ledger, run, update, {RunState.DISPATCHING}, {"checkpoint": accepted})
 
 
-def release(ledger: Ledger, run: RunRecord, accepted: int) -> RunRecord:
-    """Leave the rest of a dispatch to the next one, with nothing in doubt. Raises LostLease."""
-    update = Update().set(checkpoint=accepted, window_end=accepted).remove("lease_until", "owner")
+def release(ledger: Ledger, run: RunRecord, accepted: int, in_doubt_until: int) -> RunRecord:
+    """Leave the rest of a dispatch to the next one; entries [accepted, in_doubt_until) may be on the queue.
+
+    Raises LostLease.
+    """
+    update = Update().set(checkpoint=accepted, window_end=in_doubt_until).remove("lease_until", "owner")
     return _held(ledger, run, update, {RunState.DISPATCHING}, {"checkpoint": accepted, "lease_until": None})
 
 

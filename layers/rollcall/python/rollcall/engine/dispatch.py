@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from rollcall.adapters import counting, entries, runs
 from rollcall.adapters.entries import EntryName
@@ -20,7 +20,6 @@ from rollcall.core.outcome import Outcome
 from rollcall.core.run import RunRecord
 from rollcall.core.tree import Node
 from rollcall.engine.progress import unsettled
-from rollcall.engine.starting import Taken
 
 #: Batches on their way to the queue at once.
 SENDERS = 8
@@ -40,16 +39,19 @@ class Dispatch:
         self._queue = queue
         self._clock = clock
 
-    def go_on(self, taken: Taken) -> RunRecord:
-        """Send what the window allows. Raises DispatchFailed, and LostLease if the run is no longer ours."""
-        run = taken.run
-        marked = run.window_end if taken.died else 0
+    def go_on(self, run: RunRecord) -> RunRecord:
+        """Send what the window allows. Raises DispatchFailed, and LostLease if the run is no longer ours.
+
+        What lies between the checkpoint and the window's end may be on the queue already, and is marked: a
+        dispatcher that died has left it so. Who gives the lease back leaves nothing there but older doubts.
+        """
+        marked = run.window_end
         window_end = max(self._window_end(run), run.window_end)
         run = runs.open_window(self._ledger, run, window_end)
         with ThreadPoolExecutor(SENDERS) as senders:
             for done, chunk in enumerate(self._chunks(run), start=1):
                 if self._lease_ends(run):
-                    return runs.release(self._ledger, run, run.checkpoint)
+                    return runs.release(self._ledger, run, run.checkpoint, max(run.checkpoint, marked))
                 accepted = self._send_chunk(run, chunk, marked, senders)
                 if done % CHUNKS_A_CHECKPOINT == 0 and accepted < window_end:
                     run = runs.checkpoint(self._ledger, run, accepted)
@@ -57,7 +59,7 @@ class Dispatch:
                     run = replace(run, checkpoint=accepted)
         if run.checkpoint < run.total:
             log(Action.RUN_WINDOW_FULL, run=run.id, job=run.job, sent=run.checkpoint, total=run.total)
-            return runs.release(self._ledger, run, run.checkpoint)
+            return runs.release(self._ledger, run, run.checkpoint, run.checkpoint)
         log(Action.RUN_DISPATCHED, run=run.id, job=run.job, total=run.total)
         return runs.all_dispatched(self._ledger, run)
 
@@ -74,7 +76,7 @@ class Dispatch:
         return (Node(0, number) for number in range(first, last))
 
     def _lease_ends(self, run: RunRecord) -> bool:
-        return run.lease_until is None or self._clock.now() >= run.lease_until - SAFETY
+        return self._clock.now() >= _last_send(run)
 
     def _send_chunk(self, run: RunRecord, chunk: Node, marked: int, senders: ThreadPoolExecutor) -> int:
         """Send a chunk and settle what of it is rejected; returns the index after its last entry."""
@@ -86,7 +88,7 @@ class Dispatch:
             if line.rejected is None
         )
         refused: dict[int, str] = {}
-        for result in senders.map(self._queue.send, batches(outgoing)):
+        for result in senders.map(lambda batch: self._queue.send(batch, _last_send(run)), batches(outgoing)):
             refused |= result
         rejected = {index: line.rejected for index, line in lines.items() if line.rejected is not None}
         self._reject(run, chunk, lines, rejected | refused)
@@ -104,6 +106,11 @@ class Dispatch:
             log(Action.ENTRY_REJECTED, run=run.id, job=run.job, key=line.key, reason=reason)
         positions = {run.tree.chunk_of(index)[1]: Outcome.REJECTED for index in reasons}
         counting.settle(self._ledger, run, chunk, counting.Batch(positions), now)
+
+
+def _last_send(run: RunRecord) -> datetime:
+    """When the last request that sends may be made; at once where there is no lease."""
+    return run.lease_until - SAFETY if run.lease_until is not None else datetime.min.replace(tzinfo=UTC)
 
 
 def _message(run: RunRecord, chunk: Node, index: int, line: ManifestEntry) -> Message:

@@ -38,17 +38,16 @@ class FanOut:
 
         A failure leaves the run for another invocation to take over at once, and is raised.
         """
-        taken = take(self.ledger, self.job, request, invocation, self.clock)
-        if taken is None:
+        run = take(self.ledger, self.job, request, invocation, self.clock)
+        if run is None:
             return None
-        run = taken.run
         try:
             if run.state is RunState.ENUMERATING:
                 run = self._seal(run)
                 if run.state is not RunState.DISPATCHING:
                     return run
             dispatch = Dispatch(self.job, self.ledger, self.manifests, self.queue, self.clock)
-            return dispatch.go_on(taken if taken.run is run else type(taken)(run))
+            return dispatch.go_on(run)
         except runs.LostLease as lost:
             return lost.run
         except BaseException:

@@ -48,15 +48,6 @@ class Invocation:
     fan_in: int = FAN_IN
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """A run that is ours to work on."""
-
-    run: RunRecord
-    #: Whether the one before died in the middle: what it may have sent is marked when sent again.
-    died: bool = False
-
-
 def request_of(event: Mapping[str, object]) -> Start | Resume:
     """The request in an event: `{"scheduled_time": …, "nonce"?, "params"?}` or `{"resume": run}`.
 
@@ -80,7 +71,7 @@ def request_of(event: Mapping[str, object]) -> Start | Resume:
         ) from error
 
 
-def take(ledger: Ledger, job: Job, request: Start | Resume, invocation: Invocation, clock: Clock) -> Taken | None:
+def take(ledger: Ledger, job: Job, request: Start | Resume, invocation: Invocation, clock: Clock) -> RunRecord | None:
     """The run to work on; None where this occurrence is skipped, queued, ended, or in other hands."""
     name = request.run if isinstance(request, Resume) else run_id(job.name, request.scheduled_for, request.nonce)
     for attempt in range(MOST_CONFLICTS):
@@ -113,12 +104,12 @@ def _new(name: str, job: Job, request: Start, invocation: Invocation, now: datet
     )
 
 
-def _start(ledger: Ledger, job: Job, run: RunRecord) -> Taken | None:
+def _start(ledger: Ledger, job: Job, run: RunRecord) -> RunRecord | None:
     record = ledger.job(job.name)
     if job.overlap is Overlap.ALLOW or not _busy(ledger, record):
         runs.start(ledger, run, record)
         log(Action.RUN_STARTED, run=run.id, job=job.name)
-        return Taken(run)
+        return run
     idle = replace(run, owner=None, lease_until=None, enumerations=0)
     if job.overlap is Overlap.QUEUE and record.queued is None:
         runs.queue(ledger, replace(idle, state=RunState.QUEUED), record)
@@ -141,9 +132,9 @@ def _busy(ledger: Ledger, job: JobRecord) -> bool:
     return holder is not None and not holder.state.terminal
 
 
-def _go_on(ledger: Ledger, job: Job, run: RunRecord, invocation: Invocation, now: datetime) -> Taken | None:
+def _go_on(ledger: Ledger, job: Job, run: RunRecord, invocation: Invocation, now: datetime) -> RunRecord | None:
     if run.owner == invocation.owner and run.leased(now):
-        return Taken(run)
+        return run
     if run.state is RunState.QUEUED:
         return _promote(ledger, job, run, invocation)
     if run.state not in {RunState.ENUMERATING, RunState.DISPATCHING} or run.leased(now):
@@ -154,12 +145,11 @@ def _go_on(ledger: Ledger, job: Job, run: RunRecord, invocation: Invocation, now
     except runs.LostLease:
         log(Action.RUN_DUPLICATE_START, run=run.id, job=run.job, state=run.state)
         return None
-    died = run.lease_until is not None
-    log(Action.RUN_TAKEN_OVER, run=run.id, job=run.job, fence=taken.fence, died=died)
-    return Taken(taken, died)
+    log(Action.RUN_TAKEN_OVER, run=run.id, job=run.job, fence=taken.fence, died=run.lease_until is not None)
+    return taken
 
 
-def _promote(ledger: Ledger, job: Job, run: RunRecord, invocation: Invocation) -> Taken | None:
+def _promote(ledger: Ledger, job: Job, run: RunRecord, invocation: Invocation) -> RunRecord | None:
     record = ledger.job(job.name)
     if record.queued != run.id or _busy(ledger, record):
         return None
@@ -173,4 +163,4 @@ def _promote(ledger: Ledger, job: Job, run: RunRecord, invocation: Invocation) -
     )
     runs.promote(ledger, leased, record)
     log(Action.RUN_STARTED, run=run.id, job=job.name, waited=True)
-    return Taken(leased)
+    return leased
