@@ -1,0 +1,287 @@
+"""Dispatch: every entry is on the queue once, within the job's window, and doubts are marked."""
+
+import itertools
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from rollcall import Entry, Outcome, Overlap
+from rollcall.adapters.queue import MOST_BYTES, MOST_TRIES, DispatchFailed
+from rollcall.core.actions import Action
+from rollcall.core.message import Message
+from rollcall.core.run import RunState, run_id
+from tests.functional.wire import Killed, Sent
+from tests.functional.world import DAY, DUE, LEASE, NAME, RUN, World, a_job, entries, keys
+
+TOMORROW = run_id(NAME, DUE + DAY)
+SAFETY = timedelta(seconds=30)
+
+Answer = Callable[[list[dict[str, Any]]], dict[str, Any]]
+
+
+def accepted(batch: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"Successful": [{"Id": entry["Id"], "MessageId": "m"} for entry in batch]}
+
+
+def failing(code: str, *indexes: int) -> Answer:
+    """SQS takes all of a batch but the entries of these indexes."""
+
+    def answer(batch: list[dict[str, Any]]) -> dict[str, Any]:
+        bad = [entry for entry in batch if Message.parse(entry["MessageBody"]).index in indexes]
+        failed = [{"Id": entry["Id"], "SenderFault": True, "Code": code, "Message": f"{code}!"} for entry in bad]
+        return accepted([entry for entry in batch if entry not in bad]) | {"Failed": failed}
+
+    return answer
+
+
+def queue_answers(world: World, *answers: Answer) -> None:
+    """SQS answers sends with these, in order, the last one for ever."""
+    script = itertools.chain(answers[:-1], itertools.repeat(answers[-1]))
+
+    def before(sent: Sent) -> dict[str, Any] | None:
+        return next(script)(sent.fields["Entries"]) if sent.operation == "SendMessageBatch" else None
+
+    world.wire.before = before
+
+
+def send(world: World, *report: Entry) -> None:
+    world.report = report
+    world.start()
+
+
+# --- messages ---
+
+
+def test_a_message_says_all_that_the_worker_needs_in_ascii_and_in_its_entrys_own_group(world: World) -> None:
+    send(world, *entries(6), Entry("Zoë", {"client": "Zoë"}, "transfer-7"))
+    sent = [entry for request in world.wire.of("SendMessageBatch") for entry in request.fields["Entries"]]
+    assert all(entry["MessageBody"].isascii() and len(entry["MessageGroupId"]) == 64 for entry in sent)
+    assert len({entry["MessageGroupId"] for entry in sent}) == 7
+    message, marked = world.sent()[-1]
+    assert message == Message(RUN, 1, 1, 6, 7, "Zoë", {"client": "Zoë"}, "transfer-7")
+    assert not marked
+
+
+def test_an_entity_has_the_same_group_in_every_run_of_its_job(world: World) -> None:
+    world.declare(a_job(overlap=Overlap.ALLOW))
+    world.begin(1)
+    world.begin(1, scheduled_for=DUE + DAY)
+    first, second = (entry for request in world.wire.of("SendMessageBatch") for entry in request.fields["Entries"])
+    assert first["MessageGroupId"] == second["MessageGroupId"]
+    assert first["MessageBody"] != second["MessageBody"]
+
+
+def test_large_payloads_are_cut_into_batches_by_bytes(world: World) -> None:
+    world.chunk_size = 20
+    send(world, *(Entry(key, {"note": "x" * 127_000}) for key in keys(20)))
+    sizes = [
+        [len(entry["MessageBody"]) for entry in request.fields["Entries"]]
+        for request in world.wire.of("SendMessageBatch")
+    ]
+    assert sorted(map(len, sizes)) == [4, 8, 8]
+    assert max(map(sum, sizes)) <= MOST_BYTES
+    assert world.on_queue() == 20
+
+
+# --- what the queue does not take ---
+
+
+def test_a_throttled_entry_comes_as_a_sender_fault_and_is_sent_again_alone(world: World) -> None:
+    queue_answers(world, failing("ThrottlingException", 1, 3), accepted)
+    send(world, *entries(5))
+    assert [message.index for message, _ in world.sent()] == [0, 1, 2, 3, 4, 1, 3]
+    assert world.run().state is RunState.RUNNING
+    assert world.outcomes() == {}
+
+
+def test_an_entry_without_a_result_is_sent_again(world: World) -> None:
+    queue_answers(world, lambda batch: accepted(batch[:-1]), accepted)
+    send(world, *entries(5))
+    assert [message.index for message, _ in world.sent()] == [0, 1, 2, 3, 4, 4]
+
+
+@pytest.mark.parametrize("code", ["InvalidMessageContents", "MessageTooLong"])
+def test_only_what_no_queue_would_take_is_rejected(world: World, code: str) -> None:
+    queue_answers(world, failing(code, 2))
+    send(world, *entries(5))
+    assert world.outcomes() == {Outcome.REJECTED: 1}
+    assert world.outcome(2) is Outcome.REJECTED
+    assert world.entry("D02", 2)["g1_rejected"]["reason"] == f"{code}!"
+    assert len(world.sent()) == 5
+    assert world.run().state is RunState.RUNNING
+
+
+def test_a_queue_that_never_takes_an_entry_fails_the_dispatch_loudly_and_leaves_it_to_another(world: World) -> None:
+    queue_answers(world, failing("InternalError", 2))
+    with pytest.raises(DispatchFailed, match="did not take 1 of 5 messages: InternalError"):
+        send(world, *entries(5))
+    assert len(world.sent()) == 5 + MOST_TRIES - 1
+    assert world.run().state is RunState.DISPATCHING
+    assert not world.run().leased(world.clock.now())
+    world.wire.heal()
+    run = world.resume()
+    assert run is not None
+    assert run.state is RunState.RUNNING
+
+
+def test_a_dispatch_that_failed_is_in_doubt_and_what_it_sent_is_marked_when_sent_again(world: World) -> None:
+    queue_answers(world, failing("InternalError", 2))
+    with pytest.raises(DispatchFailed):
+        send(world, *entries(5))
+    world.wire.reset()
+    world.resume()
+    assert [marked for _, marked in world.sent()] == [True] * 5
+
+
+# --- the window ---
+
+
+def test_a_full_window_stops_the_dispatch_and_releases_the_lease(world: World) -> None:
+    world.declare(a_job(window=20))
+    send(world, *entries(48))
+    run = world.run()
+    assert len(world.sent()) == 20
+    assert (run.state, run.checkpoint, run.window_end) == (RunState.DISPATCHING, 20, 20)
+    assert (run.lease_until, run.owner) == (None, None)
+    assert world.events.count(Action.RUN_WINDOW_FULL) == 1
+    assert world.events.count(Action.RUN_DISPATCHED) == 0
+
+
+def test_a_top_up_sends_as_many_as_were_settled_and_marks_none(world: World) -> None:
+    world.declare(a_job(window=20))
+    send(world, *entries(48))
+    world.drain()
+    world.wire.reset()
+    world.resume()
+    assert [message.index for message, _ in world.sent()] == list(range(20, 40))
+    assert not any(marked for _, marked in world.sent())
+
+
+def test_a_top_up_while_the_window_is_still_full_sends_nothing(world: World) -> None:
+    world.declare(a_job(window=20))
+    send(world, *entries(48))
+    world.resume()
+    assert len(world.sent()) == 20
+    assert world.run().lease_until is None
+
+
+def test_top_ups_bring_a_run_to_its_end(world: World) -> None:
+    world.declare(a_job(window=20))
+    send(world, *entries(48))
+    for _ in range(3):
+        world.drain()
+        world.resume()
+    assert world.run().state is RunState.COMPLETE
+    assert world.target.times() == dict.fromkeys(keys(48), 1)
+
+
+def test_two_runs_of_a_job_share_its_window(world: World) -> None:
+    world.declare(a_job(window=20, overlap=Overlap.ALLOW))
+    world.begin(15)
+    world.report = entries(15)
+    world.start(DUE + DAY)
+    assert world.run(TOMORROW).checkpoint == 5
+    world.drain()
+    world.resume(TOMORROW)
+    assert world.run(TOMORROW).checkpoint == 15
+
+
+def test_a_run_that_has_ended_takes_no_room_in_the_window(world: World) -> None:
+    world.declare(a_job(window=20))
+    world.begin(20)
+    world.drain()
+    world.report = entries(20)
+    world.start(DUE + DAY)
+    assert world.run(TOMORROW).state is RunState.RUNNING
+
+
+# --- the lease ---
+
+
+def test_nothing_is_sent_in_the_last_seconds_of_a_lease(world: World) -> None:
+    """Each batch takes ten seconds; another takes over from where this one stopped."""
+    sent_at = []
+
+    def slow_queue(sent: Sent) -> None:
+        if sent.operation == "SendMessageBatch":
+            sent_at.append(world.clock.now())
+            world.later(timedelta(seconds=10))
+
+    world.wire.before = slow_queue
+    world.report = entries(60)
+    ends = world.clock.now() + timedelta(minutes=1)
+    run = world.start(lease=timedelta(minutes=1))
+    assert max(sent_at) <= ends - SAFETY
+    assert run is not None
+    assert (run.state, run.checkpoint, run.lease_until) == (RunState.DISPATCHING, 15, None)
+    world.wire.reset()
+    world.resume()
+    assert [message.index for message, _ in world.sent()] == list(range(15, 60))
+    assert not any(marked for _, marked in world.sent())
+
+
+def test_nothing_is_tried_again_in_the_last_seconds_of_a_lease(world: World) -> None:
+    tried_at = []
+
+    def slow_and_throttled(sent: Sent) -> dict[str, Any] | None:
+        if sent.operation != "SendMessageBatch":
+            return None
+        tried_at.append(world.clock.now())
+        world.later(timedelta(seconds=20))
+        return failing("ThrottlingException", 0, 1)(sent.fields["Entries"])
+
+    world.wire.before = slow_and_throttled
+    ends = world.clock.now() + timedelta(minutes=1)
+    with pytest.raises(DispatchFailed):
+        world.start(lease=timedelta(minutes=1))
+    assert max(tried_at) <= ends - SAFETY
+
+
+def test_doubt_outlives_a_take_over_that_ran_out_of_time(world: World) -> None:
+    """The first dies after sending all; the second has time for one chunk only; the third must mark the rest."""
+
+    def die_at_the_end(sent: Sent) -> None:
+        if sent.operation == "UpdateItem" and len(world.wire.of("SendMessageBatch")) == 4:
+            raise Killed(str(sent))
+
+    def slow_queue(sent: Sent) -> None:
+        if sent.operation == "SendMessageBatch":
+            world.later(LEASE - SAFETY)
+
+    world.report = entries(20)
+    world.wire.before = die_at_the_end
+    with pytest.raises(Killed):
+        world.start()
+    assert len(world.sent()) == 20
+    world.later(LEASE)
+    world.wire.reset()
+    world.wire.before = slow_queue
+    world.resume()
+    assert [message.index for message, _ in world.sent()] == list(range(5))
+    world.wire.reset()
+    world.resume()
+    assert [message.index for message, _ in world.sent()] == list(range(5, 20))
+    assert all(marked for _, marked in world.sent())
+
+
+def test_a_zombie_stops_at_its_next_checkpoint_and_takes_nothing_back(world: World) -> None:
+    """It awakes between two of its batches, when another one has long sent everything."""
+    raced = False
+
+    def taken_over(sent: Sent) -> None:
+        nonlocal raced
+        if sent.operation == "SendMessageBatch" and not raced:
+            raced = True
+            world.later(LEASE)
+            world.resume()
+
+    world.wire.before = taken_over
+    world.report = entries(12)
+    run = world.start()
+    assert run is not None
+    assert (run.fence, run.state) == (2, RunState.RUNNING)
+    world.drain()
+    assert world.run().state is RunState.COMPLETE
+    assert world.outcomes() == {Outcome.SUCCEEDED: 12}
