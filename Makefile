@@ -7,6 +7,8 @@ ARGS ?=
 ARCHITECTURE ?= arm64
 # A test may call make itself; it must not inherit what this call was given.
 unexport JOB ARGS ARCHITECTURE
+# Packages are installed uncompiled: the first import of each leaves its bytecode for all later processes.
+unexport PYTHONDONTWRITEBYTECODE
 WITHOUT_MAKE := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL
 
 VENV := .venv

@@ -17,6 +17,7 @@ from botocore.config import Config
 
 from rollcall.adapters.clients import CONFIG
 from rollcall.adapters.ledger import Ledger
+from rollcall.adapters.manifests import Manifests
 from rollcall.core import names
 from rollcall.core.catalog import Declared
 from rollcall.core.run import iso, run_id
@@ -50,10 +51,13 @@ class Deployed:
 class LocalCloud:
     """A context manager: services, functions and pollers run inside it, and nothing of it runs after it."""
 
-    def __init__(self, *, folder: Path | None = None, import_path: list[str] | None = None) -> None:
+    def __init__(
+        self, *, folder: Path | None = None, port: int | None = None, import_path: list[str] | None = None
+    ) -> None:
         """Start it on temporary data, or on `folder`, where its data is kept for a later one.
 
-        `import_path` stands before the checkout on the functions' path: for jobs that are not part of it.
+        `port` is MiniStack's, a free one by default. `import_path` stands before the checkout on the functions' path:
+        for jobs that are not part of it.
         """
         self._ending = ExitStack()
         persistent = folder is not None
@@ -69,7 +73,7 @@ class LocalCloud:
         self._deployed: dict[str, Deployed] = {}
         self._announced: list[Mapping[str, Any]] = []
         try:
-            self.ministack = MiniStack(folder, persistent=persistent)
+            self.ministack = MiniStack(folder, persistent=persistent, port=port)
             self._ending.callback(self.ministack.stop)
             self._api = LambdaApi(self.functions)
             self._ending.callback(self._api.stop)
@@ -110,6 +114,16 @@ class LocalCloud:
         """A boto3 client of a service of this cloud."""
         session = self._session if counted else self._own_session
         return session.client(service, endpoint_url=self.ministack.endpoint, config=config)  # type: ignore[call-overload]
+
+    @property
+    def failures(self) -> list[str]:
+        """What asynchronous invocations failed with so far, by function."""
+        return self._api.failures
+
+    @cached_property
+    def manifests(self) -> Manifests:
+        """The manifests, for looking at them."""
+        return Manifests(self.client("s3"), resources.MANIFESTS)
 
     @cached_property
     def ledger(self) -> Ledger:

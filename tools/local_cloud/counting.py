@@ -7,6 +7,9 @@ from typing import Any
 
 from botocore.session import Session
 
+#: Counted beside the requests: messages that a queue reported as accepted.
+ACCEPTED = ("messages", "accepted")
+
 
 class Requests:
     """A tally by service and operation; safe between threads."""
@@ -15,14 +18,21 @@ class Requests:
         self._lock = Lock()
         self._counts: Counter[tuple[str, str]] = Counter()
 
+    def handlers(self) -> list[tuple[str, Any]]:
+        """What has to be registered with a botocore session, as its `BUILTIN_HANDLERS` are."""
+        return [("before-send", self._count), ("after-call.sqs.SendMessageBatch", self._count_messages)]
+
     def attach(self, session: Session) -> None:
         """Count whatever clients of `session` send."""
-        session.register("before-send", self._count)
+        for event, handler in self.handlers():
+            session.register(event, handler)
 
     def _count(self, event_name: str = "", **_: Any) -> None:
-        _, service, operation = event_name.split(".", 2)
-        with self._lock:
-            self._counts[service, operation] += 1
+        service, operation = event_name.split(".")[1:3]
+        self.add([(service, operation, 1)])
+
+    def _count_messages(self, parsed: Mapping[str, Any], **_: Any) -> None:
+        self.add([(*ACCEPTED, len(parsed.get("Successful", [])))])
 
     def take(self) -> list[tuple[str, str, int]]:
         """The counts since the last take."""
@@ -39,8 +49,13 @@ class Requests:
     def by_service(self) -> Mapping[str, Mapping[str, int]]:
         """`{"sqs": {"ReceiveMessage": 12, …}, …}`, in alphabetical order."""
         with self._lock:
-            counts = sorted(self._counts.items())
+            counts = sorted((name, number) for name, number in self._counts.items() if name != ACCEPTED)
         found: dict[str, dict[str, int]] = defaultdict(dict)
-        for (service, operation), count in counts:
-            found[service][operation] = count
+        for (service, operation), number in counts:
+            found[service][operation] = number
         return dict(found)
+
+    @property
+    def messages_accepted(self) -> int:
+        with self._lock:
+            return self._counts[ACCEPTED]

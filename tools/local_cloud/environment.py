@@ -34,8 +34,7 @@ class Context:
 def main() -> None:
     """Serve until the parent closes the socket."""
     requests = Requests()
-    count: Any = requests._count
-    botocore.handlers.BUILTIN_HANDLERS.append(("before-send", count))
+    botocore.handlers.BUILTIN_HANDLERS.extend(requests.handlers())
     with socket.socket(fileno=int(sys.argv[1])) as channel, channel.makefile("rwb") as lines:
         handler = _load(sys.argv[2])
         lines.write(b"{}\n")

@@ -66,7 +66,7 @@ def kept_on_queue(answer: object, ids: Collection[str]) -> set[str]:
     if not isinstance(failures, list):
         return everything
     found = {failure.get("itemIdentifier") if isinstance(failure, Mapping) else None for failure in failures}
-    return found if found <= everything else everything
+    return everything if found - everything else everything & found
 
 
 class EventSource:

@@ -44,7 +44,7 @@ class Environment:
 
     def __init__(self, handler: str, variables: Mapping[str, str], log: Path, import_path: list[str]) -> None:
         ours, theirs = socket.socketpair()
-        environ = isolated(os.environ) | variables | {"PYTHONPATH": os.pathsep.join(import_path)}
+        environ = isolated(os.environ) | dict(variables) | {"PYTHONPATH": os.pathsep.join(import_path)}
         with log.open("ab") as output, theirs:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "tools.local_cloud.environment", str(theirs.fileno()), handler],

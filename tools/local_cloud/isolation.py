@@ -4,7 +4,8 @@ import os
 from collections.abc import Mapping, MutableMapping
 
 REGION = "eu-west-1"
-_FOREIGN = ("AWS_", "BOTO_", "ROLLCALL_")
+#: The last one would make every process of a function compile all of its imports again.
+_FOREIGN = ("AWS_", "BOTO_", "ROLLCALL_", "PYTHONDONTWRITEBYTECODE")
 #: A proxy would see what is meant for loopback.
 _PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
 

@@ -22,6 +22,8 @@ class LambdaApi:
         self._functions = functions
         self._timers: set[threading.Timer] = set()
         self._stopped = False
+        #: What asynchronous invocations failed with.
+        self.failures: list[str] = []
         api = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -34,7 +36,7 @@ class LambdaApi:
                 self.end_headers()
                 self.wfile.write(answer)
 
-            def log_message(self, format: str, *args: object) -> None:
+            def log_message(self, *_: object) -> None:
                 """Nothing is printed."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -60,7 +62,8 @@ class LambdaApi:
         def run() -> None:
             try:
                 function.invoke(event)
-            except FunctionError:
+            except FunctionError as error:
+                self.failures.append(f"{function.name}: {error}")
                 if attempt < len(RETRY_SECONDS) and not self._stopped:
                     again = threading.Timer(RETRY_SECONDS[attempt], self.invoke_later, (function, event, attempt + 1))
                     again.daemon = True

@@ -15,9 +15,9 @@ from tools.local_cloud.stream import StreamSource
 AHEAD = 2
 RECEIVERS = 2
 DELETERS = 2
-#: Lambda looks into a stream four times a second
-#: (https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html).
-STREAM_SECONDS = 0.25
+#: Lambda looks into a stream four times a second, and does not charge it
+#: (https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html); here each look counts as a request.
+STREAM_SECONDS = 0.5
 PAUSE_SECONDS = 0.2
 Invoke = Callable[[dict[str, Any]], object]
 

@@ -1,11 +1,13 @@
 """Which calls fail: a pure function of the seed, the request and how often it was called."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b, sha256
 
 _DRAWS = 2**64
+_RUN = re.compile(r"^[a-z][a-z0-9-]*-\d{8}T\d{6}Z(-[a-z0-9]{1,14})?-(?=[0-9a-f]{32}$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,11 @@ class Expected:
 def identity(method: str, path: str, body: bytes) -> str:
     """What makes two requests the same: method, path (with its query) and body; no header, host or port."""
     return f"{method} {path} {sha256(body).hexdigest()}"
+
+
+def entry_of(idempotency_key: str) -> str:
+    """The entry that an idempotency key names, in whichever run: a key of `<run>-<entry>` without its run."""
+    return _RUN.sub("", idempotency_key)
 
 
 def fault(seed: int, identity: str, n: int, error_rate: float) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from tools.stand_ins.authorization import Guard
 from tools.stand_ins.connection import Connection
-from tools.stand_ins.faults import fault, identity
+from tools.stand_ins.faults import entry_of, fault, identity
 from tools.stand_ins.http import Request, Response, answer
 from tools.stand_ins.options import Options
 
@@ -57,8 +57,9 @@ class Target:
         connection.answer(response)
 
     def _judge(self, request: Request) -> Response:
-        who = identity(request.method, request.path, request.body)
-        n = self._count(request.headers.get("idempotency-key", who))
+        key = request.headers.get("idempotency-key")
+        who = identity(request.method, request.path, request.body) if key is None else entry_of(key)
+        n = self._count(key or who)
         refusal = self._guard.refusal(request)
         if refusal is not None:
             self._unauthorized += 1

@@ -1,0 +1,235 @@
+"""A run on this machine, from binding the job to its result."""
+
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from rollcall.core.catalog import Declared
+from rollcall.core.errors import RollcallError
+from rollcall.core.outcome import Outcome
+from rollcall.core.run import RunRecord, RunState
+from rollcall.core.target import Format, Location, Report
+from rollcall.engine.failures import Failure, failures
+from rollcall.engine.progress import settled
+from tools.cli.stand_ins import StandIns
+from tools.local_cloud.cloud import LocalCloud
+
+#: Failed and rejected entries that a result lists one by one; all are counted.
+MOST_LISTED = 20
+LOOK_SECONDS = 1
+TARGET_SECRET = "local-target"
+REPORT_SECRET = "local-report"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `rollcall run` was asked for."""
+
+    #: Size of the stand-in report.
+    entries: int = 8_000
+    #: The user's own report (file or URL) and target (URL) instead of stand-ins.
+    report: str | None = None
+    target: str | None = None
+    latency_ms: float = 50.0
+    error_rate: float = 0.01
+    seed: int = 0
+    params: Mapping[str, str] = field(default_factory=dict)
+    #: Where data is kept for later commands; temporary where None.
+    folder: Path | None = None
+    #: MiniStack's port; a free one where None.
+    port: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A look at a run under way."""
+
+    run: str
+    #: None until fan-out has started it.
+    record: RunRecord | None
+    settled: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a run ended."""
+
+    record: RunRecord
+    #: The announcement's own fields.
+    completed: Mapping[str, Any]
+    #: How many announcements of this run were heard.
+    completions: int
+    seconds: float
+    failures: list[Failure]
+    #: What the stand-in target counted; None where the user's own was called.
+    stand_in: Mapping[str, Any] | None
+    requests: Mapping[str, Mapping[str, int]]
+    messages_sent: int
+    #: By kind of function.
+    peak_memory_mb: Mapping[str, float]
+    cpu_seconds: Mapping[str, float]
+
+    @property
+    def clean(self) -> bool:
+        return bool(self.completed["clean"])
+
+    def outcome(self, outcome: Outcome) -> int:
+        return int(self.completed["outcomes"][outcome.value])
+
+    @property
+    def requests_per_entry(self) -> float | None:
+        """Requests of all services over entries; None for a run without entries."""
+        total = int(self.completed["total"])
+        return sum(sum(counts.values()) for counts in self.requests.values()) / total if total else None
+
+    def fields(self) -> dict[str, Any]:
+        """The result as JSON fields."""
+        stand_in = self.stand_in or {}
+        per_entry = self.requests_per_entry
+        return {
+            "run_id": self.record.id,
+            "job": self.record.job,
+            "state": self.record.state.value,
+            "reason": self.record.reason,
+            "clean": self.clean,
+            "total": self.completed["total"],
+            **{outcome.value: self.outcome(outcome) for outcome in Outcome},
+            "duplicates": self.completed["duplicates"],
+            "callbacks": stand_in.get("calls"),
+            "injected": stand_in.get("injected"),
+            "calls_per_entry": stand_in.get("calls_per_entry"),
+            "messages_sent": self.messages_sent,
+            "completions": self.completions,
+            "seconds": round(self.seconds, 3),
+            "requests": self.requests,
+            "requests_per_entry": None if per_entry is None else round(per_entry, 4),
+            "peak_memory_mb": {kind: round(peak, 1) for kind, peak in self.peak_memory_mb.items()},
+            "cpu_seconds": {kind: round(used, 2) for kind, used in self.cpu_seconds.items()},
+        }
+
+
+def run_locally(declared: Declared, options: Options, look: Callable[[Progress], None]) -> Result:
+    """Run a job on a local cloud of its own and end that cloud; `look` is shown the progress every second.
+
+    Raises RollcallError, MiniStackError and StandInsError with one line that says what to do.
+    """
+    job = declared.job
+    with ExitStack() as ending:
+        stand_ins = _stand_ins(declared, options, ending)
+        cloud = ending.enter_context(LocalCloud(folder=options.folder, port=options.port))
+        base = stand_ins.base if stand_ins is not None else ""
+        target = _bound(cloud, TARGET_SECRET, options.target or f"{base}/target")
+        reports = {
+            report.name: _bound(cloud, REPORT_SECRET, options.report or f"{base}/report/{job.name}")
+            for report in _reports(declared, options)
+        }
+        cloud.deploy(declared, target, reports)
+        begun, now = time.monotonic(), datetime.now(UTC)
+        run = cloud.start(job.name, now, secrets.token_hex(3), options.params)
+        completed = _wait(cloud, run, begun, look)
+        seconds = time.monotonic() - begun
+        record = cloud.ledger.run(run)
+        if record is None:
+            raise RollcallError(f"{run} was announced but is not in the ledger")
+        listed = list(islice(failures(cloud.ledger, cloud.manifests, record), MOST_LISTED))
+        completions = sum(detail["run"] == run for detail in cloud.announcements())
+        counted = stand_ins.stats() if stand_ins is not None and options.target is None else None
+        cloud.stop()
+        return Result(
+            record=record,
+            completed=completed,
+            completions=completions,
+            seconds=seconds,
+            failures=listed,
+            stand_in=counted,
+            requests=cloud.requests.by_service(),
+            messages_sent=cloud.requests.messages_accepted,
+            peak_memory_mb={kind: used.peak_memory_mb for kind, used in cloud.used.items() if used.peak_memory_mb},
+            cpu_seconds={kind: used.cpu_seconds for kind, used in cloud.used.items() if used.cpu_seconds},
+        )
+
+
+def _reports(declared: Declared, options: Options) -> tuple[Report, ...]:
+    reports = declared.job.reports
+    if options.report is not None and len(reports) != 1:
+        raise RollcallError(
+            f"--report binds the report of a job that reads one; {declared.job.name} reads {len(reports)}"
+        )
+    return reports
+
+
+def _stand_ins(declared: Declared, options: Options, ending: ExitStack) -> StandIns | None:
+    """Whatever the user did not bring himself."""
+    job, report = declared.job, bool(declared.job.reports) and options.report is None
+    if not report and options.target is not None:
+        return None
+    if report and job.example_record is None:
+        raise RollcallError(
+            f"{job.name} has no stand-in report: add an @job.example to its file, or pass --report FILE|URL"
+        )
+    serving = {"job_module": declared.module, "entries": options.entries} if report else {}
+    if report and job.reports[0].array is not None:
+        serving["items"] = job.reports[0].array
+    return ending.enter_context(
+        StandIns(latency_ms=options.latency_ms, error_rate=options.error_rate, seed=options.seed, **serving)
+    )
+
+
+def _bound(cloud: LocalCloud, secret: str, where: str) -> Location:
+    """A location; credentials in a URL go where deployed environments keep them."""
+    parts = urlsplit(where)
+    if parts.scheme in {"http", "https"}:
+        if parts.username is None:
+            return Location(where)
+        cloud.put_secret(secret, {"username": parts.username, "password": parts.password or ""})
+        return Location(_without_credentials(parts), secret=secret)
+    if parts.scheme == "s3":
+        raise RollcallError(f"{where}: a local run reads no S3 of AWS; download the object and pass the file")
+    path = Path(where).expanduser().absolute()
+    if not path.is_file():
+        raise RollcallError(f"there is no file {path}; pass the path of a .json, .jsonl or .csv report, or its URL")
+    return Location(str(path), format=_format_of(path))
+
+
+def _without_credentials(parts: SplitResult) -> str:
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def _format_of(path: Path) -> Format | None:
+    return Location(str(path)).record_format() if path.suffix else None
+
+
+def _wait(cloud: LocalCloud, run: str, begun: float, look: Callable[[Progress], None]) -> Mapping[str, Any]:
+    """The run's announcement. Raises RollcallError where its fan-out failed before there was a run."""
+    for progress in _progress(cloud, run, begun):
+        look(progress)
+        for detail in cloud.announcements(LOOK_SECONDS):
+            if detail["run"] == run:
+                look(Progress(run, progress.record, int(detail["total"]), time.monotonic() - begun))
+                return detail
+        if progress.record is None and cloud.failures:
+            raise RollcallError(f"the fan-out failed: {cloud.failures[0]}")
+    raise AssertionError("unreachable")
+
+
+def _progress(cloud: LocalCloud, run: str, begun: float) -> Iterator[Progress]:
+    while True:
+        record = cloud.ledger.run(run)
+        count = settled(cloud.ledger, record) if record is not None else 0
+        yield Progress(run, record, count, time.monotonic() - begun)
+
+
+EXIT_CODES = {RunState.REFUSED: 4, RunState.SKIPPED: 4}
+
+
+def exit_code(result: Result) -> int:
+    """0: complete and clean; 3: complete, not clean; 4: refused or skipped."""
+    return EXIT_CODES.get(result.record.state, 0 if result.clean else 3)

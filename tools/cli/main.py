@@ -1,0 +1,135 @@
+"""`rollcall`: the commands. Every error is one line on standard error that says what to do."""
+
+import json
+import os
+import signal
+import sys
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Column, Table
+
+from rollcall.core.catalog import catalog, find
+from rollcall.core.errors import RollcallError
+from tools.local_cloud.isolation import isolate
+from tools.local_cloud.ministack import CHECKOUT, MiniStackError
+
+#: Where `--keep` leaves the local cloud's data.
+KEPT = CHECKOUT / ".rollcall"
+INTERRUPTED = 130
+
+app = typer.Typer(
+    help="Scheduled fan-out jobs that know when every entry has answered.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> int:
+    """The console script; returns the exit code."""
+    signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+    try:
+        app(standalone_mode=False)
+    except typer.Exit as ending:
+        return ending.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        return _failed("interrupted; everything that was started is ended", INTERRUPTED)
+    except (RollcallError, MiniStackError) as error:
+        return _failed(str(error))
+    except typer.TyperException as error:
+        return _failed(f"{error.format_message()} See rollcall --help.")
+    return 0
+
+
+def _failed(text: str, code: int = 1) -> int:
+    print("rollcall: " + " ".join(text.split()), file=sys.stderr)
+    return code
+
+
+@app.command()
+def run(
+    job: Annotated[str, typer.Argument(help="The job's name; `rollcall jobs` lists them.")],
+    entries: Annotated[int, typer.Option(min=0, help="Size of the stand-in report.")] = 8_000,
+    report: Annotated[str | None, typer.Option(metavar="FILE|URL", help="Your own report.")] = None,
+    target: Annotated[str | None, typer.Option(metavar="URL", help="Your own target.")] = None,
+    latency_ms: Annotated[float, typer.Option(min=0, help="What the stand-in target takes to answer.")] = 50,
+    error_rate: Annotated[float, typer.Option(min=0, max=1, help="Share of its answers that are 503.")] = 0.01,
+    seed: Annotated[int, typer.Option(help="Which calls it fails.")] = 0,
+    param: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="A parameter of the run.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="MiniStack's port; a free one.")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the local cloud's data in .rollcall/.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="The last line of output is one JSON object.")] = False,
+) -> None:
+    """Run JOB once on a local cloud, without AWS.
+
+    Exit code 0: complete and clean; 3: complete, not clean; 4: refused or skipped; 1: an error.
+    """
+    from tools.cli import show
+    from tools.cli.local_run import Options, exit_code, run_locally
+
+    isolate(os.environ)
+    options = Options(
+        entries=entries,
+        report=report,
+        target=target,
+        latency_ms=latency_ms,
+        error_rate=error_rate,
+        seed=seed,
+        params=_params(param or []),
+        folder=KEPT if keep else None,
+        port=port,
+    )
+    console = Console(stderr=json_)
+    with show.RunProgress(console, quiet=json_ and not console.is_terminal) as progress:
+        result = run_locally(find(job), options, progress.show)
+    show.show_result(console, result)
+    if json_:
+        print(json.dumps(result.fields()))
+    raise typer.Exit(exit_code(result))
+
+
+def _params(texts: list[str]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in texts]
+    for (name, sign, _), text in zip(pairs, texts, strict=True):
+        if not (name and sign):
+            raise RollcallError(f"--param {text}: write KEY=VALUE")
+    return {name: value for name, _, value in pairs}
+
+
+@app.command()
+def jobs(
+    at: Annotated[str | None, typer.Option(metavar="TIME", help="Next times after this one, ISO 8601.")] = None,
+) -> None:
+    """List the jobs, their schedules and next times."""
+    moment = _moment(at)
+    table = Table(Column("job", no_wrap=True), "system", "schedule", "next", "target", "calls at once")
+    for name, declared in catalog().items():
+        upcoming = declared.job.schedule.next_after(moment)
+        shown = upcoming.strftime("%a %Y-%m-%d %H:%M:%SZ") if upcoming is not None else "never"
+        schedule = f"{declared.job.schedule.words()} {declared.job.schedule.timezone}"
+        table.add_row(name, declared.system, schedule, shown, declared.job.target.name, str(declared.job.concurrency))
+    # A table that is piped somewhere is not cut to a terminal's width.
+    console = Console()
+    Console(width=None if console.is_terminal else 160).print(table)
+
+
+def _moment(text: str | None) -> datetime:
+    if text is None:
+        return datetime.now(UTC)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise RollcallError(f"--at {text}: write a time such as 2026-11-21T02:30:00Z") from error
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+@app.command()
+def start(job: Annotated[str, typer.Argument(help="The job's name.")]) -> None:
+    """Start JOB in a deployed environment (not built yet)."""
+    raise RollcallError(
+        f"start is for deployed environments, which this version does not reach yet; "
+        f"run {job} on this machine with: rollcall run {job}"
+    )

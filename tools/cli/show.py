@@ -1,0 +1,132 @@
+"""What a person sees of a run: progress while it lasts, then the result."""
+
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from rollcall.core.outcome import Outcome
+from rollcall.core.run import RunState
+from tools.cli import local_run
+from tools.cli.local_run import Result
+
+#: Seconds over which the pace is taken.
+PACE_SECONDS = 5.0
+
+
+class RunProgress(AbstractContextManager["RunProgress"]):
+    """A line of progress on a terminal, a line every ten seconds elsewhere; nothing where it is quiet."""
+
+    def __init__(self, console: Console, *, quiet: bool) -> None:
+        self._console = console
+        self._quiet = quiet
+        self._seen: list[tuple[float, int]] = []
+        self._told = 0.0
+        self._task: TaskID | None = None
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[pace]}"),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=quiet or not console.is_terminal,
+        )
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def show(self, progress: local_run.Progress) -> None:
+        """Show a look at the run."""
+        state = progress.record.state.value if progress.record is not None else "starting"
+        total = progress.record.total if progress.record is not None else 0
+        self._seen = [seen for seen in self._seen if progress.seconds - seen[0] <= PACE_SECONDS]
+        self._seen.append((progress.seconds, progress.settled))
+        pace = _pace(self._seen, total)
+        if self._task is None:
+            self._task = self._bar.add_task(state, total=None, pace="")
+        self._bar.update(self._task, description=state, total=total or None, completed=progress.settled, pace=pace)
+        if not self._quiet and not self._console.is_terminal and progress.seconds - self._told >= 10:
+            self._told = progress.seconds
+            self._console.print(
+                f"{progress.seconds:5.0f} s  {state}: {progress.settled:,} of {total:,} settled, {pace}"
+            )
+
+
+def _pace(seen: list[tuple[float, int]], total: int) -> str:
+    (first, before), (last, now) = seen[0], seen[-1]
+    if last <= first or now <= before:
+        return ""
+    pace = (now - before) / (last - first)
+    return f"{pace:,.0f}/s, {max(0, total - now) / pace:,.0f} s left"
+
+
+def show_result(console: Console, result: Result) -> None:
+    """Print the result for people."""
+    record, fields = result.record, result.fields()
+    colour = "green" if result.clean else "yellow" if record.state is RunState.COMPLETE else "red"
+    verdict = ", clean" if result.clean else ", not clean" if record.state is RunState.COMPLETE else ""
+    console.print(Text(f"{record.id}: {record.state}{verdict}", style=f"bold {colour}"), soft_wrap=True)
+    if record.reason:
+        console.print(f"  {record.reason}", soft_wrap=True, markup=False)
+    console.print(_outcomes(result))
+    if result.failures:
+        console.print(_failures(result))
+    for line in _facts(fields):
+        console.print(f"  {line}", soft_wrap=True, markup=False, highlight=False)
+
+
+def _outcomes(result: Result) -> Table:
+    table = Table(box=None, padding=(0, 2), show_header=False)
+    rows: list[tuple[str, int]] = [("entries", int(result.completed["total"]))]
+    rows += [(outcome.value, result.outcome(outcome)) for outcome in Outcome]
+    rows.append(("duplicates", int(result.completed["duplicates"])))
+    for name, count in rows:
+        if count or name in {"entries", "succeeded"}:
+            table.add_row(name, Text(f"{count:,}", justify="right"))
+    return table
+
+
+def _failures(result: Result) -> Table:
+    not_well = int(result.completed["total"]) - result.outcome(Outcome.SUCCEEDED)
+    title = f"the first {len(result.failures)} of {not_well:,}" if not_well > len(result.failures) else None
+    table = Table("entry", "outcome", "calls", "reason", title=title, title_justify="left")
+    for failure in result.failures:
+        key = failure.key if failure.key is not None else f"number {failure.index + 1}"
+        table.add_row(
+            Text(key), failure.outcome.value, str(failure.attempts), Text(failure.reason or failure.error or "")
+        )
+    return table
+
+
+def _facts(fields: dict[str, object]) -> list[str]:
+    lines = [f"{fields['seconds']:.1f} s from start to completion, announced {_times(fields['completions'])}"]
+    if fields["callbacks"] is not None:
+        lines.append(
+            f"{fields['callbacks']:,} calls received by the stand-in, which failed {fields['injected']:,} of them"
+        )
+    lines.append(f"{fields['messages_sent']:,} messages sent")
+    requests = fields["requests"]
+    if isinstance(requests, dict):
+        told = ", ".join(f"{sum(counts.values()):,} {service}" for service, counts in requests.items())
+        per_entry = fields["requests_per_entry"]
+        lines.append(f"requests: {told}" + (f"; {per_entry} per entry" if per_entry is not None else ""))
+    peaks = fields["peak_memory_mb"]
+    if isinstance(peaks, dict):
+        lines.append("peak memory: " + ", ".join(f"{kind} {peak:.0f} MB" for kind, peak in peaks.items()))
+    return lines
+
+
+def _times(count: object) -> str:
+    return "once" if count == 1 else f"{count} times"

@@ -1,0 +1,58 @@
+"""The stand-ins of a local run, as a process."""
+
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from types import TracebackType
+from typing import Any, Self
+
+from tools.local_cloud.isolation import isolated
+from tools.local_cloud.ministack import CHECKOUT
+
+
+class StandInsError(Exception):
+    """The stand-ins did not start; the text is their own."""
+
+
+class StandIns:
+    """A context manager: report and target on loopback, for one job."""
+
+    def __init__(self, **options: Any) -> None:
+        """Start them with the options of `tools.stand_ins.options`. Raises StandInsError."""
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tools.stand_ins"],
+            cwd=CHECKOUT,
+            env=isolated(os.environ),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self._write(json.dumps(options) + "\n")
+        said = self._process.stdout.readline() if self._process.stdout is not None else ""
+        if not said:
+            _, trouble = self._process.communicate()
+            raise StandInsError(trouble.strip() or "the stand-ins ended without a word")
+        self.base = f"http://127.0.0.1:{json.loads(said)['port']}"
+
+    def _write(self, text: str) -> None:
+        if self._process.stdin is not None:
+            self._process.stdin.write(text)
+            self._process.stdin.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._process.communicate()
+
+    def stats(self) -> dict[str, Any]:
+        """What the target counted."""
+        with urllib.request.urlopen(f"{self.base}/-/stats") as answer:  # noqa: S310 - loopback
+            found: dict[str, Any] = json.load(answer)
+        return found
