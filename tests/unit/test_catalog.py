@@ -59,9 +59,9 @@ def test_a_new_file_is_all_it_takes(jobs: Jobs) -> None:
 
 
 def test_jobs_are_listed_by_system_and_file(jobs: Jobs) -> None:
-    jobs.write("charity/b.py", declaration("first", concurrency=2))
-    jobs.write("bank/d.py", declaration("second"))
-    jobs.write("bank/c.py", declaration("third"))
+    jobs.write("charity/b.py", declaration("first", concurrency=6))
+    jobs.write("bank/d.py", declaration("second", concurrency=6))
+    jobs.write("bank/c.py", declaration("third", concurrency=6))
     assert list(catalog(PACKAGE)) == ["third", "second", "first"]
 
 

@@ -31,7 +31,7 @@ def test_a_job_is_named_in_lower_case_words_with_hyphens(name: str) -> None:
     ["", "Deposits", "client_deposits", "2nd-deposits", "-a", "a-", "a--b", "a b", "dépôts", "a.b", "a\n", "j" * 41],
 )
 def test_any_other_name_is_refused(name: str) -> None:
-    with pytest.raises(DeclarationError, match="the job name .* is not usable: take at most 40 characters"):
+    with pytest.raises(DeclarationError, match=r"the job name .* is not usable: take at most 40 characters"):
         job(name)
 
 
