@@ -24,11 +24,11 @@ class Batch:
     outcomes: Mapping[int, Outcome] = field(default_factory=dict)
     #: Attempts used up by positions that go back for another.
     attempts: Mapping[int, int] = field(default_factory=dict)
-    #: Those of them with an attempt that was never answered.
+    #: Positions that go back and may have had an attempt that was never answered.
     unanswered: Collection[int] = ()
     #: Positions that go back without a call.
     held: Collection[int] = ()
-    #: Positions that had been noted as begun.
+    #: Positions that had been noted as begun and are no longer.
     begun: Collection[int] = ()
 
 

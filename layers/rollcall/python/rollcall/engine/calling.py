@@ -57,10 +57,17 @@ class Caller:
             result: object
             if self._plain:
                 loop = asyncio.get_running_loop()
-                result = await loop.run_in_executor(self._threads, self._job.callback_function, payload, call)
+                result = await loop.run_in_executor(self._threads, self._call_plain, payload, call)
             else:
                 result = self._job.callback_function(payload, call)
             return await cast(Awaitable[object], result) if inspect.isawaitable(result) else result
+
+    def _call_plain(self, payload: object, call: Call) -> object:
+        """A StopIteration cannot pass through a future: the call would wait for its end until it is cut off."""
+        try:
+            return self._job.callback_function(payload, call)
+        except StopIteration as error:
+            raise RuntimeError("the callback raised StopIteration") from error
 
     def _call(self, run: RunRecord, message: Message, number: int, http: Http) -> Call:
         now: datetime = self._clock.now()

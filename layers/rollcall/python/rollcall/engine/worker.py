@@ -64,6 +64,10 @@ class Work:
     def name(self) -> EntryName:
         return EntryName(self.delivery.message.key, self.delivery.message.index)
 
+    def put_back(self, wait: timedelta) -> None:
+        """Return it without a call."""
+        self.wait, self.uncalled, self.outcome = wait, True, None
+
 
 class Worker:
     """Handles the batches of one job; belongs to one event loop."""
@@ -96,14 +100,14 @@ class Worker:
         for work in works:
             if work.delivery.run.state is RunState.CANCELLING:
                 work.outcome, work.answer = Outcome.CANCELLED, CANCELLED
-        unsettled = self._begin(works)
-        suspects = [work for work in unsettled if work.suspect]
-        others = [work for work in unsettled if not work.suspect]
-        await self._call_groups(others, deadline)
-        returned = self._settle(others)
-        for work in suspects:
-            await self._call_suspect(work, deadline)
-            returned += self._settle([work])
+        groups = _by_group(self._begin(works))
+        together = [group for group in groups if not any(work.suspect for work in group)]
+        width = asyncio.Semaphore(self._width)
+        await asyncio.gather(*(self._call_in_order(group, deadline, width) for group in together))
+        returned = self._settle([work for group in together for work in group])
+        for group in groups:
+            if group not in together:
+                returned += await self._call_alone(group, deadline)
         return returned
 
     def _begin(self, works: list[Work]) -> list[Work]:
@@ -124,28 +128,31 @@ class Worker:
 
     # --- the calls ---
 
-    async def _call_groups(self, works: list[Work], deadline: datetime) -> None:
-        """Different groups at the same time, one group in its order; one returned returns the rest of its group."""
-        groups: dict[str, list[Work]] = defaultdict(list)
-        for work in works:
-            groups[work.delivery.message.group].append(work)
-        width = asyncio.Semaphore(self._width)
+    async def _call_in_order(self, group: list[Work], deadline: datetime, width: asyncio.Semaphore) -> None:
+        """One group in its order, beside others; one returned returns the rest of its group."""
+        wait: timedelta | None = None
+        for work in group:
+            if wait is not None:
+                work.put_back(wait)
+            elif work.outcome is None:
+                async with width:
+                    await self._call(work, deadline)
+            wait = work.wait
 
-        async def in_order(group: list[Work]) -> None:
-            wait: timedelta | None = None
-            for work in group:
-                if wait is not None:
-                    work.wait, work.uncalled, work.outcome = wait, True, None
-                elif work.outcome is None:
-                    async with width:
-                        await self._call(work, deadline)
-                wait = work.wait
-
-        await asyncio.gather(*(in_order(group) for group in groups.values()))
+    async def _call_alone(self, group: list[Work], deadline: datetime) -> list[str]:
+        """A group with a suspect: one after another, each settled before the next; returns the ids that stay."""
+        returned: list[str] = []
+        for work in group:
+            if returned:
+                work.put_back(AT_ONCE)
+            elif work.outcome is None:
+                await (self._call_suspect if work.suspect else self._call)(work, deadline)
+            returned += self._settle([work])
+        return returned
 
     async def _call(self, work: Work, deadline: datetime) -> None:
-        if self._clock.now() + self._job.target.timeout + SETTLE_MARGIN / 2 > deadline:
-            work.wait, work.uncalled = AT_ONCE, True
+        if self._out_of_time(deadline):
+            work.put_back(AT_ONCE)
             return
         work.attempts += 1
         answer = await self._caller.attempt(
@@ -161,14 +168,27 @@ class Worker:
             work.outcome = Outcome.UNKNOWN if work.unanswered else Outcome.FAILED
 
     async def _call_suspect(self, work: Work, deadline: datetime) -> None:
-        """Call an entry during whose call a worker may have died: alone, its attempt used up beforehand."""
+        """Call an entry during whose call a worker may have died, its attempt used up beforehand."""
         about = {"run": work.delivery.run.id, "key": work.delivery.message.key, "attempts": work.attempts}
         log(Action.ENTRY_SUSPECT, logging.WARNING, **about)
         if work.attempts > self._job.retry.retries:
             work.answer, work.outcome = SUSPECTED, Outcome.UNKNOWN
             return
-        counting.note_attempt(self._ledger, work.delivery.run, work.delivery.chunk, work.position, work.attempts + 1)
+        if self._out_of_time(deadline):
+            work.put_back(AT_ONCE)
+            return
+        attempt = work.attempts + 1
+        try:
+            counting.note_attempt(self._ledger, work.delivery.run, work.delivery.chunk, work.position, attempt)
+        except (ClientError, BotoCoreError) as error:
+            log(Action.ENTRY_RETURNED, logging.ERROR, **about, reason=str(error))
+            work.put_back(AT_ONCE)
+            return
         await self._call(work, deadline)
+
+    def _out_of_time(self, deadline: datetime) -> bool:
+        """Whether a call begun now might not be settled before this invocation is killed."""
+        return self._clock.now() + self._job.target.timeout + SETTLE_MARGIN / 2 > deadline
 
     # --- after the calls ---
 
@@ -190,21 +210,24 @@ class Worker:
                 if work.wait is not None:
                     waits[work.delivery.receipt] = work.wait
                     returned.append(work.delivery.message_id)
-        if waits:
+        try:
             self._queue.put_off(waits)
+        except (ClientError, BotoCoreError) as error:
+            log(Action.ENTRY_RETURNED, logging.ERROR, entries=len(waits), reason=f"they wait as received: {error}")
         return returned
 
     def _settle_chunk(self, run: RunRecord, chunk: Node, works: list[Work]) -> None:
         now = self._clock.now()
         for work in works:
             self._tell(run, work, now)
-        called_again = [work for work in works if work.wait is not None and not work.uncalled]
+        returned = [work for work in works if work.wait is not None]
+        suspected_still = [work for work in returned if work.suspect and work.uncalled]
         batch = counting.Batch(
             outcomes={work.position: work.outcome for work in works if work.outcome is not None},
-            attempts={work.position: work.attempts for work in called_again},
-            unanswered=[work.position for work in called_again if work.unanswered],
-            held=[work.position for work in works if work.uncalled],
-            begun=[work.position for work in works if work.begun],
+            attempts={work.position: work.attempts for work in returned if not work.uncalled},
+            unanswered=[work.position for work in returned if work.unanswered],
+            held=[work.position for work in returned if work.uncalled and not work.suspect],
+            begun=[work.position for work in works if work.begun and work not in suspected_still],
         )
         end = counting.settle(self._ledger, run, chunk, batch, now)
         for position, stands in end.superseded.items():
@@ -246,6 +269,14 @@ def _remember(work: Work, chunk: NodeRecord) -> None:
     work.suspect = work.position in chunk.begun
     accounted_for = work.attempts > 0 or work.position in chunk.held
     work.unanswered = work.position in chunk.unanswered or work.suspect or not accounted_for
+
+
+def _by_group(works: Iterable[Work]) -> list[list[Work]]:
+    """Works by their message group, each group in its order."""
+    groups: dict[str, list[Work]] = defaultdict(list)
+    for work in works:
+        groups[work.delivery.message.group].append(work)
+    return list(groups.values())
 
 
 def _by_chunk(works: Iterable[Work]) -> list[tuple[RunRecord, Node, list[Work]]]:
