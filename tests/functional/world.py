@@ -22,6 +22,7 @@ from rollcall.adapters.manifests import Manifests
 from rollcall.adapters.queue import Queue
 from rollcall.adapters.reports import Reports
 from rollcall.adapters.secrets import Secrets
+from rollcall.adapters.update import Update
 from rollcall.core.actions import Action
 from rollcall.core.call import IDEMPOTENCY_HEADER, Request, Send
 from rollcall.core.entry import ManifestEntry, entry_id
@@ -226,8 +227,8 @@ class World:
             self.ledger,
             self.manifests,
             self.queue,
-            Reports(self.reports, self.secrets, self.clients),
-            self.secrets,
+            Reports(self.reports, self.secrets, self.clients).read,
+            self.secrets.text,
             self.clock,
             self.token,
         )
@@ -399,8 +400,6 @@ class World:
 
     def tamper(self, run: str = RUN, **fields: object) -> None:
         """Set fields of a run in the ledger behind everybody's back."""
-        from rollcall.adapters.update import Update
-
         Update().set(**fields).send(self.clients.dynamodb, "ledger", run_key(run))
 
 
