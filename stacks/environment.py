@@ -1,7 +1,7 @@
 """An environment: what is deployed there, and where targets and reports live."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -31,8 +31,6 @@ class Environment:
     systems: tuple[str, ...]
     targets: Mapping[str, Location]
     reports: Mapping[str, Location]
-    #: `Bucket` needs: declared name -> the bucket's name.
-    buckets: Mapping[str, str] = field(default_factory=dict)
     #: Off: jobs are started by hand only. The watchdog runs in either case.
     schedules_enabled: bool
     #: None: whatever the CDK command line is signed in to.
@@ -50,7 +48,7 @@ class Environment:
                 f"environment {self.name}: manifest_retention_days is {self.manifest_retention_days}; a dead letter "
                 f"can be 28 days old when its entry is redriven, so take {LEAST_MANIFEST_RETENTION_DAYS} or more"
             )
-        for bindings in ("targets", "reports", "buckets"):
+        for bindings in ("targets", "reports"):
             object.__setattr__(self, bindings, MappingProxyType(dict(getattr(self, bindings))))
 
     @property
@@ -65,10 +63,6 @@ class Environment:
     def reports_of(self, job: Job) -> dict[str, Location]:
         """Where the reports of `job` live, by name."""
         return {report.name: self._bound(self.reports, "reports", job, report.name) for report in job.reports}
-
-    def bucket_of(self, job: Job, name: str) -> str:
-        """The name of the bucket that `job` calls `name`."""
-        return self._bound(self.buckets, "buckets", job, name)
 
     def _bound(self, bindings: Mapping[str, BoundT], kind: str, job: Job, name: str) -> BoundT:
         if name not in bindings:

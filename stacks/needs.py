@@ -7,7 +7,7 @@ from aws_cdk import Stack
 
 from rollcall.core import names
 from rollcall.core.job import Job
-from rollcall.core.target import Bucket, Location, Secret
+from rollcall.core.target import Location, Secret
 from stacks.environment import Environment
 from stacks.function import Function
 
@@ -22,18 +22,11 @@ def allow_reports(function: Function, reports: Mapping[str, Location]) -> None:
     function.allow_secrets(*(location.secret for location in reports.values() if location.secret is not None))
     objects = {urlsplit(location.url) for location in reports.values() if location.scheme == "s3"}
     for where in sorted(objects):
-        function.allow(["s3:GetObject"], _objects(function, where.netloc, where.path.removeprefix("/")))
+        function.allow(["s3:GetObject"], f"arn:{Stack.of(function).partition}:s3:::{where.netloc}{where.path}")
 
 
 def allow_needs(function: Function, environment: Environment, job: Job) -> None:
-    """Let `function` read the secrets and buckets that `job` declares among its needs."""
+    """Let `function` read the secrets that `job` declares among its needs."""
     for need in job.needs:
-        match need:
-            case Secret():
-                function.allow_secrets(names.secret_name(environment.name, need.name))
-            case Bucket():
-                function.allow(["s3:GetObject"], _objects(function, environment.bucket_of(job, need.name), "*"))
-
-
-def _objects(function: Function, bucket: str, key: str) -> str:
-    return f"arn:{Stack.of(function).partition}:s3:::{bucket}/{key}"
+        if isinstance(need, Secret):
+            function.allow_secrets(names.secret_name(environment.name, need.name))

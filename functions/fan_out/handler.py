@@ -6,6 +6,7 @@ from typing import Any
 
 from functions._runtime import Context, Event, Runtime, set_up_logs
 from rollcall.adapters.reports import Reports
+from rollcall.core.names import secret_name
 from rollcall.engine.fan_out import FanOut
 from rollcall.engine.starting import Invocation, Resume, Start, request_of
 
@@ -18,7 +19,14 @@ class FanOutRuntime(Runtime):
         set_up_logs()
         reports = Reports(self.settings.reports, self.secrets, self.clients)
         return FanOut(
-            self.job, self.ledger, self.manifests, self.queue, reports, self.secrets, self.clock, self.new_token
+            job=self.job,
+            ledger=self.ledger,
+            manifests=self.manifests,
+            queue=self.queue,
+            read=reports.read,
+            secret=lambda name: self.secrets.text(secret_name(self.settings.environment, name)),
+            clock=self.clock,
+            new_nonce=self.new_token,
         )
 
 

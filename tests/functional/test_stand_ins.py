@@ -155,8 +155,7 @@ def test_five_thousand_calls_at_fifty_connections_are_all_answered_and_counted(s
         statuses = list(clients.map(lambda path: stand_ins.call_until_well(path, most=4), paths))
 
     stats = stand_ins.stats()
-    entries = [identity("POST", path, b"{}") for path in paths]
-    expected = expected_calls(seed=3, identities=entries, error_rate=0.02, most=4)
+    expected = expected_calls(seed=3, identities=paths, error_rate=0.02, most=4)
     assert all(each[-1] == 200 for each in statuses)
     assert stats["calls"] == sum(map(len, statuses)) == expected.calls
     assert stats["injected"] == stats["calls"] - 5_000 == expected.injected > 0

@@ -7,7 +7,7 @@ from pathlib import Path
 from aws_cdk import RemovalPolicy
 from aws_cdk.aws_logs import RetentionDays
 
-from rollcall import Bucket, Call, Entry, Job, Location, Report, Run, Secret, Target, daily, every
+from rollcall import Call, Entry, Job, Location, Report, Run, Secret, Target, daily, every
 from rollcall.core.catalog import Declared
 from rollcall.core.job import Job as JobType
 from stacks.environment import Environment
@@ -21,7 +21,7 @@ FULL = Job(
     schedule=daily("02:30", "14:45", timezone="Europe/London"),
     target=SLOW,
     concurrency=12,
-    needs=[IN_BUCKET, OVER_HTTP, Secret("signing"), Bucket("receipts")],
+    needs=[IN_BUCKET, OVER_HTTP, Secret("signing")],
 )
 #: Its name begins with the other's.
 SMALL = Job("pay-back", schedule=every(seconds=15), target=SLOW, concurrency=2)
@@ -53,7 +53,6 @@ ENVIRONMENT = Environment(
         "in-bucket": Location("s3://somebodys-reports/daily/due.csv"),
         "over-http": Location("https://workday.example.com/raas/due", "rollcall/sample/workday"),
     },
-    buckets={"receipts": "somebodys-receipts"},
     schedules_enabled=True,
     manifest_retention_days=45,
     log_retention=RetentionDays.ONE_WEEK,

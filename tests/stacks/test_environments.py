@@ -17,11 +17,11 @@ from tests.stacks import sample
 
 
 def places(environment: Environment) -> set[str]:
-    """Everything outside that the environment points to: hosts, buckets and secrets."""
+    """Everything outside that the environment points to: hosts and secrets."""
     locations = [*environment.targets.values(), *environment.reports.values()]
     hosts = {urlsplit(location.url).netloc for location in locations}
     secrets = {location.secret for location in locations if location.secret is not None}
-    return hosts | secrets | set(environment.buckets.values())
+    return hosts | secrets
 
 
 @pytest.mark.parametrize(("one", "other"), list(combinations(ENVIRONMENTS, 2)))
@@ -44,9 +44,7 @@ def test_schedules_are_off_in_dev_and_on_elsewhere() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("bindings", "missing"), [("targets", "slow-bank"), ("reports", "over-http"), ("buckets", "receipts")]
-)
+@pytest.mark.parametrize(("bindings", "missing"), [("targets", "slow-bank"), ("reports", "over-http")])
 def test_a_binding_that_is_missing_fails_synth_and_says_which(
     tmp_path: Path, dependencies: Path, bindings: str, missing: str
 ) -> None:

@@ -1,6 +1,6 @@
 """Which calls of the target stand-in fail."""
 
-from tools.stand_ins.faults import Expected, expected_calls, fault, identity
+from tools.stand_ins.faults import Expected, entry_of, expected_calls, fault, identity
 
 ENTRIES = [identity("POST", f"/target/deposits/{n}", b"{}") for n in range(10_000)]
 
@@ -43,6 +43,13 @@ def test_method_path_and_body_make_the_identity() -> None:
         identity("POST", "/target/a", b"2"),
     }
     assert len(identities) == 4
+
+
+def test_a_key_of_run_and_entry_names_the_entry_and_any_other_key_itself() -> None:
+    entry = "0123456789abcdef" * 2
+    assert entry_of(f"client-deposits-20261121T023000Z-{entry}") == entry
+    assert entry_of(f"client-deposits-20261121T023000Z-ab12cd-{entry}") == entry
+    assert entry_of("transfer-2026-11-21") == "transfer-2026-11-21"
 
 
 def test_the_number_of_calls_is_known_beforehand() -> None:

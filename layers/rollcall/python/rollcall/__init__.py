@@ -17,10 +17,10 @@ from rollcall.core.outcome import Outcome
 from rollcall.core.retry import Jitter, Retry
 from rollcall.core.run import Run, RunCompleted
 from rollcall.core.schedule import Cron, Schedule, daily, every, monthly, weekdays, weekly
-from rollcall.core.target import Bucket, Format, Location, Report, Secret, Target
+from rollcall.core.target import Format, Location, Report, Secret, Target
 
 __all__ = [
-    "AtLeast", "Bucket", "Call", "Cron", "DeclarationError", "Entry", "Format", "Http", "HttpError", "Jitter", "Job",
+    "AtLeast", "Call", "Cron", "DeclarationError", "Entry", "Format", "Http", "HttpError", "Jitter", "Job",
     "Location", "NotSent", "Outcome", "Overlap", "Rejected", "Report", "Response", "Retry", "Run", "RunCompleted",
     "Schedule", "Secret", "ShareOfLast", "SourceError", "Target", "TryAgain", "Unanswered", "daily", "every",
     "monthly", "weekdays", "weekly",

@@ -1,4 +1,4 @@
-"""Where a job's data comes from and goes to: targets, reports, secrets, buckets, and where each is bound."""
+"""Where a job's data comes from and goes to: targets, reports, secrets, and where each is bound."""
 
 import re
 from dataclasses import dataclass
@@ -68,19 +68,12 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A secret that the source or callback may read with `run.secret(name)`."""
+    """A secret that the source may read with `run.secret(name)`; each environment has its own under this name."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Bucket:
-    """A bucket that the source or callback may read."""
-
-    name: str
-
-
-Need: TypeAlias = Report | Secret | Bucket
+Need: TypeAlias = Report | Secret
 
 
 @dataclass(frozen=True, slots=True)

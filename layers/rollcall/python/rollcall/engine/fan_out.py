@@ -1,19 +1,18 @@
 """Fan-out: start, enumerate, seal, dispatch. It survives its own death at any line."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from rollcall.adapters import runs
 from rollcall.adapters.ledger import Ledger
 from rollcall.adapters.manifests import Manifests
 from rollcall.adapters.queue import Queue
-from rollcall.adapters.reports import Reports
-from rollcall.adapters.secrets import Secrets
 from rollcall.core.actions import Action, log
 from rollcall.core.clock import Clock
 from rollcall.core.errors import SourceError
 from rollcall.core.job import Job
-from rollcall.core.run import Run, RunRecord, RunState
+from rollcall.core.run import Record, Run, RunRecord, RunState
+from rollcall.core.target import Report
 from rollcall.engine.dispatch import SAFETY, Dispatch
 from rollcall.engine.enumeration import enumerate_entries, too_short
 from rollcall.engine.starting import MOST_ENUMERATIONS, Invocation, Resume, Start, take
@@ -27,8 +26,9 @@ class FanOut:
     ledger: Ledger
     manifests: Manifests
     queue: Queue
-    reports: Reports
-    secrets: Secrets
+    #: The records of a report, and the text of a secret, as this environment binds them.
+    read: Callable[[Report], Iterator[Record]]
+    secret: Callable[[str], str]
     clock: Clock
     #: A text that no other enumeration has: names the manifest's folder until it is sealed.
     new_nonce: Callable[[], str]
@@ -57,9 +57,7 @@ class FanOut:
     def _seal(self, run: RunRecord) -> RunRecord:
         if run.enumerations > MOST_ENUMERATIONS:
             return self._refuse(run, f"its enumeration died {MOST_ENUMERATIONS} times; see the logs of this function")
-        source_run = Run(
-            run.id, run.job, run.scheduled_for, run.generation, run.params, self.reports.read, self.secrets.text
-        )
+        source_run = Run(run.id, run.job, run.scheduled_for, run.generation, run.params, self.read, self.secret)
         try:
             found = enumerate_entries(
                 self.job, run, source_run, self.manifests, self.new_nonce(), lambda: self._late(run)
