@@ -1,8 +1,9 @@
 """The watchdog, every minute: goes on with runs that wait for a dispatcher, and heals and reports the others."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from rollcall.adapters import counting, runs
 from rollcall.adapters.functions import Functions
@@ -26,16 +27,28 @@ class Watchdog:
     clock: Clock
 
     def look(self) -> None:
-        """One round over all jobs."""
+        """One round over all jobs. What fails keeps nothing else from being looked after, and is raised at the end."""
+        failures, done = [], 0
+        for done, step in enumerate(self._steps(), start=1):
+            try:
+                step()
+            except Exception as error:
+                failures.append(error)
+        if failures:
+            raise ExceptionGroup(f"{len(failures)} of {done} steps of the watchdog failed", failures)
+
+    def _steps(self) -> Iterator[Callable[[], None]]:
+        """One for each open run, and one for each job's queued run."""
         jobs = {job.name: job for job in self.jobs}
         items = self.ledger.items(job_key(name) for name in jobs)
         for name, job in jobs.items():
             record = job_record(name, items.get(job_key(name), {}))
-            for run in self.ledger.runs(record.open).values():
-                self._look_after(job, run)
-            self._start_queued(record)
+            open_runs = self.ledger.runs(record.open).values()
+            for run in open_runs:
+                yield partial(self._look_after, job, run, open_runs)
+            yield partial(self._start_queued, record)
 
-    def _look_after(self, job: Job, run: RunRecord) -> None:
+    def _look_after(self, job: Job, run: RunRecord, open_runs: Collection[RunRecord]) -> None:
         now = self.clock.now()
         if run.state.terminal:
             self._end(run)
@@ -44,7 +57,7 @@ class Watchdog:
             log(Action.RUN_OVERDUE, logging.ERROR, run=run.id, job=run.job, state=run.state, deadline=str(job.deadline))
         if run.state in {RunState.ENUMERATING, RunState.DISPATCHING} and not run.leased(now):
             died = run.lease_until is not None
-            if died or run.state is RunState.ENUMERATING or self._has_room(job, run):
+            if died or run.state is RunState.ENUMERATING or self._has_room(job, run, open_runs):
                 self.functions.resume(run.job, run.id)
         if run.state in OPEN:
             self._heal(run)
@@ -55,9 +68,9 @@ class Watchdog:
         else:
             runs.close(self.ledger, run.job, run.id)
 
-    def _has_room(self, job: Job, run: RunRecord) -> bool:
-        """Whether a top-up is worth an invocation: a tenth of the window, or all that is left."""
-        room = job.window - unsettled(self.ledger, run)
+    def _has_room(self, job: Job, run: RunRecord, open_runs: Collection[RunRecord]) -> bool:
+        """Whether a top-up is worth an invocation: a tenth of the job's window, or all that is left."""
+        room = job.window - sum(unsettled(self.ledger, each) for each in open_runs)
         return room >= min(job.window // 10, run.total - run.checkpoint)
 
     def _heal(self, run: RunRecord) -> None:
