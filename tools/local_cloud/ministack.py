@@ -38,7 +38,9 @@ class MiniStack:
         """Start it with its data in `folder`. Raises MiniStackError."""
         if not PYTHON.exists():
             raise MiniStackError("MiniStack is not installed; run `make install`, which every make target does")
+        self._persistent = persistent
         self.port = port or _free_port()
+        _check_free(self.port)
         self.endpoint = f"http://127.0.0.1:{self.port}"
         self._log = folder / "ministack.log"
         environ = isolated(os.environ) | {
@@ -77,14 +79,28 @@ class MiniStack:
         raise MiniStackError(f"MiniStack did not start on 127.0.0.1:{self.port}: {' '.join(said) or 'it said nothing'}")
 
     def stop(self) -> None:
-        """End it; kept data is written before."""
+        """End it; kept data is written before, for nothing else is there a reason to wait."""
         if self.process.stdin is not None:
             self.process.stdin.close()
+        if not self._persistent:
+            self.process.kill()
         try:
             self.process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+
+def _check_free(port: int) -> None:
+    """Whoever listens there already would be taken for MiniStack."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise MiniStackError(
+                f"port {port} of 127.0.0.1 cannot be used: {error.strerror}; pass another --port, or none for a free one"
+            ) from error
 
 
 def _free_port() -> int:
