@@ -222,15 +222,16 @@ class World:
     # --- fan-out ---
 
     def fan_out(self) -> FanOut:
+        """A fan-out's environment; a new one remembers nothing of the one before."""
         return FanOut(
-            self.job,
-            self.ledger,
-            self.manifests,
-            self.queue,
-            Reports(self.reports, self.secrets, self.clients).read,
-            self.secrets.text,
-            self.clock,
-            self.token,
+            job=self.job,
+            ledger=self.ledger,
+            manifests=Manifests(self.clients.s3, "manifests"),
+            queue=self.queue,
+            read=Reports(self.reports, self.secrets, self.clients).read,
+            secret=self.secrets.text,
+            clock=self.clock,
+            new_nonce=self.token,
         )
 
     def invocation(self, owner: str | None = None, lease: timedelta = LEASE) -> Invocation:
