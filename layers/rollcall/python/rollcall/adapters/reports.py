@@ -77,7 +77,9 @@ class Reports:
         try:
             response = pool.request("GET", location.url, headers=headers, preload_content=False)
         except urllib3.exceptions.HTTPError as error:
-            raise SourceError(f"it is unreachable: {error}") from error
+            # The outer error of urllib3 repeats the URL with its query; the reason within it does not.
+            reason = error.reason if isinstance(error, urllib3.exceptions.MaxRetryError) else error
+            raise SourceError(f"it is unreachable: {reason}") from error
         if response.status != 200:
             beginning = response.read(200).decode("utf-8", errors="replace")
             response.close()
@@ -105,8 +107,9 @@ class _HttpStream:
 
 
 def shown(location: Location) -> str:
-    """A location without its query, where tokens hide."""
-    return urlsplit(location.url)._replace(query="", fragment="").geturl()
+    """A location without its query and its user, where tokens and passwords hide."""
+    parts = urlsplit(location.url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
 def _records(stream: IO[bytes], report: Report, location: Location) -> Iterator[Any]:
@@ -145,7 +148,8 @@ def _json(stream: IO[bytes], array: str | None) -> Iterator[Any]:
             found = True
             yield record
     except ijson.JSONError as error:
-        raise ValueError(f"it is not whole JSON: {error}".strip()) from error
+        # The further lines of the message show the data around the fault.
+        raise ValueError(f"it is not whole JSON: {error}".partition("\n")[0]) from error
     if not found and not _is_empty_array(beginning, array):
         raise SourceError(f"it has no array {array!r}" if array else "it is not an array")
 
@@ -154,7 +158,9 @@ def _is_empty_array(beginning: _Beginning, array: str | None) -> bool:
     if beginning.length > KEPT_BYTES:
         return False
     document = json.loads(beginning.kept)
-    return (document.get(array) if isinstance(document, dict) and array else document) == []
+    if array is None:
+        return bool(document == [])
+    return isinstance(document, dict) and document.get(array) == []
 
 
 def _json_lines(stream: IO[bytes]) -> Iterator[Any]:
