@@ -30,7 +30,7 @@ class TargetClient:
         headers = {"User-Agent": "rollcall"}
         if self._location.secret is not None:
             headers["Authorization"] = self._secrets.authorization(self._location.secret)
-        return aiohttp.ClientSession(
+        session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=60),
             timeout=aiohttp.ClientTimeout(total=self._timeout.total_seconds()),
             headers=headers,
@@ -38,6 +38,10 @@ class TargetClient:
             auto_decompress=True,
             cookie_jar=aiohttp.DummyCookieJar(),
         )
+        # aiohttp would send a PUT or DELETE again by itself when a kept connection breaks. Whether to call again is
+        # for the job's policy to say, and for the count of attempts to know; there is no public switch for it.
+        session._retry_connection = False
+        return session
 
     async def send(self, request: Request) -> Response:
         """The target's answer, whatever its status. Raises NotSent or Unanswered."""
