@@ -130,6 +130,10 @@ class LocalCloud:
         """The ledger, for looking at progress."""
         return Ledger(self.client("dynamodb"), resources.LEDGER)
 
+    @cached_property
+    def _hearing(self) -> Any:
+        return self.client("sqs", config=CONFIG.merge(Config(read_timeout=LONG_POLL_SECONDS + 10)))
+
     def _set_up(self) -> None:
         stream = resources.make_ledger(self.client("dynamodb"))
         resources.make_manifests(self.client("s3"), REGION)
@@ -222,7 +226,7 @@ class LocalCloud:
 
     def announcements(self, wait_seconds: int = 0) -> list[Mapping[str, Any]]:
         """The details of all RunCompleted events on the bus so far, in the order heard."""
-        sqs = self.client("sqs", config=CONFIG.merge(Config(read_timeout=LONG_POLL_SECONDS + 10)))
+        sqs = self._hearing
         while True:
             answer = sqs.receive_message(QueueUrl=self._heard.url, MaxNumberOfMessages=10, WaitTimeSeconds=wait_seconds)
             for message in answer.get("Messages", []):

@@ -15,13 +15,16 @@ START_SECONDS = 20.0
 STOP_SECONDS = 10.0
 
 #: Runs in MiniStack's environment: ends when standard input does, so it never outlives who started it.
-_LAUNCHER = """
+_LAUNCHER = f"""
 import os, signal, sys, threading
 def end_with_parent():
     while os.read(0, 4096):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
 threading.Thread(target=end_with_parent, daemon=True).start()
+sys.path.append({str(CHECKOUT)!r})
+from tools.local_cloud import ministack_queues
+ministack_queues.apply()
 from ministack.app import main
 sys.exit(main())
 """
