@@ -13,6 +13,7 @@ from rich.table import Column, Table
 
 from rollcall.core.catalog import catalog, find
 from rollcall.core.errors import RollcallError
+from tools.cli.stand_ins import StandInsError
 from tools.local_cloud.isolation import isolate
 from tools.local_cloud.ministack import CHECKOUT, MiniStackError
 
@@ -32,16 +33,14 @@ def main() -> int:
     """The console script; returns the exit code."""
     signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
     try:
-        app(standalone_mode=False)
-    except typer.Exit as ending:
-        return ending.exit_code
+        code = app(standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         return _failed("interrupted; everything that was started is ended", INTERRUPTED)
-    except (RollcallError, MiniStackError) as error:
+    except (RollcallError, MiniStackError, StandInsError) as error:
         return _failed(str(error))
     except typer.TyperException as error:
-        return _failed(f"{error.format_message()} See rollcall --help.")
-    return 0
+        return _failed(f"{error.format_message().rstrip('.')}. See rollcall --help.")
+    return code if isinstance(code, int) else 0
 
 
 def _failed(text: str, code: int = 1) -> int:
