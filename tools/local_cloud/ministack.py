@@ -102,7 +102,7 @@ def _check_free(port: int) -> None:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise MiniStackError(
-                f"port {port} of 127.0.0.1 cannot be used: {error.strerror}; pass another --port, or none for a free one"
+                f"port {port} of 127.0.0.1 is not free: {error.strerror}; pass another --port, or none for a free one"
             ) from error
 
 
