@@ -1,0 +1,1 @@
+"""Jobs for tests: small, fast, and each with one thing about it."""

@@ -1,0 +1,62 @@
+"""The main job with one command: exact counts, whatever the size, and the same ones again."""
+
+from datetime import timedelta
+
+import pytest
+
+from functions.jobs.accounting.client_deposit_update import example, job
+from rollcall.core.values import digest
+from tests.end_to_end.clone import Clone
+from tools.stand_ins.faults import expected_calls
+
+pytestmark = pytest.mark.end_to_end
+
+SEED = 7
+FIELDS = {
+    *("run_id", "job", "state", "clean", "total", "succeeded", "rejected", "failed", "unknown", "duplicates"),
+    *("callbacks", "injected", "calls_per_entry", "messages_sent", "completions", "seconds"),
+    *("requests", "requests_per_entry", "peak_memory_mb"),
+}
+
+
+@pytest.mark.parametrize("entries", [1, 100, 1_000])
+def test_every_entry_is_called_until_it_succeeds_and_the_run_completes_once(clone: Clone, entries: int) -> None:
+    command = ("run", job.name, "--json", "--entries", str(entries), "--seed", str(SEED), "--error-rate", "0.02")
+    ended = clone.rollcall(*command)
+    assert ended.code == 0, ended.err
+    result = ended.result
+    assert result.keys() >= FIELDS
+    assert result["run_id"].startswith(f"{job.name}-2")
+    assert (result["job"], result["state"], result["clean"]) == (job.name, "complete", True)
+    assert (result["total"], result["succeeded"], result["messages_sent"]) == (entries, entries, entries)
+    assert [result[name] for name in ("rejected", "failed", "unknown", "duplicates")] == [0, 0, 0, 0]
+    assert result["completions"] == 1
+    # A pure function of the seed: the same command gives the same counts.
+    identities = [digest(str(example(n)["Deposit_ID"]))[:32] for n in range(entries)]
+    expected = expected_calls(SEED, identities, 0.02, job.retry.retries + 1)
+    assert (result["callbacks"], result["injected"]) == (expected.calls, expected.injected)
+    assert result["callbacks"] == entries + result["injected"]
+    assert result["calls_per_entry"] == {str(times): count for times, count in expected.calls_per_entry.items()}
+    assert result["requests"]["sqs"]["SendMessageBatch"] >= entries / 10
+    assert {"dynamodb", "s3", "sqs", "eventbridge"} <= result["requests"].keys()
+    assert set(result["peak_memory_mb"]) >= {"fan_out", "worker"}
+    assert timedelta(0) < timedelta(seconds=result["seconds"]) < timedelta(seconds=60)
+    print(f"{entries} entries: {result['requests_per_entry']} requests per entry in {result['seconds']} s")
+
+
+def test_another_run_with_the_same_seed_counts_the_same(clone: Clone) -> None:
+    command = ("run", "client-bill-paid-status", "--json", "--entries", "40", "--seed", "3", "--error-rate", "0.2")
+    first, second = clone.start(*command), clone.start(*command)
+    one, other = first.wait().result, second.wait().result
+    assert one["injected"] > 0
+    assert one["run_id"] != other["run_id"]
+    for name in ("total", "succeeded", "failed", "callbacks", "injected", "calls_per_entry", "messages_sent"):
+        assert one[name] == other[name], name
+
+
+def test_people_read_the_result_as_text(clone: Clone) -> None:
+    ended = clone.rollcall("run", "client-bill-paid-status", "--entries", "20", "--error-rate", "0")
+    assert ended.code == 0, ended.err
+    assert "complete, clean" in ended.out
+    assert "announced once" in ended.out
+    assert "20 messages sent" in ended.out
