@@ -67,6 +67,10 @@ def test_a_conflict_after_an_unanswered_attempt_may_be_our_own_and_is_asked_agai
     assert status(409, unanswered_before=True).outcome is AGAIN
 
 
+def test_a_conflict_is_taken_for_a_refusal_where_nothing_is_said_of_earlier_attempts() -> None:
+    assert raised(HttpError(409, {}, "")).outcome is Outcome.REJECTED
+
+
 def test_any_other_refusal_stands_after_an_unanswered_attempt() -> None:
     assert status(422, unanswered_before=True).outcome is Outcome.REJECTED
 

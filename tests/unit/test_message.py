@@ -119,8 +119,9 @@ def test_a_message_of_the_sealed_run_is_not_objected_to() -> None:
     assert SENT.objection(SEALED) is None
 
 
-def test_the_last_entry_of_a_run_is_not_objected_to() -> None:
-    assert replace(SENT, index=7_999, chunk=31).objection(SEALED) is None
+@pytest.mark.parametrize(("index", "chunk"), [(0, 0), (249, 0), (7_999, 31)])
+def test_the_entries_at_the_edges_are_not_objected_to(index: int, chunk: int) -> None:
+    assert replace(SENT, index=index, chunk=chunk).objection(SEALED) is None
 
 
 @pytest.mark.parametrize(

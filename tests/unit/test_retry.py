@@ -50,6 +50,10 @@ def test_waits_grow_by_the_factor_up_to_the_cap(retry: Retry, expected: list[flo
     assert waits(retry) == expected
 
 
+def test_a_job_that_says_nothing_retries_three_times_from_two_seconds() -> None:
+    assert Retry() == Retry(3, seconds(2), 2.0, cap=timedelta(minutes=15), jitter=Jitter.FULL)
+
+
 @given(retries, attempts)
 def test_no_wait_is_negative_or_longer_than_the_cap(retry: Retry, attempt: int) -> None:
     assert timedelta(0) <= retry.wait(attempt, ANY) <= retry.cap
@@ -82,6 +86,10 @@ def test_the_targets_retry_after_is_the_least_wait_even_beyond_the_cap(asked: ti
 @given(retries, attempts, st.timedeltas(timedelta(0), timedelta(days=400)))
 def test_a_message_can_stay_invisible_for_as_long_as_it_waits(retry: Retry, attempt: int, asked: timedelta) -> None:
     assert min(asked, LONGEST_WAIT) <= retry.wait(attempt, ANY, at_least=asked) <= LONGEST_WAIT
+
+
+def test_the_longest_wait_is_one_that_a_message_can_stay_invisible_for() -> None:
+    assert Retry(cap=LONGEST_WAIT).cap < timedelta(hours=12)
 
 
 @pytest.mark.parametrize(

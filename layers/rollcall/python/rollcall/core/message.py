@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from rollcall.core.errors import InvalidMessage
-from rollcall.core.run import LONGEST_RUN_ID, RunRecord, job_of
+from rollcall.core.run import RunRecord, job_of
 from rollcall.core.tree import Node
 from rollcall.core.values import Json, canonical, digest
 
@@ -70,8 +70,6 @@ class Message:
                 payload=entry["payload"],
                 idempotency_key=_text(entry, "idempotency_key") if "idempotency_key" in entry else None,
             )
-            if len(message.run) > LONGEST_RUN_ID:
-                raise InvalidMessage(f"the run id has {len(message.run)} characters")
             job_of(message.run)
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidMessage(f"the body is not a message of Rollcall: {error!r:.200}") from error
