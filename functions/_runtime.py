@@ -18,6 +18,7 @@ from rollcall.adapters.secrets import Secrets
 from rollcall.core import catalog
 from rollcall.core.clock import SystemClock
 from rollcall.core.job import Job
+from rollcall.core.names import secret_name
 from rollcall.core.settings import Settings, required
 
 
@@ -63,6 +64,10 @@ class Runtime:
     @cached_property
     def secrets(self) -> Secrets:
         return Secrets(self.clients.secretsmanager)
+
+    def secret(self, name: str) -> str:
+        """The text of a secret that a job needs, as this environment names it."""
+        return self.secrets.text(secret_name(self.settings.environment, name))
 
     @cached_property
     def job(self) -> Job:

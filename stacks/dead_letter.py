@@ -1,5 +1,7 @@
 """The function that settles what a job's workers could not handle."""
 
+from dataclasses import replace
+
 from aws_cdk import aws_sqs as sqs
 from aws_cdk.aws_lambda_event_sources import SqsEventSource
 from constructs import Construct
@@ -37,9 +39,7 @@ class DeadLetter(Function):
             runtime=runtime,
             kind="dead_letter",
             job=declared,
-            settings=shared.settings.model_copy(
-                update={"job_module": declared.module, "queue_url": dead_letters.queue_url}
-            ),
+            settings=replace(shared.settings, job_module=declared.module, queue_url=dead_letters.queue_url),
             timeout=DEAD_LETTER_TIMEOUT,
             memory_mb=512,
         )

@@ -1,5 +1,6 @@
 """The function that enumerates a run, seals its manifest and dispatches it."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 from aws_cdk import aws_sqs as sqs
@@ -44,9 +45,7 @@ class FanOut(Function):
             runtime=runtime,
             kind="fan_out",
             job=declared,
-            settings=shared.settings.model_copy(
-                update={"job_module": declared.module, "queue_url": queue.queue_url, "reports": reports}
-            ),
+            settings=replace(shared.settings, job_module=declared.module, queue_url=queue.queue_url, reports=reports),
             timeout=FAN_OUT_TIMEOUT,
             memory_mb=MEMORY_MB,
             retries=2,

@@ -1,5 +1,7 @@
 """The function that calls a job's callback for every entry."""
 
+from dataclasses import replace
+
 from aws_cdk import aws_sqs as sqs
 from aws_cdk.aws_lambda_event_sources import SqsEventSource
 from constructs import Construct
@@ -43,9 +45,7 @@ class Worker(Function):
             runtime=runtime,
             kind="worker",
             job=declared,
-            settings=shared.settings.model_copy(
-                update={"job_module": declared.module, "queue_url": queue.queue_url, "target": target}
-            ),
+            settings=replace(shared.settings, job_module=declared.module, queue_url=queue.queue_url, target=target),
             timeout=sizing.timeout,
             memory_mb=MEMORY_MB,
             reserved_concurrency=sizing.maximum_concurrency,

@@ -21,6 +21,7 @@ RECORDER = ROOT / "tests/unit/import_recorder.py"
 LAW = {
     "app": ("rollcall.core*", "stacks*", "aws_cdk*"),
     "bench": ("*",),
+    "docs": ("rollcall", "pydantic*"),
     "functions": (
         "rollcall.core*", "rollcall.adapters*", "rollcall.engine*", "functions._*", "{package}._*",
         "aws_lambda_powertools*", "botocore.exceptions",
@@ -31,7 +32,7 @@ LAW = {
     "rollcall.adapters": (
         "rollcall.core*", "rollcall.adapters*", "boto3*", "botocore*", "mypy_boto3_*", "aiohttp*", "ijson*", "urllib3*",
     ),
-    "rollcall.core": ("rollcall.core*", "pydantic*"),
+    "rollcall.core": ("rollcall.core*", "pydantic*", "annotated_types"),
     "rollcall.engine": ("rollcall.core*", "rollcall.adapters*", "rollcall.engine*", "botocore.exceptions"),
     "stacks": ("rollcall.core*", "stacks*", "aws_cdk*", "constructs*"),
     "tests": ("*",),

@@ -6,7 +6,6 @@ from typing import Any
 
 from functions._runtime import Context, Event, Runtime, set_up_logs
 from rollcall.adapters.reports import Reports
-from rollcall.core.names import secret_name
 from rollcall.engine.fan_out import FanOut
 from rollcall.engine.starting import Invocation, Resume, Start, request_of
 
@@ -24,7 +23,7 @@ class FanOutRuntime(Runtime):
             manifests=self.manifests,
             queue=self.queue,
             read=reports.read,
-            secret=lambda name: self.secrets.text(secret_name(self.settings.environment, name)),
+            secret=self.secret,
             clock=self.clock,
             new_nonce=self.new_token,
         )

@@ -31,7 +31,7 @@ class WorkerRuntime(Runtime):
     def worker(self) -> Worker:
         set_up_logs()
         width = worker_sizing(self.job).width
-        caller = Caller(self.job, self.target.send, self.clock, ThreadPoolExecutor(width))
+        caller = Caller(self.job, self.target.send, self.secret, self.clock, ThreadPoolExecutor(width))
         return Worker(self.job, self.ledger, self.queue, caller, self.clock, self.random, width)
 
 

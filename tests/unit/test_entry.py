@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from rollcall.core.entry import LARGEST_PAYLOAD, LONGEST_KEY, Entry, ManifestEntry, entry_id
 from rollcall.core.errors import DeclarationError, InvalidEntry
-from rollcall.core.payload import PayloadType, enumerated
+from rollcall.core.payload import PayloadType
 from rollcall.core.values import Json
 
 ANYTHING = PayloadType(Any)
@@ -34,7 +34,7 @@ def rejection(
     key: object, payload: object = None, idempotency_key: Any = None, payloads: PayloadType = ANYTHING
 ) -> str:
     """Why an entry will not be called."""
-    rejected = enumerated(Entry(key, payload, idempotency_key), payloads).rejected
+    rejected = payloads.enumerated(Entry(key, payload, idempotency_key)).rejected
     assert rejected is not None
     return rejected
 
@@ -71,11 +71,11 @@ def test_the_reason_does_not_repeat_a_whole_record_that_was_given_as_key() -> No
 
 @pytest.mark.parametrize("key", ["DEP-1", "Zoë", "客户", "0", "x" * LONGEST_KEY, " DEP 1 "])
 def test_any_text_can_be_a_key_and_stays_as_it_is(key: str) -> None:
-    assert enumerated(Entry(key, None), ANYTHING) == ManifestEntry(key, None)
+    assert ANYTHING.enumerated(Entry(key, None)) == ManifestEntry(key, None)
 
 
 def test_the_payload_of_an_entry_without_key_is_kept_for_people_to_look_at() -> None:
-    assert enumerated(Entry(None, LINE), ANYTHING).payload == LINE
+    assert ANYTHING.enumerated(Entry(None, LINE)).payload == LINE
 
 
 def test_a_record_without_the_key_field_is_an_entry_without_key() -> None:
@@ -91,7 +91,7 @@ def test_a_record_is_the_payload_of_its_own_entry() -> None:
 
 @pytest.mark.parametrize("own", ["T-1", "x" * LONGEST_KEY, "überweisung", None])
 def test_an_entry_may_bring_its_own_idempotency_key(own: str | None) -> None:
-    assert enumerated(Entry("DEP-1", None, own), ANYTHING).idempotency_key == own
+    assert ANYTHING.enumerated(Entry("DEP-1", None, own)).idempotency_key == own
 
 
 @pytest.mark.parametrize("own", ["", "x" * 1_025, 7, b"T-1", "\udfff"], ids=["empty", "long", "int", "bytes", "half"])
@@ -112,7 +112,7 @@ def test_of_many_faults_the_first_five_are_told() -> None:
 
 
 def test_a_rejected_payload_is_kept_for_people_to_look_at() -> None:
-    assert enumerated(Entry("DEP-1", {"Amount": Decimal("1.5")}), PayloadType(Deposit)).payload == {"Amount": "1.5"}
+    assert PayloadType(Deposit).enumerated(Entry("DEP-1", {"Amount": Decimal("1.5")})).payload == {"Amount": "1.5"}
 
 
 class Coin:
@@ -123,7 +123,7 @@ class Coin:
 
 
 def test_what_json_cannot_show_of_a_rejected_payload_is_shown_as_text() -> None:
-    kept = enumerated(Entry("DEP-1", {"paid": Coin()}), PayloadType(Deposit)).payload
+    kept = PayloadType(Deposit).enumerated(Entry("DEP-1", {"paid": Coin()})).payload
     assert kept == {"paid": "a coin"}
 
 
@@ -139,7 +139,7 @@ def test_a_payload_of_128_kb_is_taken() -> None:
 @pytest.mark.parametrize("size", [LARGEST_PAYLOAD + 1, 2**20])
 def test_a_payload_above_128_kb_is_too_large(size: int) -> None:
     reason = f"too large: its payload has {size:,} bytes of JSON; the most is 131,072"
-    assert enumerated(Entry("DEP-1", field_of(size)), ANYTHING) == ManifestEntry("DEP-1", None, rejected=reason)
+    assert ANYTHING.enumerated(Entry("DEP-1", field_of(size))) == ManifestEntry("DEP-1", None, rejected=reason)
 
 
 def test_the_size_of_a_payload_is_that_of_its_ascii_json() -> None:

@@ -115,7 +115,12 @@ class Call:
     #: What is left for this call before it is cut off.
     remaining: timedelta
     http: Http
+    _secret: Callable[[str], str] = field(repr=False, compare=False)
     _wait: Callable[[Coroutine[Any, Any, Any]], Any] = field(repr=False, compare=False)
+
+    def secret(self, name: str) -> str:
+        """The text of the secret `name`, which the job must list among its `needs`."""
+        return self._secret(name)
 
     def wait(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
         """For plain callbacks: the result of an awaitable, as in `call.wait(call.http.post("/deposits"))`."""

@@ -5,18 +5,20 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from datetime import timedelta
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, TypeAlias, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, get_type_hints
 
 from rollcall.core.call import Call
 from rollcall.core.entry import Entry
 from rollcall.core.errors import DeclarationError
 from rollcall.core.expect import AtLeast, ShareOfLast
 from rollcall.core.outcome import Outcome
-from rollcall.core.payload import PayloadType
 from rollcall.core.retry import Retry
 from rollcall.core.run import Run, RunCompleted
 from rollcall.core.schedule import Schedule
 from rollcall.core.target import Need, Report, Target, checked_name
+
+if TYPE_CHECKING:
+    from rollcall.core.payload import PayloadType
 
 #: With it, a run id has at most 72 characters: `<job>-<yyyymmddThhmmssZ>-<nonce>`.
 LONGEST_JOB_NAME = 40
@@ -162,8 +164,10 @@ class Job:
         return tuple(need for need in self.needs if isinstance(need, Report))
 
     @cached_property
-    def payloads(self) -> PayloadType:
+    def payloads(self) -> "PayloadType":
         """The type of the payload, from the callback's annotation; any JSON where there is none."""
+        from rollcall.core.payload import PayloadType  # pydantic with it, which a handler's import can do without
+
         function = self.callback_function
         parameter = next(iter(inspect.signature(function).parameters))
         try:

@@ -51,6 +51,18 @@ class PayloadType:
         # As JSON, for what is strict about Python's types; by name, for aliases that hold for validation only.
         return self._adapter.validate_json(canonical(payload), by_alias=True, by_name=True)
 
+    def enumerated(self, entry: Entry) -> ManifestEntry:
+        """`entry` as it goes into the manifest; one that cannot be called is there as rejected, with the reason."""
+        try:
+            key = checked_key(entry.key)
+        except InvalidEntry as error:
+            return ManifestEntry(None, _presentable(entry.payload), rejected=str(error))
+        try:
+            own = _checked_idempotency_key(entry.idempotency_key)
+            return ManifestEntry(key, self.checked(entry.payload), own)
+        except InvalidEntry as error:
+            return ManifestEntry(key, _presentable(entry.payload), rejected=str(error))
+
 
 def _adapter_of(annotation: Any) -> TypeAdapter[Any]:
     try:
@@ -58,19 +70,6 @@ def _adapter_of(annotation: Any) -> TypeAdapter[Any]:
         return TypeAdapter(annotation, config=ConfigDict(ser_json_inf_nan="constants"))
     except PydanticUserError:
         return TypeAdapter(annotation)  # a model or dataclass, which has its own configuration
-
-
-def enumerated(entry: Entry, payloads: PayloadType) -> ManifestEntry:
-    """`entry` as it goes into the manifest; one that cannot be called is there as rejected, with the reason."""
-    try:
-        key = checked_key(entry.key)
-    except InvalidEntry as error:
-        return ManifestEntry(None, _presentable(entry.payload), rejected=str(error))
-    try:
-        own = _checked_idempotency_key(entry.idempotency_key)
-        return ManifestEntry(key, payloads.checked(entry.payload), own)
-    except InvalidEntry as error:
-        return ManifestEntry(key, _presentable(entry.payload), rejected=str(error))
 
 
 def _checked_idempotency_key(own: object) -> str | None:

@@ -1,11 +1,15 @@
-"""The environment contract: the stack writes it, the handler parses it, both through this one class."""
+"""The environment contract: the stack writes it, the handler parses it, both through this one class.
+
+Pydantic checks it, and is imported when that is done: importing a handler costs as little as it can.
+"""
 
 import json
 import os
 from collections.abc import Mapping
-from typing import Self
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from annotated_types import MinLen
 
 from rollcall.core.errors import RollcallError
 from rollcall.core.target import Location
@@ -16,34 +20,37 @@ PREFIX = "ROLLCALL_"
 _JSON = frozenset({"target", "reports"})
 
 
-class Settings(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
     """What the cloud decides about a function."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     #: The name of the deployment: dev, staging, prod, local.
-    environment: str = Field(min_length=1)
+    environment: Annotated[str, MinLen(1)]
     #: The ledger's table.
-    ledger: str = Field(min_length=1)
+    ledger: Annotated[str, MinLen(1)]
     #: The bucket of manifests.
-    manifests: str = Field(min_length=1)
+    manifests: Annotated[str, MinLen(1)]
     #: The event bus of announcements.
-    bus: str = Field(min_length=1)
+    bus: Annotated[str, MinLen(1)]
     #: The job's module and queue, for functions that serve one job.
     job_module: str | None = None
     queue_url: str | None = None
     #: Where this environment binds the job's target and reports.
     target: Location | None = None
-    reports: dict[str, Location] = Field(default_factory=dict)
+    reports: dict[str, Location] = field(default_factory=dict)
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] | None = None) -> Self:
         """The settings in `environ`, by default the process's. Raises RollcallError naming what is wrong."""
+        from pydantic import TypeAdapter, ValidationError
+
         variables = os.environ if environ is None else environ
         found = {name.removeprefix(PREFIX).lower(): text for name, text in variables.items() if name.startswith(PREFIX)}
         values = {name: _parsed(name, text) if name in _JSON else text for name, text in found.items()}
         try:
-            return cls.model_validate(values)
+            return TypeAdapter(cls).validate_python(values)
         except ValidationError as error:
             faults = "; ".join(f"{PREFIX}{fault['loc'][0]!s}".upper() + f": {fault['msg']}" for fault in error.errors())
             raise RollcallError(
@@ -52,7 +59,9 @@ class Settings(BaseModel):
 
     def to_environ(self) -> dict[str, str]:
         """The variables that `from_environ` reads; fields without a value are left out."""
-        fields = self.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+        from pydantic import TypeAdapter
+
+        fields = TypeAdapter(Settings).dump_python(self, mode="json", exclude_none=True, exclude_defaults=True)
         return {
             f"{PREFIX}{name.upper()}": canonical(value) if name in _JSON else value for name, value in fields.items()
         }

@@ -68,7 +68,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A secret that the source may read with `run.secret(name)`; each environment has its own under this name."""
+    """A secret that the source and callback may read with `secret(name)`; each environment has its own."""
 
     name: str
 

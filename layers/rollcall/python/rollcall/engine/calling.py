@@ -2,7 +2,7 @@
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Executor
 from dataclasses import replace
 from datetime import datetime
@@ -29,9 +29,10 @@ def idempotency_key(message: Message) -> str:
 class Caller:
     """Calls a job's callback; belongs to one event loop. Plain callbacks run in `threads`."""
 
-    def __init__(self, job: Job, send: Send, clock: Clock, threads: Executor) -> None:
+    def __init__(self, job: Job, send: Send, secret: Callable[[str], str], clock: Clock, threads: Executor) -> None:
         self._job = job
         self._send = send
+        self._secret = secret
         self._clock = clock
         self._threads = threads
         self._plain = not inspect.iscoroutinefunction(job.callback_function)
@@ -85,6 +86,7 @@ class Caller:
             late_by=now - run.scheduled_for,
             remaining=self._job.target.timeout,
             http=http,
+            _secret=self._secret,
             _wait=wait,
         )
 

@@ -10,7 +10,6 @@ from rollcall.core.actions import Action, log
 from rollcall.core.entry import Entry, ManifestEntry
 from rollcall.core.errors import SourceError
 from rollcall.core.job import Job
-from rollcall.core.payload import enumerated
 from rollcall.core.run import Run, RunRecord
 from rollcall.core.values import batched
 from rollcall.engine.seen import Seen, SeenKeys
@@ -64,7 +63,7 @@ class _Counts:
 
 def _unique(job: Job, source_run: Run, seen: SeenKeys, counts: _Counts) -> Iterator[ManifestEntry]:
     for entry in _yielded(job, source_run):
-        line = enumerated(entry, job.payloads)
+        line = job.payloads.enumerated(entry)
         earlier = Seen.NEVER if line.key is None else seen.add(line)
         if earlier is Seen.DIFFERENT and not job.first_wins:
             raise SourceError(

@@ -28,14 +28,14 @@ class Watchdog:
 
     def look(self) -> None:
         """One round over all jobs. What fails keeps nothing else from being looked after, and is raised at the end."""
-        failures, done = [], 0
-        for done, step in enumerate(self._steps(), start=1):
+        failures: list[Exception] = []
+        for step in self._steps():
             try:
                 step()
             except Exception as error:
                 failures.append(error)
         if failures:
-            raise ExceptionGroup(f"{len(failures)} of {done} steps of the watchdog failed", failures)
+            raise ExceptionGroup(f"{len(failures)} steps of the watchdog failed", failures)
 
     def _steps(self) -> Iterator[Callable[[], None]]:
         """One for each open run, and one for each job's queued run."""
