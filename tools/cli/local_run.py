@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from rollcall.core.catalog import Declared
 from rollcall.core.errors import RollcallError
@@ -189,7 +189,7 @@ def _bound(cloud: LocalCloud, secret: str, where: str) -> Location:
     if parts.scheme in {"http", "https"}:
         if parts.username is None:
             return Location(where)
-        cloud.put_secret(secret, {"username": parts.username, "password": parts.password or ""})
+        cloud.put_secret(secret, {"username": unquote(parts.username), "password": unquote(parts.password or "")})
         return Location(_without_credentials(parts), secret=secret)
     if parts.scheme == "s3":
         raise RollcallError(f"{where}: a local run reads no S3 of AWS; download the object and pass the file")
