@@ -177,8 +177,12 @@ class LocalCloud:
         return self.functions[name]
 
     def put_secret(self, name: str, fields: Mapping[str, str]) -> None:
-        """Store credentials as the deployed environments do."""
-        self.client("secretsmanager").create_secret(Name=name, SecretString=json.dumps(fields))
+        """Store credentials as the deployed environments do; kept data may hold earlier ones."""
+        client, text = self.client("secretsmanager"), json.dumps(fields)
+        try:
+            client.create_secret(Name=name, SecretString=text)
+        except client.exceptions.ResourceExistsException:
+            client.put_secret_value(SecretId=name, SecretString=text)
 
     # --- jobs ---
 
