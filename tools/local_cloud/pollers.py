@@ -13,11 +13,11 @@ from tools.local_cloud.stream import StreamSource
 
 #: Batches received ahead, so that a free worker never waits for a receive; their visibility already runs.
 AHEAD = 2
-RECEIVERS = 2
+RECEIVERS = 1
 DELETERS = 2
-#: Lambda looks into a stream four times a second, and does not charge it
+#: Lambda looks into a stream four times a second and does not charge it
 #: (https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html); here each look counts as a request.
-STREAM_SECONDS = 0.5
+STREAM_SECONDS = 1.0
 PAUSE_SECONDS = 0.2
 Invoke = Callable[[dict[str, Any]], object]
 
