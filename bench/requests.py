@@ -1,0 +1,60 @@
+"""AWS requests per entry, by service and operation, as `rollcall run --json` counts them.
+
+Measured: every request that a boto3 client of the functions and of the polling sends, its retries and empty
+receives included, from the start of a run of the main job to its announcement; 1 % of the calls are answered
+with 503 and called again. Twice: with the messages as the queue hands them out, in the order of the manifest, and
+shuffled, where each batch consists of messages of any chunk (`main_job.ShuffledSource` receives the whole run first).
+
+Limits: MiniStack hands messages out in the order in which they were sent. FIFO queues of AWS promise no order between
+groups; high throughput spreads groups over partitions, so a batch's entries come from a stretch of the manifest as
+many times longer as there are partitions. The truth lies between the two figures, near the first. Polls of the stream,
+which AWS neither charges nor counts, are in. Lambda's pollers receive with more threads, so they have more empty
+receives at the end.
+"""
+
+import argparse
+from collections.abc import Mapping
+
+from bench.main_job import Ran, run_main_job
+from bench.result import Result
+
+BUDGET = 0.45
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--entries", type=int, default=10_000)
+    parser.add_argument("--latency-ms", type=float, default=50.0)
+    parser.add_argument("--error-rate", type=float, default=0.01)
+    parser.add_argument("--in-order-only", action="store_true", help="leave the shuffled run out")
+
+
+def measure(arguments: argparse.Namespace) -> Result:
+    """Run the main job twice."""
+    result = Result("requests")
+    rates = {"latency_ms": arguments.latency_ms, "error_rate": arguments.error_rate}
+    in_order = run_main_job(arguments.entries, **rates)
+    result.judge("in order, requests per entry", in_order.requests_per_entry, BUDGET, in_order=_fields(in_order))
+    _tell(result, in_order.requests, arguments.entries)
+    if not arguments.in_order_only:
+        shuffled = run_main_job(arguments.entries, shuffled=True, **rates)
+        result.add("shuffled, requests per entry", shuffled.requests_per_entry, shuffled=_fields(shuffled))
+        _tell(result, shuffled.requests, arguments.entries)
+    return result
+
+
+def _fields(ran: Ran) -> dict[str, object]:
+    return {
+        "entries": ran.entries,
+        "clean": ran.clean,
+        "requests_per_entry": round(ran.requests_per_entry, 4),
+        "requests": ran.requests,
+        "callbacks": ran.callbacks,
+        "injected": ran.injected,
+        "seconds": round(ran.seconds, 1),
+    }
+
+
+def _tell(result: Result, requests: Mapping[str, Mapping[str, int]], entries: int) -> None:
+    for service, counts in requests.items():
+        for operation, count in counts.items():
+            result.add(f"  {service} {operation}", f"{count:,} ({count / entries:.4f} an entry)")

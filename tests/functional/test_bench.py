@@ -1,0 +1,86 @@
+"""Every benchmark runs, at a size at which its figures mean nothing, so that none can rot."""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from types import ModuleType
+
+import pytest
+
+from bench import cost, fan_out_memory, imports, requests, throughput
+from bench.__main__ import BENCHMARKS
+from bench.main_job import Ran, run_main_job
+from tools.local_cloud.isolation import isolate
+from tools.local_cloud.ministack import CHECKOUT
+
+pytestmark = pytest.mark.end_to_end
+
+
+@pytest.fixture(scope="module", autouse=True)
+def isolated() -> Iterator[None]:
+    kept = dict(os.environ)
+    isolate(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(kept)
+
+
+@pytest.fixture(scope="module")
+def ran() -> Ran:
+    return run_main_job(30, error_rate=0.1, shuffled=True, warm=True)
+
+
+def arguments(module: ModuleType, *texts: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    module.options(parser)
+    return parser.parse_args(texts)
+
+
+def test_the_main_job_is_run_and_looked_at(ran: Ran) -> None:
+    assert ran.clean
+    assert ran.callbacks == 30 + ran.injected
+    assert ran.requests["sqs"]["SendMessageBatch"] == 3
+    assert {"fan_out", "worker", "completion", "pollers", "emulator", "stand_in"} <= ran.cpu_seconds.keys()
+    assert cost.chunk_sizes(ran)
+
+
+@pytest.mark.parametrize("module", [requests, throughput, cost])
+def test_a_benchmark_tells_of_runs(
+    module: ModuleType, ran: Ran, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(module, "run_main_job", lambda *_, **__: ran)
+    module.measure(arguments(module, "--entries", "30")).show()
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["budgets"]
+
+
+def test_fan_outs_memory_is_measured() -> None:
+    found = fan_out_memory.measure(arguments(fan_out_memory, "--small", "20", "--entries", "300")).fields
+    assert found["small"]["messages"] == 20
+    assert found["large"]["messages"] == 300
+    assert found["large"]["peak_memory_mb"] > 10
+
+
+def test_imports_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imports, "HANDLERS", ("completion",))
+    found = imports.measure(arguments(imports, "--times", "1")).fields["over_boto3"]["completion"]
+    assert "rollcall" in found["packages_ms"]
+
+
+def test_the_benchmarks_are_listed() -> None:
+    command = [sys.executable, "-m", "bench", "--help"]
+    listed = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
+    assert all(name in listed for name in BENCHMARKS)
+
+
+def test_an_items_size_is_reckoned_as_dynamodb_does() -> None:
+    assert cost.item_size({"pk": {"S": "run#é"}}) == 2 + 6
+    assert cost.item_size({"n": {"N": "0"}}) == 1 + 1
+    assert cost.item_size({"n": {"N": "100"}}) == 1 + 2
+    assert cost.item_size({"n": {"N": "-123.45"}}) == 1 + 5
+    assert cost.item_size({"s": {"NS": ["1", "123"]}}) == 1 + 2 + 3
+    assert (
+        cost.item_size({"m": {"M": {"a": {"S": "bc"}}}, "l": {"L": [{"N": "1"}]}}) == 1 + 3 + 1 + 1 + 2 + 1 + 3 + 1 + 2
+    )
