@@ -69,5 +69,5 @@ def _reference(entries: int, width: int, **rates: float) -> dict[str, Any]:
 
 
 def _per_thousand(ran: Ran, small: Ran) -> dict[str, float]:
-    more = (ran.entries - small.entries) / 1000
+    more = max(1, ran.entries - small.entries) / 1000
     return {kind: (used - small.cpu_seconds.get(kind, 0.0)) / more for kind, used in ran.cpu_seconds.items()}
