@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_field, field_validator
 
 from rollcall.core.entry import LARGEST_PAYLOAD, LONGEST_KEY, Entry, ManifestEntry, entry_id
 from rollcall.core.errors import DeclarationError, InvalidEntry
@@ -107,8 +107,11 @@ def test_a_payload_is_checked_against_the_callbacks_annotation() -> None:
     assert reason == "Deposit_ID: Field required; Amount: Input should be a valid decimal"
 
 
-def test_of_many_faults_the_first_five_are_told() -> None:
-    assert rejection("DEP-1", list("abcdefgh"), payloads=PayloadType(list[int])).endswith("; and 3 more faults")
+@pytest.mark.parametrize(("letters", "told"), [("abcde", ""), ("abcdefgh", "; and 3 more faults")])
+def test_of_many_faults_the_first_five_are_told(letters: str, told: str) -> None:
+    fault = "Input should be a valid integer, unable to parse string as an integer"
+    expected = "; ".join(f"{number}: {fault}" for number in range(5)) + told
+    assert rejection("DEP-1", list(letters), payloads=PayloadType(list[int])) == expected[:500]
 
 
 def test_a_rejected_payload_is_kept_for_people_to_look_at() -> None:
@@ -268,6 +271,38 @@ class Careless(BaseModel):
 def test_a_bug_in_a_models_validator_rejects_the_entry_that_meets_it() -> None:
     reason = rejection("DEP-1", {"bank": "UBS"}, payloads=PayloadType(Careless))
     assert reason == "its payload cannot be checked: KeyError: 'UBS'"
+
+
+class Summed(BaseModel):
+    """A model whose own property has a bug."""
+
+    parts: list[int]
+
+    @computed_field  # type: ignore[prop-decorator] # https://github.com/python/mypy/issues/14461
+    @property
+    def first(self) -> int:
+        return self.parts[0]
+
+
+def test_a_bug_in_what_a_model_computes_rejects_the_entry_that_meets_it() -> None:
+    reason = rejection("DEP-1", {"parts": []}, payloads=PayloadType(Summed))
+    assert reason == "its payload is not JSON: IndexError: list index out of range"
+
+
+class Unshowable:
+    """Something that cannot even be shown."""
+
+    def __str__(self) -> str:
+        raise LookupError
+
+
+def test_a_payload_that_cannot_be_shown_is_left_out() -> None:
+    assert ANYTHING.enumerated(Entry(None, Unshowable())).payload is None
+
+
+@pytest.mark.parametrize(("size", "kept"), [(LARGEST_PAYLOAD, True), (LARGEST_PAYLOAD + 1, False)])
+def test_a_rejected_payload_is_kept_up_to_the_size_that_a_message_has(size: int, kept: bool) -> None:
+    assert (ANYTHING.enumerated(Entry(None, field_of(size))).payload is not None) is kept
 
 
 def test_a_type_that_nothing_can_be_checked_against_is_refused_where_it_is_declared() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import BaseModel
 
-from rollcall import Call, Cron, DeclarationError, Entry, Job, Report, Run, RunCompleted, Secret, Target, daily
+from rollcall import Call, Cron, DeclarationError, Entry, Job, Overlap, Report, Run, RunCompleted, Secret, Target, daily
 from rollcall.core.job import LONGEST_JOB_NAME
 from tests.unit.jobs import DUE, RUN_ID, accept, job, no_entries, whole_job
 
@@ -92,6 +92,12 @@ def test_a_schedule_that_nothing_would_fire_is_refused_like_everything_else(sche
         job(schedule=schedule())
 
 
+def test_what_a_job_does_not_say_is_decided_for_it() -> None:
+    silent = job()
+    assert (silent.concurrency, silent.window, silent.deadline) == (10, 50_000, timedelta(hours=8))
+    assert (silent.overlap, silent.first_wins, silent.expect) == (Overlap.SKIP, False, None)
+
+
 # --- Source, callback, hook, example ---
 
 
@@ -103,6 +109,12 @@ def test_a_source_yields_the_entries_of_a_run() -> None:
         yield Entry(run.id, None)
 
     assert [*declared.entries(RUN)] == [Entry(RUN_ID, None)]
+
+
+@pytest.mark.parametrize("part", ["source", "callback", "on_complete", "example"])
+def test_a_declared_function_stays_what_it_is(part: str) -> None:
+    functions = {"source": no_entries, "callback": accept, "on_complete": print, "example": example_record}
+    assert getattr(job(), part)(functions[part]) is functions[part]
 
 
 def test_a_source_may_return_a_list() -> None:

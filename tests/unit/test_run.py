@@ -35,7 +35,7 @@ COMPLETED = RunCompleted(
     state=RunState.COMPLETE,
     scheduled_for=DUE,
     started_at=DUE + timedelta(seconds=1),
-    completed_at=DUE + timedelta(seconds=43.25),
+    completed_at=DUE + timedelta(seconds=43.2504),
     total=8_000,
     outcomes={Outcome.SUCCEEDED: 8_000},
 )
@@ -129,6 +129,12 @@ def test_an_ended_run_is_terminal(state: RunState) -> None:
 # --- What the ledger knows of a run ---
 
 
+def test_a_run_begins_with_its_first_generation_and_nothing_sent() -> None:
+    begun = RunRecord(RUN_ID, "deposits", RunState.ENUMERATING, DUE, DUE)
+    assert (begun.generation, begun.enumerations, begun.fence) == (1, 1, 1)
+    assert (begun.total, begun.duplicates, begun.checkpoint, begun.window_end, begun.announced) == (0, 0, 0, 0, False)
+
+
 def test_a_run_counts_by_the_arithmetic_of_its_seal() -> None:
     assert replace(RECORD, total=90, chunk_size=10, fan_in=3).tree == Tree(90, 10, 3)
 
@@ -208,6 +214,6 @@ def test_an_announcement_tells_everything_in_json() -> None:
         "reason": None,
         "scheduled_for": "2026-11-21T02:30:00.000000+00:00",
         "started_at": "2026-11-21T02:30:01.000000+00:00",
-        "completed_at": "2026-11-21T02:30:43.250000+00:00",
+        "completed_at": "2026-11-21T02:30:43.250400+00:00",
         "duration_seconds": 42.25,
     }

@@ -60,7 +60,7 @@ def test_settings_are_such_as_aws_takes(job: Job) -> None:
 @given(jobs)
 def test_a_message_stays_invisible_for_six_timeouts(job: Job) -> None:
     worker = worker_sizing(job)
-    assert worker.visibility >= 6 * worker.timeout
+    assert worker.visibility == 6 * worker.timeout
 
 
 @given(jobs)

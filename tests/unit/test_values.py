@@ -1,17 +1,31 @@
 """Values that travel: canonical JSON, hashes, instants, batches."""
 
+from dataclasses import is_dataclass
 from datetime import UTC, datetime
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rollcall import core
+from rollcall.core.call import Http
 from rollcall.core.clock import SystemClock
 from rollcall.core.run import from_iso, iso
 from rollcall.core.values import batched, canonical, digest, utc
 
 anywhere = st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1), timezones=st.timezones())  # noqa: DTZ001
+
+
+def test_values_of_the_core_do_not_change() -> None:
+    """All but a call's HTTP client, which remembers whether it was answered."""
+    modules = [import_module(f"{core.__name__}.{module.name}") for module in iter_modules(core.__path__)]
+    classes: set[Any] = {value for module in modules for value in vars(module).values() if is_dataclass(value)}
+    assert len(classes) > 10
+    assert [value for value in classes if not value.__dataclass_params__.frozen] == [Http]
 
 
 def test_equal_values_have_equal_json_whatever_the_order_of_keys() -> None:

@@ -3,7 +3,6 @@
 from typing import Any
 
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError
 
 from rollcall.core.entry import LARGEST_PAYLOAD, LONGEST_KEY, Entry, ManifestEntry, checked_key, is_unicode
 from rollcall.core.errors import DeclarationError, InvalidEntry
@@ -25,25 +24,26 @@ class PayloadType:
     def checked(self, payload: object) -> Json:
         """`payload`, validated, as JSON values from which `build` makes the same object again.
 
-        Raises InvalidEntry with every fault in one line.
+        Raises InvalidEntry with every fault in one line, also for errors of the job's own validators and serializers:
+        what they meet in one entry must not end the run for the others.
         """
         try:
             valid = self._adapter.validate_python(payload)
         except ValidationError as error:
             raise InvalidEntry(_in_one_line(error)) from error
-        except Exception as error:  # a validator of the job's own, which no entry may break for the others
-            raise InvalidEntry(f"its payload cannot be checked: {type(error).__name__}: {error}"[:500]) from error
+        except Exception as error:
+            raise InvalidEntry(f"its payload cannot be checked: {_told(error)}") from error
         try:
             value: Json = self._adapter.dump_python(valid, mode="json", by_alias=True)
             size = len(canonical(value))
-        except (ValueError, TypeError, PydanticSerializationError) as error:
-            raise InvalidEntry(f"its payload is not JSON: {error}"[:500]) from error
+        except Exception as error:
+            raise InvalidEntry(f"its payload is not JSON: {_told(error)}") from error
         if size > LARGEST_PAYLOAD:
             raise InvalidEntry(f"too large: its payload has {size:,} bytes of JSON; the most is {LARGEST_PAYLOAD:,}")
         try:
             self.build(value)
-        except ValidationError as error:
-            raise InvalidEntry(f"its payload cannot be built again from its JSON: {_in_one_line(error)}") from error
+        except Exception as error:
+            raise InvalidEntry(f"its payload cannot be built again from its JSON: {_told(error)}") from error
         return value
 
     def build(self, payload: Json) -> Any:
@@ -83,8 +83,12 @@ def _presentable(payload: object) -> Json:
     try:
         value: Json = TypeAdapter(Any).dump_python(payload, mode="json", fallback=str)
         return value if len(canonical(value)) <= LARGEST_PAYLOAD else None
-    except (ValueError, TypeError, PydanticSerializationError):
+    except Exception:  # whatever the strange objects in it do when they are shown
         return None
+
+
+def _told(error: Exception) -> str:
+    return _in_one_line(error) if isinstance(error, ValidationError) else f"{type(error).__name__}: {error}"[:500]
 
 
 def _in_one_line(error: ValidationError) -> str:

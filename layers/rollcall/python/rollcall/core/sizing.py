@@ -13,8 +13,9 @@ LEAST_MAXIMUM_CONCURRENCY = 2
 MOST_MAXIMUM_CONCURRENCY = 1_000
 #: The maximum that a queue allows; receive counts never decide about an entry.
 MAX_RECEIVE_COUNT = 1_000
-#: A function's longest timeout, and fan-out's.
-FAN_OUT_TIMEOUT = timedelta(minutes=15)
+#: A function's longest timeout (https://docs.aws.amazon.com/lambda/latest/dg/configuration-timeout.html).
+LONGEST_TIMEOUT = timedelta(minutes=15)
+FAN_OUT_TIMEOUT = LONGEST_TIMEOUT
 #: The functions that call nobody: they settle, announce and top up.
 DEAD_LETTER_TIMEOUT = timedelta(minutes=1)
 COMPLETION_TIMEOUT = timedelta(minutes=1)
@@ -23,7 +24,6 @@ WATCHDOG_TIMEOUT = timedelta(seconds=55)
 DEAD_LETTER_VISIBILITY = 6 * DEAD_LETTER_TIMEOUT
 #: What settling, retries of AWS requests and the answer may take after the last call.
 SETTLE_MARGIN = timedelta(seconds=15)
-LONGEST_VISIBILITY = timedelta(hours=12)
 #: Source queue and dead-letter queue; the latter must keep a message longer.
 QUEUE_RETENTION = timedelta(days=14)
 DEAD_LETTER_RETENTION = timedelta(days=14)
@@ -49,11 +49,12 @@ def worker_sizing(job: Job) -> WorkerSizing:
     maximum = max(LEAST_MAXIMUM_CONCURRENCY, min(job.concurrency // BATCH_SIZE, MOST_MAXIMUM_CONCURRENCY))
     width = min(BATCH_SIZE, job.concurrency // maximum)
     rounds = -(-BATCH_SIZE // width)
-    timeout = timedelta(seconds=-(-(rounds * job.target.timeout + SETTLE_MARGIN) // timedelta(seconds=1)))
+    needed = timedelta(seconds=-(-(rounds * job.target.timeout + SETTLE_MARGIN) // timedelta(seconds=1)))
+    timeout = min(needed, LONGEST_TIMEOUT)
     return WorkerSizing(
         width=width,
         maximum_concurrency=maximum,
         batch_size=BATCH_SIZE,
-        timeout=min(timeout, FAN_OUT_TIMEOUT),
-        visibility=min(6 * min(timeout, FAN_OUT_TIMEOUT), LONGEST_VISIBILITY),
+        timeout=timeout,
+        visibility=6 * timeout,
     )
