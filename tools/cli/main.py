@@ -34,6 +34,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
     try:
         code = app(standalone_mode=False)
+        if code == INTERRUPTED:  # Typer makes this of a KeyboardInterrupt
+            raise KeyboardInterrupt
     except (KeyboardInterrupt, typer.Abort):
         return _failed("interrupted; everything that was started is ended", INTERRUPTED)
     except (RollcallError, MiniStackError, StandInsError) as error:
