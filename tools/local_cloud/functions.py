@@ -47,7 +47,8 @@ class Environment:
         environ = isolated(os.environ) | dict(variables) | {"PYTHONPATH": os.pathsep.join(import_path)}
         with log.open("ab") as output, theirs:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tools.local_cloud.environment", str(theirs.fileno()), handler],
+                # -P: else the working directory would stand before import_path.
+                [sys.executable, "-P", "-m", "tools.local_cloud.environment", str(theirs.fileno()), handler],
                 env=environ,
                 cwd=CHECKOUT,
                 stdin=subprocess.DEVNULL,
