@@ -4,17 +4,20 @@ import importlib
 import itertools
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import patch
 
-from rollcall.core import names
 from rollcall.core.catalog import Declared
 from rollcall.core.run import RunRecord
+from rollcall.core.sizing import worker_sizing
 from rollcall.core.target import Location
 from rollcall.engine.failures import Failure, failures
 from tests.end_to_end.jobs._little import THINGS
 from tools.cli.stand_ins import StandIns
+from tools.local_cloud import resources
 from tools.local_cloud.cloud import Deployed, LocalCloud
 
 JOBS = "tests.end_to_end.jobs"
@@ -35,10 +38,18 @@ class Local:
         self.cloud = cloud
         self._nonces = (f"r{number}" for number in itertools.count())
 
-    def deploy(self, declared: Declared, target: str, report: str) -> Deployed:
-        """Deploy a job with one report."""
+    def deploy(self, declared: Declared, target: str, report: str, visibility: int | None = None) -> Deployed:
+        """Deploy a job with one report.
+
+        With `visibility` (seconds), received messages come back sooner than six times the worker's timeout; set
+        afterwards, it would not hold for the receive that waits already.
+        """
         reports = {need.name: Location(report) for need in declared.job.reports}
-        return self.cloud.deploy(declared, Location(target), reports)
+        with ExitStack() as patches:
+            if visibility is not None:
+                sizing = replace(worker_sizing(declared.job), visibility=timedelta(seconds=visibility))
+                patches.enter_context(patch.object(resources, "worker_sizing", lambda _: sizing))
+            return self.cloud.deploy(declared, Location(target), reports)
 
     def start(self, job: str) -> str:
         return self.cloud.start(job, datetime.now(UTC), next(self._nonces))
@@ -68,12 +79,6 @@ class Local:
     def completions(self, run: str) -> int:
         """How many announcements of a run were heard, a last look included."""
         return sum(detail["run"] == run for detail in self.cloud.announcements(1))
-
-    def set_visibility(self, job: str, seconds: int) -> None:
-        """Let received messages come back sooner than six times the worker's timeout."""
-        sqs = self.cloud.client("sqs")
-        url = sqs.get_queue_url(QueueName=names.queue_name("local", job))["QueueUrl"]
-        sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": str(seconds)})
 
 
 @contextmanager

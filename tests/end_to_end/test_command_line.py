@@ -1,0 +1,143 @@
+"""The other commands, and what is told in one line where a command cannot be carried out."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from rollcall.core.outcome import Outcome
+from rollcall.engine.failures import failures
+from rollcall.engine.progress import outcomes
+from tests.end_to_end.clone import Clone, Ended
+from tests.end_to_end.server import Answer, Server
+from tools.local_cloud.cloud import LocalCloud
+from tools.local_cloud.ministack import CHECKOUT
+
+pytestmark = pytest.mark.end_to_end
+
+EXAMPLE = CHECKOUT / "docs/examples/donation_receipts.py"
+TEXT = EXAMPLE.read_text()
+CATALOG = pytest.mark.xfail(reason="catalog.load lets the errors of an import through", strict=True)
+
+
+def one_line(ended: Ended) -> str:
+    """The line of an error."""
+    assert ended.code == 1, ended
+    assert ended.out == ""
+    assert ended.err.startswith("rollcall: ")
+    assert ended.err.count("\n") == 1, ended.err
+    return ended.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (
+            ("run", "client-deposits-update"),
+            "there is no job 'client-deposits-update'; did you mean client-deposit-upd",
+        ),
+        (("run", "nothing"), "there are: client-bill-paid-status, "),
+        (("run", "client-deposit-update", "--param", "x"), "write KEY=VALUE"),
+        (("run", "client-deposit-update", "--entries", "-1"), "Invalid value for '--entries'"),
+        (("run", "client-deposit-update", "--error-rate", "2"), "Invalid value for '--error-rate'"),
+        (("run", "client-deposit-update", "--nonsense"), "No such option"),
+        (("run",), "Missing argument"),
+        (("jobs", "--at", "soon"), "write a time such as"),
+        (("start", "client-deposit-update"), "rollcall run client-deposit-update"),
+        (("nonsense",), "No such command"),
+    ],
+)
+def test_what_cannot_be_done_is_told_in_one_line(clone: Clone, arguments: tuple[str, ...], told: str) -> None:
+    assert told in one_line(clone.rollcall(*arguments))
+
+
+def test_a_busy_port_is_told_in_one_line(clone: Clone) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        told = one_line(clone.rollcall("run", "client-deposit-update", "--port", port))
+    assert f"port {port} of 127.0.0.1 is not free" in told
+
+
+def test_the_jobs_are_listed_with_their_next_times(clone: Clone) -> None:
+    ended = clone.rollcall("jobs", "--at", "2026-11-21T02:30:00Z")
+    assert ended.code == 0, ended.err
+    row = next(line for line in ended.out.splitlines() if "client-deposit-update" in line)
+    for shown in ("accounting", "02:30 daily UTC", "Sun 2026-11-22 02:30:00Z", "50"):
+        assert shown in row
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        pytest.param(TEXT.replace('daily("06:00", timezone="UTC")', 'daily("26:00")'), "26:00", id="a time of no day"),
+        pytest.param(
+            TEXT.replace('daily("06:00", timezone="UTC")', 'Cron("61 2 * * ? *")').replace("daily", "Cron"),
+            "61 2 * * ? *",
+            id="a bad cron",
+        ),
+        pytest.param(TEXT.replace('"donation-receipts"', '"client-deposit-update"'), "two jobs", id="a name taken"),
+        pytest.param(TEXT.replace("target=RECEIPTS,", "target=RECEIPTS, concurrency=11,"), "only 10", id="too much"),
+        pytest.param(TEXT.replace("@job.callback", ""), "has no callback", id="no callback"),
+        pytest.param(TEXT.replace("call: Call) -> None", "call: Call, more: int) -> None"), "two param", id="three"),
+        pytest.param(TEXT.replace("def donations(", "def donations"), "SyntaxError", id="no Python", marks=CATALOG),
+        pytest.param("import nowhere\n" + TEXT, "nowhere", id="an import of nothing", marks=CATALOG),
+    ],
+)
+def test_a_broken_job_file_is_told_in_one_line(own_clone: Clone, tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "job.py").write_text(text)
+    own_clone.add_job(tmp_path / "job.py", "accounting")
+    assert told in one_line(own_clone.rollcall("jobs"))
+
+
+def test_a_job_without_an_example_asks_for_one_or_for_a_report(own_clone: Clone, tmp_path: Path) -> None:
+    (tmp_path / "job.py").write_text(TEXT.partition("@job.example")[0])
+    own_clone.add_job(tmp_path / "job.py", "accounting")
+    told = one_line(own_clone.rollcall("run", "donation-receipts"))
+    assert "add an @job.example to its file, or pass --report FILE|URL" in told
+
+
+def test_an_example_that_fails_is_told_in_one_line(own_clone: Clone, tmp_path: Path) -> None:
+    (tmp_path / "job.py").write_text(TEXT.replace("500 + n", "500 / n"))
+    own_clone.add_job(tmp_path / "job.py", "accounting")
+    assert "ZeroDivisionError" in one_line(own_clone.rollcall("run", "donation-receipts"))
+
+
+def test_a_job_is_added_by_one_file(own_clone: Clone) -> None:
+    before = files(own_clone.root)
+    added = own_clone.add_job(EXAMPLE, "accounting")
+    assert files(own_clone.root) - before == {added}
+    assert "donation-receipts" in own_clone.rollcall("jobs").out
+    ended = own_clone.rollcall("run", "donation-receipts", "--entries", "30", "--error-rate", "0", "--json")
+    assert ended.code == 0, ended.err
+    result = ended.result
+    assert (result["clean"], result["total"], result["callbacks"], result["completions"]) == (True, 30, 30, 1)
+
+
+def files(folder: Path) -> set[Path]:
+    """All files but those that Python makes, and those of the environments."""
+    found = folder.rglob("*.py")
+    return {path for path in found if "__pycache__" not in path.parts}
+
+
+def test_kept_data_is_there_for_later_commands(own_clone: Clone, target: Server, tmp_path: Path) -> None:
+    report = tmp_path / "bills.json"
+    report.write_text('{"Report_Entry": [{"Bill_ID": "B1", "Client": "C", "Balance": 1}, {"Client": "D"}]}')
+    target.answering = lambda _: Answer()
+    bound = ("--report", str(report), "--target", target.url.replace("//", "//robot:secret@"))
+    results = []
+    for _ in range(2):
+        ended = own_clone.rollcall("run", "client-bill-paid-status", *bound, "--keep", "--json")
+        assert ended.code == 3, ended.err
+        results.append(ended.result)
+    with LocalCloud(folder=own_clone.root / ".rollcall") as cloud:
+        for result in results:
+            record = cloud.ledger.run(result["run_id"])
+            assert record is not None
+            assert (record.state.value, record.total, record.announced) == ("complete", 2, True)
+            counts = outcomes(cloud.ledger, record)
+            assert (counts[Outcome.SUCCEEDED], counts[Outcome.REJECTED]) == (1, 1)
+            assert [line.key for line in cloud.manifests.read(record, 0)] == ["B1", None]
+            assert [each.reason for each in failures(cloud.ledger, cloud.manifests, record)] == ["it has no key"]
+            assert result["completions"] == 1
