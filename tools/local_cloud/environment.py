@@ -1,13 +1,16 @@
 """One execution environment of a function, as a process: `python -m tools.local_cloud.environment FD HANDLER`.
 
 Takes invocations as lines of JSON from the socket FD and answers each with one line, as Lambda's runtime does:
-one at a time, the handler imported once, an exception answered as errorType and errorMessage.
+one at a time, the handler imported once, an exception answered as errorType and errorMessage. Ends when standard
+input does, in the middle of an invocation too, so it never outlives who started it.
 """
 
 import importlib
 import json
+import os
 import socket
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -33,6 +36,7 @@ class Context:
 
 def main() -> None:
     """Serve until the parent closes the socket."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     requests = Requests()
     botocore.handlers.BUILTIN_HANDLERS.extend(requests.handlers())
     with socket.socket(fileno=int(sys.argv[1])) as channel, channel.makefile("rwb") as lines:
@@ -43,6 +47,12 @@ def main() -> None:
             answer = _invoke(handler, json.loads(line))
             lines.write(json.dumps(answer | {"requests": requests.take()}).encode() + b"\n")
             lines.flush()
+
+
+def _end_with_parent() -> None:
+    while os.read(0, 4096):
+        pass
+    os._exit(1)
 
 
 def _load(path: str) -> Callable[[Any, Context], Any]:

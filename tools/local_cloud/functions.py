@@ -51,7 +51,7 @@ class Environment:
                 [sys.executable, "-P", "-m", "tools.local_cloud.environment", str(theirs.fileno()), handler],
                 env=environ,
                 cwd=CHECKOUT,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
                 pass_fds=[theirs.fileno()],
@@ -101,6 +101,8 @@ class Environment:
             self.process.send_signal(signal.SIGTERM)
         self._lines.close()
         self._channel.close()
+        if self.process.stdin is not None:
+            self.process.stdin.close()
         try:
             _, status, used = os.wait4(self.process.pid, 0)
         except ChildProcessError:
