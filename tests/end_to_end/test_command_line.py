@@ -34,7 +34,7 @@ def one_line(ended: Ended) -> str:
     [
         (
             ("run", "client-deposits-update"),
-            "there is no job 'client-deposits-update'; did you mean client-deposit-upd",
+            "there is no job 'client-deposits-update'; did you mean client-dep",
         ),
         (("run", "nothing"), "there are: client-bill-paid-status, "),
         (("run", "client-deposit-update", "--param", "x"), "write KEY=VALUE"),

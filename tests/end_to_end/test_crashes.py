@@ -1,6 +1,6 @@
 """Processes die in the middle: nothing is lost, nothing is counted twice, one completion."""
 
-from collections import Counter
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,13 +14,15 @@ from rollcall.core.outcome import Outcome
 from rollcall.core.run import RunState, iso
 from tests.end_to_end.clone import Clone
 from tests.end_to_end.jobs._little import POISON
-from tests.end_to_end.local import JOBS, Local, declared, stand_ins
+from tests.end_to_end.local import Local, declared, stand_ins
 from tests.end_to_end.processes import until
 from tests.end_to_end.server import Answer, Asked, Server
 from tools.local_cloud import lambda_api, resources
 from tools.local_cloud.cloud import LocalCloud
 
 pytestmark = pytest.mark.end_to_end
+
+DIED = "Runtime exited: the process ended without an answer"
 
 
 def test_killed_workers_cost_at_most_a_second_call_of_what_they_held(local: Local) -> None:
@@ -63,8 +65,6 @@ def test_an_entry_that_takes_its_worker_down_ends_alone(local: Local, target: Se
 
 
 def _report(things: list[dict[str, str]]) -> bytes:
-    import json
-
     return json.dumps({"Report_Entry": things}).encode()
 
 

@@ -57,7 +57,7 @@ def test_a_killed_run_leaves_no_process(clone: Clone, slow: Server) -> None:
     assert len(environments(running.mark)) > 5
     running.process.kill()
     assert running.wait(20).code == -signal.SIGKILL
-    assert left(running.mark, 15) == {}
+    assert left(running.mark, 10) == {}
 
 
 def start(clone: Clone, target: Server, moment: Callable[[Running, Server], bool]) -> Running:

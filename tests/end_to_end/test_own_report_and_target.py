@@ -15,8 +15,8 @@ pytestmark = pytest.mark.end_to_end
 JOB = "client-bill-paid-status"
 PASSWORD = "p@ss:w/ord"
 IN_URL = "robot:p%40ss%3Aw%2Ford"
-WELL = {"Bill_ID": "BILL-1", "Client": "Zoë Ünal 日本語", "Balance": "12.50"}
-BILLS = [
+WELL: dict[str, object] = {"Bill_ID": "BILL-1", "Client": "Zoë Ünal 日本語", "Balance": "12.50"}
+BILLS: list[dict[str, object]] = [
     WELL,
     {"Bill_ID": "BILL-2", "Client": "A", "Balance": 7},
     {"Bill_ID": "BILL-é", "Client": "B", "Balance": "1"},
