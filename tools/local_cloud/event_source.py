@@ -65,8 +65,9 @@ def kept_on_queue(answer: object, ids: Collection[str]) -> set[str]:
         return set()
     if not isinstance(failures, list):
         return everything
-    found = {failure.get("itemIdentifier") if isinstance(failure, Mapping) else None for failure in failures}
-    return everything if found - everything else everything & found
+    found = [failure.get("itemIdentifier") if isinstance(failure, Mapping) else None for failure in failures]
+    listed = {name for name in found if isinstance(name, str) and name in everything}
+    return listed if all(isinstance(name, str) and name in listed for name in found) else everything
 
 
 class EventSource:

@@ -65,13 +65,19 @@ def _plain(change: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _done(batch: Sequence[Mapping[str, Any]], answer: object) -> int:
-    """How many records of the batch are through: all before the first that is reported."""
-    failures = answer.get("batchItemFailures") if isinstance(answer, Mapping) else None
-    if not failures:
+    """How many records of the batch are through: all before the first that is reported; none by a malformed answer."""
+    if answer is None:
         return len(batch)
+    if not isinstance(answer, Mapping):
+        return 0
+    failures = answer.get("batchItemFailures")
+    if failures is None:
+        return len(batch)
+    if not isinstance(failures, list):
+        return 0
     names = [_sequence(record) for record in batch]
-    reported = [failure.get("itemIdentifier") for failure in failures]
-    return min((names.index(name) for name in reported if name in names), default=0)
+    reported = [failure.get("itemIdentifier") if isinstance(failure, Mapping) else None for failure in failures]
+    return min((names.index(name) if name in names else 0 for name in reported), default=len(batch))
 
 
 def _sequence(record: Mapping[str, Any]) -> str:
