@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from itertools import combinations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rollcall.core import names
@@ -41,6 +41,7 @@ def everything(environment: str, job: str) -> Iterator[tuple[str, str]]:
 
 
 @given(environments, job_names)
+@example("a" * 16, LONGEST[0])
 def test_every_name_is_one_that_aws_takes(environment: str, job: str) -> None:
     assert [name for name, pattern in everything(environment, job) if not re.fullmatch(pattern, name)] == []
 
@@ -85,6 +86,10 @@ def test_long_names_that_differ_at_the_end_stay_different(name: Callable[[str], 
 
 def test_the_functions_of_the_longest_job_stay_different() -> None:
     assert len({names.function_name("a" * 16, kind, LONGEST[0]) for kind in KINDS}) == len(KINDS)
+
+
+def test_a_name_that_just_fits_is_not_cut() -> None:
+    assert names.schedule_name("dev", "j" * 49, 1) == f"rollcall-dev-{'j' * 49}-1"
 
 
 def test_a_name_that_was_cut_is_the_same_every_time() -> None:
