@@ -57,7 +57,7 @@ class Ran:
 class ShuffledSource(EventSource):
     """Receives as ever and keeps what it has; hands out batches of any of it: ten messages of any ten chunks.
 
-    The queue sees the same requests. It holds as many messages back as the run has, so all chunks are mixed.
+    The queue sees the same requests. Nothing is handed out before everything is received, so all chunks are mixed.
     """
 
     def __init__(self, *arguments: Any) -> None:
@@ -68,11 +68,16 @@ class ShuffledSource(EventSource):
 
     def receive(self, wait_seconds: int = LONG_POLL_SECONDS) -> Batch | None:
         with self._lock:
-            while (batch := super().receive(1 if self._pool else wait_seconds)) is not None:
-                self._pool += batch.messages
-            self._random.shuffle(self._pool)
+            if len(self._pool) < self._batch_size:
+                self._fill(wait_seconds)
             messages, self._pool = self._pool[: self._batch_size], self._pool[self._batch_size :]
             return Batch(messages) if messages else None
+
+    def _fill(self, wait_seconds: int) -> None:
+        """Receive until nothing comes for a second: all that was dispatched."""
+        while (batch := super().receive(1 if self._pool else wait_seconds)) is not None:
+            self._pool += batch.messages
+        self._random.shuffle(self._pool)
 
 
 def run_main_job(
