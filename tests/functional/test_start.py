@@ -9,7 +9,7 @@ from rollcall.core.actions import Action
 from rollcall.core.errors import RollcallError
 from rollcall.core.run import RunState, run_id
 from tests.functional.wire import Killed, Sent
-from tests.functional.world import DAY, DUE, LEASE, NAME, RUN, World, a_job
+from tests.functional.world import DAY, DUE, LEASE, NAME, RUN, World, a_job, entries
 
 TOMORROW = run_id(NAME, DUE + DAY)
 NEXT_DAY = run_id(NAME, DUE + 2 * DAY)
@@ -229,6 +229,26 @@ def test_of_two_that_take_over_at_once_one_wins(world: World) -> None:
     assert world.start() is None
     assert world.run().fence == 2
     assert len(world.sent()) == 12
+
+
+def test_who_decided_to_take_over_before_another_did_and_gave_it_back_finds_its_knowledge_stale(world: World) -> None:
+    """Between our reading of the run and our write, another one tops it up and releases it: no lease tells of that."""
+    raced = False
+
+    def the_other_comes_and_goes(sent: Sent) -> None:
+        nonlocal raced
+        if sent.operation == "UpdateItem" and not raced:
+            raced = True
+            world.resume()
+
+    world.declare(a_job(window=10))
+    world.report = entries(30)
+    world.start()
+    world.drain()
+    world.wire.before = the_other_comes_and_goes
+    assert world.resume() is None
+    assert world.run().checkpoint == 20
+    assert [message.index for message, _ in world.sent()] == list(range(20))
 
 
 def test_a_failing_fan_out_leaves_its_run_to_be_taken_over_at_once(world: World) -> None:

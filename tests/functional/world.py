@@ -183,6 +183,7 @@ class World:
     bus: Bus = field(init=False)
     hook: Hook | None = None
     _numbers: Iterator[int] = field(default_factory=itertools.count)
+    _chunks: dict[tuple[str, int], list[ManifestEntry]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.ledger = Ledger(self.clients.dynamodb, "ledger")
@@ -274,27 +275,39 @@ class World:
         handling = (worker or self.worker()).handle(list(records), self.clock.now() + time)
         return self.runner.run(handling)
 
-    def line(self, index: int, run: str = RUN) -> ManifestEntry:
-        record = self.run(run)
-        return self.manifests.read(record, index // record.chunk_size)[index % record.chunk_size]
+    def line(self, index: int, run: RunRecord | None = None) -> ManifestEntry:
+        """An entry's line in the manifest; chunks are read once, for a sealed manifest never changes."""
+        record = run or self.run()
+        chunk, position = divmod(index, record.chunk_size)
+        name = (record.sealed_nonce, chunk)
+        if name not in self._chunks:
+            self._chunks[name] = self.manifests.read(record, chunk)
+        return self._chunks[name][position]
 
-    def message(self, index: int, run: str = RUN) -> Message:
-        """The message that dispatch wrote for an entry."""
-        record, line = self.run(run), self.line(index, run)
-        return Message(
-            run=run,
-            generation=record.generation,
-            chunk=index // record.chunk_size,
-            index=index,
-            total=record.total,
-            key=line.key or "",
-            payload=line.payload,
-            idempotency_key=line.idempotency_key,
-        )
+    def messages(self, *indexes: int, run: str = RUN) -> list[Message]:
+        """The messages that dispatch wrote for entries."""
+        record = self.run(run)
+        lines = {index: self.line(index, record) for index in indexes}
+        return [
+            Message(
+                run=run,
+                generation=record.generation,
+                chunk=index // record.chunk_size,
+                index=index,
+                total=record.total,
+                key=line.key or "",
+                payload=line.payload,
+                idempotency_key=line.idempotency_key,
+            )
+            for index, line in lines.items()
+        ]
+
+    def message(self, index: int) -> Message:
+        return self.messages(index)[0]
 
     def batch(self, *indexes: int, run: str = RUN, receives: int = 1, again: bool = False) -> list[dict[str, Any]]:
         """Records of an SQS event for these entries."""
-        return [delivered(self.message(index, run), receives=receives, again=again) for index in indexes]
+        return [delivered(message, receives=receives, again=again) for message in self.messages(*indexes, run=run)]
 
     def receive(self, url: str | None = None) -> list[dict[str, Any]]:
         """Up to ten messages from the queue, as Lambda's event has them."""
@@ -356,8 +369,8 @@ class World:
         """The outcomes that occur, with their counts."""
         return {outcome: count for outcome, count in progress.outcomes(self.ledger, self.run(run)).items() if count}
 
-    def outcome(self, index: int, run: str = RUN) -> Outcome | None:
-        return self.chunk(index, run).outcome(index % self.run(run).chunk_size)
+    def outcome(self, index: int) -> Outcome | None:
+        return self.chunk(index).outcome(index % self.chunk_size)
 
     def chunk(self, index: int = 0, run: str = RUN) -> NodeRecord:
         """The chunk of an entry."""
