@@ -84,6 +84,10 @@ def test_a_retry_after_is_kept_with_the_answer(code: int) -> None:
     assert status(code, "90").retry_after == timedelta(seconds=90)
 
 
+def test_a_target_without_words_is_known_by_its_status() -> None:
+    assert raised(HttpError(503, {}, "")).reason == "HTTP 503"
+
+
 def test_a_retry_after_on_a_refusal_asks_for_nothing() -> None:
     assert status(404, "90").retry_after is None
 
@@ -153,8 +157,9 @@ def test_rejected_is_final() -> None:
     assert raised(Rejected("no such client")) == Answer(Outcome.REJECTED, "rejected", "no such client")
 
 
-def test_try_again_names_the_least_wait() -> None:
-    assert raised(TryAgain("closed", after=timedelta(hours=1))).retry_after == timedelta(hours=1)
+def test_try_again_names_its_reason_and_the_least_wait() -> None:
+    answer = raised(TryAgain("the books are closed", after=timedelta(hours=1)))
+    assert (answer.reason, answer.retry_after) == ("the books are closed", timedelta(hours=1))
 
 
 def test_an_error_without_words_is_named_by_its_class() -> None:

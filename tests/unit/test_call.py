@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
-from rollcall.core.call import Http, Request, Response
+from rollcall.core.call import Call, Http, Request, Response
 from rollcall.core.errors import HttpError, NotSent, Unanswered
+from tests.unit.jobs import DUE, RUN_ID
 
 OK = Response(200, {}, b'{"id": 7}')
 
@@ -99,6 +101,21 @@ def test_an_answered_client_has_nothing_to_remember() -> None:
     http = Http(Target(), "run-1")
     asyncio.run(http.get("/"))
     assert http.unanswered is False
+
+
+def call(target: Target) -> Call:
+    """A first call, whose coroutines are run where they are waited for."""
+    no_time, http = timedelta(0), Http(target, "run-1")
+    return Call(RUN_ID, "DEP-1", "run-1", 1, DUE, no_time, no_time, http, _secret=str.upper, _wait=asyncio.run)
+
+
+def test_a_plain_callback_waits_for_its_answer() -> None:
+    plain = call(Target())
+    assert plain.wait(plain.http.get("/deposits")) == OK
+
+
+def test_a_callback_reads_secrets_through_its_call() -> None:
+    assert call(Target()).secret("workday") == "WORKDAY"
 
 
 def test_an_answer_may_be_read_as_json_or_text() -> None:

@@ -35,10 +35,20 @@ def test_any_other_name_is_refused(name: str) -> None:
         job(name)
 
 
-@pytest.mark.parametrize("declare", [lambda name: Target(name, concurrency=2), Report])
-def test_targets_and_reports_are_named_like_jobs(declare: Callable[[str], object]) -> None:
-    with pytest.raises(DeclarationError, match="name 'The Bank' is not usable"):
-        declare("The Bank")
+def bank(name: str) -> Target:
+    return Target(name, concurrency=2)
+
+
+@pytest.mark.parametrize("declare", [bank, Report])
+@pytest.mark.parametrize("name", ["The Bank", "b" * 41])
+def test_targets_and_reports_are_named_like_jobs(declare: Callable[[str], object], name: str) -> None:
+    with pytest.raises(DeclarationError, match=f"name '{name}' is not usable"):
+        declare(name)
+
+
+@pytest.mark.parametrize("declare", [bank, Report])
+def test_the_longest_name_of_a_job_is_one_for_targets_and_reports(declare: Callable[[str], Target | Report]) -> None:
+    assert len(declare("b" * LONGEST_JOB_NAME).name) == LONGEST_JOB_NAME
 
 
 # --- Numbers ---
@@ -84,6 +94,15 @@ def test_the_numbers_at_the_edge_are_taken(declared: dict[str, Any]) -> None:
 def test_a_target_that_cannot_work_is_refused(declared: dict[str, Any], complaint: str) -> None:
     with pytest.raises(DeclarationError, match=f"target accounting: .*{complaint}"):
         Target("accounting", **declared)
+
+
+@pytest.mark.parametrize("timeout", [timedelta(milliseconds=100), timedelta(minutes=5)])
+def test_a_target_may_answer_as_fast_and_as_slowly_as_there_is(timeout: timedelta) -> None:
+    assert Target("accounting", concurrency=1, timeout=timeout).timeout == timeout
+
+
+def test_a_call_takes_ten_seconds_at_most_unless_its_target_says_more() -> None:
+    assert Target("accounting", concurrency=2).timeout == timedelta(seconds=10)
 
 
 @pytest.mark.parametrize("schedule", [lambda: Cron("30 2 * *"), lambda: Cron("61 2 * * ? *"), lambda: daily("25:00")])

@@ -59,6 +59,10 @@ def test_the_schedulers_dead_letter_queue_is_standard() -> None:
     assert not names.undelivered_queue_name("dev", "deposits").endswith(".fifo")
 
 
+def test_undelivered_records_of_the_stream_have_a_queue_of_no_job() -> None:
+    assert names.undelivered_queue_name("dev") == "rollcall-dev-undelivered"
+
+
 def test_a_job_called_like_anothers_dead_letters_has_queues_of_its_own() -> None:
     assert not set(queues("dev", "deposits")) & set(queues("dev", "deposits-dead-letter"))
 

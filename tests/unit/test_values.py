@@ -1,7 +1,8 @@
 """Values that travel: canonical JSON, hashes, instants, batches."""
 
+import time
 from dataclasses import is_dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
@@ -103,6 +104,16 @@ def test_every_batch_but_the_last_is_full(items: list[int], size: int) -> None:
 def test_batches_are_taken_as_they_are_needed() -> None:
     endless = iter(int, 1)
     assert next(batched(endless, 3)) == [0, 0, 0]
+
+
+@pytest.mark.parametrize(("duration", "slept"), [(2.5, 2.5), (0, 0), (-1, 0)])
+def test_the_systems_clock_sleeps_and_never_backwards(
+    duration: float, slept: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    naps: list[float] = []
+    monkeypatch.setattr(time, "sleep", naps.append)
+    SystemClock().sleep(timedelta(seconds=duration))
+    assert naps == [slept]
 
 
 def test_the_systems_clock_tells_instants() -> None:
