@@ -1,5 +1,6 @@
 """Functions as processes: every execution environment is one, and dies alone."""
 
+import contextlib
 import json
 import os
 import signal
@@ -60,6 +61,8 @@ class Environment:
         self._channel = ours
         self._lines = ours.makefile("rwb")
         self._ready = False
+        #: Whether it was killed, or ended by itself: nothing may be sent to it any more.
+        self.dead = False
 
     def invoke(self, event: object, timeout: timedelta) -> dict[str, Any]:
         """The answer of the process. Raises FunctionError if there is none in time; the process is dead then."""
@@ -92,6 +95,7 @@ class Environment:
 
     def kill(self) -> None:
         """As a crash of the sandbox would."""
+        self.dead = True
         self.process.kill()
 
     def stop(self) -> Usage:
@@ -99,7 +103,8 @@ class Environment:
         peak = _peak_memory_mb(self.process.pid)
         if self.process.returncode is None:
             self.process.send_signal(signal.SIGTERM)
-        self._lines.close()
+        with contextlib.suppress(OSError):  # an invocation that it did not take
+            self._lines.close()
         self._channel.close()
         if self.process.stdin is not None:
             self.process.stdin.close()
@@ -182,7 +187,7 @@ class Function:
     def _release(self, environment: Environment) -> None:
         with self._lock:
             self._busy.discard(environment)
-            if environment.process.poll() is None and not self._stopped:
+            if not (environment.dead or self._stopped) and environment.process.poll() is None:
                 self._idle.append(environment)
             else:
                 self._used |= environment.stop()
