@@ -12,12 +12,12 @@ pytestmark = pytest.mark.end_to_end
 
 KEYS = [f"T{n}" for n in range(12)]
 REPORT = Answer(body=json.dumps({"Report_Entry": [{"id": key} for key in KEYS]}).encode())
-#: The target's answer, what becomes of the entries, their reason, and how often each is called.
+#: The target's answer, what becomes of the entries, their error, and how often each is called.
 CASES = {
-    "refuses": (Answer(422, b"no such thing"), Outcome.REJECTED, "HTTP 422: no such thing", 1),
-    "knows nobody": (Answer(404, b""), Outcome.REJECTED, "HTTP 404", 1),
-    "fails": (Answer(500, b"out of order"), Outcome.FAILED, "HTTP 500: out of order", 2),
-    "never answers": (None, Outcome.UNKNOWN, "no answer within 1 s", 2),
+    "refuses": (Answer(422, b"no such thing"), Outcome.REJECTED, "http_422", 1),
+    "knows nobody": (Answer(404, b""), Outcome.REJECTED, "http_404", 1),
+    "fails": (Answer(500, b"out of order"), Outcome.FAILED, "http_500", 2),
+    "never answers": (None, Outcome.UNKNOWN, "unanswered", 2),
 }
 
 
@@ -29,7 +29,7 @@ def deployed(local: Local, target: Server) -> Server:
 
 @pytest.mark.parametrize("case", CASES)
 def test_what_becomes_of_entries_whose_target(local: Local, deployed: Server, case: str) -> None:
-    answer, outcome, reason, calls = CASES[case]
+    answer, outcome, error, calls = CASES[case]
     deployed.forget()
     deployed.answering = lambda asked: REPORT if asked.path == "/report" else answer
     completed = local.run("side-by-side")
@@ -38,8 +38,9 @@ def test_what_becomes_of_entries_whose_target(local: Local, deployed: Server, ca
     failures = local.failures(completed["run"])
     assert sorted(filter(None, failures)) == sorted(KEYS)
     for failure in failures.values():
-        assert (failure.outcome, failure.attempts) == (outcome, calls)
-        assert reason in (failure.reason or "")
+        assert (failure.outcome, failure.error, failure.attempts) == (outcome, error, calls)
+        assert failure.reason
+        assert answer is None or answer.body.decode() in failure.reason
     assert {count for path, count in deployed.paths().items() if path != "/report"} == {calls}
 
 

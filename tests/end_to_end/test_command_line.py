@@ -1,11 +1,14 @@
 """The other commands, and what is told in one line where a command cannot be carried out."""
 
+import json
 import socket
 from pathlib import Path
 
 import pytest
 
+from rollcall.core.catalog import find
 from rollcall.core.outcome import Outcome
+from rollcall.core.target import Location
 from rollcall.engine.failures import failures
 from rollcall.engine.progress import outcomes
 from tests.end_to_end.clone import Clone, Ended
@@ -126,18 +129,18 @@ def test_kept_data_is_there_for_later_commands(own_clone: Clone, target: Server,
     report.write_text('{"Report_Entry": [{"Bill_ID": "B1", "Client": "C", "Balance": 1}, {"Client": "D"}]}')
     target.answering = lambda _: Answer()
     bound = ("--report", str(report), "--target", target.url.replace("//", "//robot:secret@"))
-    results = []
-    for _ in range(2):
-        ended = own_clone.rollcall("run", "client-bill-paid-status", *bound, "--keep", "--json")
-        assert ended.code == 3, ended.err
-        results.append(ended.result)
+    ended = own_clone.rollcall("run", "client-bill-paid-status", *bound, "--keep", "--json")
+    assert ended.code == 3, ended.err
     with LocalCloud(folder=own_clone.root / ".rollcall") as cloud:
-        for result in results:
-            record = cloud.ledger.run(result["run_id"])
-            assert record is not None
-            assert (record.state.value, record.total, record.announced) == ("complete", 2, True)
-            counts = outcomes(cloud.ledger, record)
-            assert (counts[Outcome.SUCCEEDED], counts[Outcome.REJECTED]) == (1, 1)
-            assert [line.key for line in cloud.manifests.read(record, 0)] == ["B1", None]
-            assert [each.reason for each in failures(cloud.ledger, cloud.manifests, record)] == ["it has no key"]
-            assert result["completions"] == 1
+        record = cloud.ledger.run(ended.result["run_id"])
+        assert record is not None
+        assert (record.state.value, record.total, record.announced) == ("complete", 2, True)
+        counts = outcomes(cloud.ledger, record)
+        assert (counts[Outcome.SUCCEEDED], counts[Outcome.REJECTED]) == (1, 1)
+        assert [line.key for line in cloud.manifests.read(record, 0)] == ["B1", None]
+        assert [each.reason for each in failures(cloud.ledger, cloud.manifests, record)] == ["it has no key"]
+        # What a second run binds takes the place of what the first one did.
+        cloud.deploy(find("client-bill-paid-status"), Location(target.url), {})
+        cloud.put_secret("local-target", {"username": "robot", "password": "another"})
+        secret = cloud.client("secretsmanager").get_secret_value(SecretId="local-target")["SecretString"]
+        assert json.loads(secret)["password"] == "another"
