@@ -555,6 +555,16 @@ def test_a_suspect_that_is_answered_badly_goes_on_with_its_attempts(world: World
     assert world.outcome(0) is Outcome.UNKNOWN
 
 
+def test_a_suspect_whose_last_attempt_is_answered_badly_ends_unknown_for_the_call_that_was_not(world: World) -> None:
+    world.begin(1)
+    world.target.script("D00", 503, 503, 503, WorkerKilled(), then=503)
+    for receives in range(1, 4):
+        world.work(world.batch(0, receives=receives))
+    killed_by(world, world.batch(0, receives=4))
+    assert world.work(world.batch(0, receives=5)) == []
+    assert world.outcome(0) is Outcome.UNKNOWN
+
+
 @pytest.mark.parametrize("error", [SystemExit(3), asyncio.CancelledError(), StopIteration()], ids=repr)
 @pytest.mark.parametrize("plain", [True, False], ids=["plain", "async"])
 def test_a_callback_that_wants_to_end_the_process_is_an_error_of_its_entry_alone(
