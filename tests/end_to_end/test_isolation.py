@@ -72,4 +72,6 @@ def write_profile(home: Path, canary: str, marker: Path) -> dict[str, str]:
         "http_proxy": canary,
         "HTTPS_PROXY": canary,
         "ALL_PROXY": canary,
+        "NO_PROXY": "",
+        "AWS_EC2_METADATA_DISABLED": "false",
     }
