@@ -2,7 +2,7 @@
 
 Measured: 10,000 entries, an HTTP callback each, answered after 50 ms, 1 % with 503, 50 at a time, all functions'
 processes started and their clients made before the clock runs; from the start of fan-out to the announcement, and its
-ratio to the floor (entries * latency / 50). Beside it, in the same run of this benchmark and against the same kind of
+ratio to the floor (calls * latency / 50). Beside it, in the same run of this benchmark and against the same kind of
 stand-in, a client that only calls (`reference.py`). CPU of the handlers' own processes per 1,000 entries is the
 difference between this run and one of a tenth of the size, so that start-up is in neither.
 
