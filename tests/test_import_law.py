@@ -21,7 +21,7 @@ RECORDER = ROOT / "tests/unit/import_recorder.py"
 LAW = {
     "app": ("rollcall.core*", "stacks*", "aws_cdk*"),
     "bench": ("*",),
-    "docs": ("rollcall", "pydantic*"),
+    "docs": ("rollcall", "pydantic*", "functions.jobs*"),
     "functions": (
         "rollcall.core*", "rollcall.adapters*", "rollcall.engine*", "functions._*", "{package}._*",
         "aws_lambda_powertools*", "botocore.exceptions",

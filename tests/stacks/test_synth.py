@@ -31,26 +31,6 @@ from pathlib import Path
 from app import main
 main(dependencies=Path(sys.argv[1]))
 """
-NEW_JOB = '''
-"""A job as somebody would add it."""
-from collections.abc import Iterator
-
-from functions.jobs.accounting._targets import ACCOUNTING, LSP_BILLS
-from rollcall import Call, Entry, Job, Run, weekdays
-
-job = Job("brand-new", schedule=weekdays("05:00"), target=ACCOUNTING, concurrency=2, needs=[LSP_BILLS])
-
-
-@job.source
-def bills(run: Run) -> Iterator[Entry]:
-    for record in run.read(LSP_BILLS):
-        yield Entry.of(record, key="Bill_Number")
-
-
-@job.callback
-async def forward(bill: dict[str, object], call: Call) -> None:
-    await call.http.post("/brand-new", json=bill)
-'''
 #: W3005: the CDK writes dependencies that are implied already.
 IGNORED = "W3005"
 
@@ -99,11 +79,11 @@ def test_a_new_job_file_is_all_that_it_takes(checkout: Path, dependencies: Path,
     (checkout / "functions/jobs/accounting/_targets.py").write_text(
         "from rollcall import Report, Target\n"
         'ACCOUNTING = Target("accounting", concurrency=80)\n'
-        'LSP_BILLS = Report("lsp-bills")\n'
+        'CLIENT_DEPOSITS = Report("client-deposits")\n'
     )
     for job in (checkout / "functions/jobs/accounting").glob("[!_]*.py"):
         job.unlink()
-    (checkout / "functions/jobs/accounting/brand_new.py").write_text(NEW_JOB)
+    shutil.copy(ROOT / "docs/examples/deposit_statements.py", checkout / "functions/jobs/accounting")
     done = synthesize(checkout, dependencies, context, "staging")
     assert done.returncode == 0, done.stderr
     assert set(templates(checkout)) == {
@@ -111,7 +91,7 @@ def test_a_new_job_file_is_all_that_it_takes(checkout: Path, dependencies: Path,
     }
     resources = templates(checkout)["rollcall-staging-jobs-accounting"]["Resources"].values()
     functions = {each["Properties"]["FunctionName"] for each in resources if each["Type"] == "AWS::Lambda::Function"}
-    assert functions == {f"rollcall-staging-brand-new-{kind}" for kind in ("fan-out", "worker", "dead-letter")}
+    assert functions == {f"rollcall-staging-deposit-statements-{kind}" for kind in ("fan-out", "worker", "dead-letter")}
 
 
 def test_without_any_job_the_rest_still_synthesizes(

@@ -26,7 +26,13 @@ class Declared:
 
 def load(module: str) -> Job:
     """The job that `module` declares. Raises DeclarationError if it does not declare exactly one, wholly."""
-    found = [value for value in vars(importlib.import_module(module)).values() if isinstance(value, Job)]
+    try:
+        names = vars(importlib.import_module(module))
+    except DeclarationError as error:
+        raise DeclarationError(f"{module}: {error}") from error
+    except Exception as error:
+        raise DeclarationError(f"{module} cannot be imported: {type(error).__name__}: {error}") from error
+    found = list({id(value): value for value in names.values() if isinstance(value, Job)}.values())
     if len(found) != 1:
         raise DeclarationError(f"{module} declares {len(found)} jobs; a job file declares one (helpers begin with _)")
     found[0].check_complete()

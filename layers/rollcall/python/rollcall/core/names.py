@@ -13,7 +13,7 @@ FIFO = ".fifo"
 
 def function_name(environment: str, kind: str, job: str | None = None) -> str:
     """`rollcall-<environment>-<job>-<kind>`, as in `rollcall-dev-client-deposit-update-fan-out`."""
-    parts = ["rollcall", environment, *([job] if job else []), kind.replace("_", "-")]
+    parts = ["rollcall", environment, *([job] if job is not None else []), kind.replace("_", "-")]
     return _fitted("-".join(parts), LONGEST_FUNCTION_NAME)
 
 
@@ -29,7 +29,9 @@ def dead_letter_queue_name(environment: str, job: str) -> str:
 
 def undelivered_queue_name(environment: str, job: str | None = None) -> str:
     """The standard queue of a job's starts that were never handled; without a job, of the stream's records."""
-    return _fitted("-".join(["rollcall", environment, *([job] if job else []), "undelivered"]), LONGEST_QUEUE_NAME)
+    return _fitted(
+        "-".join(["rollcall", environment, *([job] if job is not None else []), "undelivered"]), LONGEST_QUEUE_NAME
+    )
 
 
 def schedule_name(environment: str, job: str, number: int) -> str:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -207,4 +207,4 @@ def iso(moment: datetime) -> str:
 
 def from_iso(text: str) -> datetime:
     """The instant that `iso` (or the scheduler) wrote. Raises ValueError for anything without a zone."""
-    return utc(datetime.fromisoformat(text)).astimezone(UTC)
+    return utc(datetime.fromisoformat(text))
