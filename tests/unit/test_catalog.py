@@ -95,6 +95,18 @@ def test_a_system_that_is_no_package_is_refused_and_not_overlooked(jobs: Jobs) -
         catalog(PACKAGE)
 
 
+def test_a_job_file_outside_of_any_system_is_refused_and_not_overlooked(jobs: Jobs) -> None:
+    jobs.write("bank/transfers.py", declaration("transfers"))
+    jobs.write("refunds.py", declaration("refunds"))
+    with pytest.raises(DeclarationError, match=r"refunds\.py is in no .* belongs into .*/<system>/"):
+        catalog(PACKAGE)
+
+
+def test_a_helper_outside_of_any_system_is_no_job(jobs: Jobs) -> None:
+    jobs.write("_shared.py", "raise RuntimeError('imported')\n")
+    assert catalog(PACKAGE) == {}
+
+
 def test_the_jobs_of_this_project_fit_together() -> None:
     assert all(declared.module.startswith("functions.jobs.") for declared in catalog().values())
 

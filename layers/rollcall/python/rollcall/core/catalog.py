@@ -69,6 +69,10 @@ def find(name: str, package: str = JOBS_PACKAGE) -> Declared:
 
 def _modules(package: str) -> Iterator[tuple[str, str]]:
     for root in importlib.import_module(package).__path__:
+        if stray := sorted(Path(root).glob("[!_.]*.py")):
+            raise DeclarationError(
+                f"{stray[0]} is in no system's folder; a job file belongs into {root}/<system>/ (helpers begin with _)"
+            )
         for system in sorted(Path(root).glob("[!_.]*/")):
             files = sorted(system.glob("[!_.]*.py"))
             if files and not (system / "__init__.py").is_file():
