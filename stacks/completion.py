@@ -9,7 +9,7 @@ from constructs import Construct
 
 from rollcall.core.catalog import Declared
 from rollcall.core.run import TERMINAL
-from rollcall.core.sizing import COMPLETION_TIMEOUT
+from rollcall.core.sizing import COMPLETION_TIMEOUT, STREAM_BATCH_SIZE
 from stacks.environment import Environment
 from stacks.function import Function
 from stacks.runtime import Runtime
@@ -57,7 +57,7 @@ class Completion(Function):
             target=self.function,
             event_source_arn=stream_arn,
             starting_position=lambda_.StartingPosition.TRIM_HORIZON,
-            batch_size=10,
+            batch_size=STREAM_BATCH_SIZE,
             filters=[_ended_runs()],
             report_batch_item_failures=True,
             bisect_batch_on_error=True,

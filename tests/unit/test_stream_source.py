@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tools.local_cloud.stream import BATCH_SIZE, StreamSource, wanted
+from rollcall.core.sizing import STREAM_BATCH_SIZE
+from tools.local_cloud.stream import StreamSource, wanted
 
 
 def change(number: int, key: str = "run#r", state: str | None = "complete") -> dict[str, Any]:
@@ -84,9 +85,9 @@ def test_records_come_in_order_and_once() -> None:
 
 
 def test_many_records_come_in_batches() -> None:
-    stream, function = source(numbered(1, BATCH_SIZE + 1)), Function()
+    stream, function = source(numbered(1, STREAM_BATCH_SIZE + 1)), Function()
     stream.poll(function)
-    assert [len(batch) for batch in function.batches] == [BATCH_SIZE, 1]
+    assert [len(batch) for batch in function.batches] == [STREAM_BATCH_SIZE, 1]
 
 
 def test_it_begins_at_the_oldest_record_of_every_shard() -> None:

@@ -22,7 +22,14 @@ from rollcall.core import names
 from rollcall.core.catalog import Declared
 from rollcall.core.run import iso, run_id
 from rollcall.core.settings import Settings
-from rollcall.core.sizing import FAN_OUT_TIMEOUT, worker_sizing
+from rollcall.core.sizing import (
+    COMPLETION_TIMEOUT,
+    DEAD_LETTER_TIMEOUT,
+    FAN_OUT_TIMEOUT,
+    LEAST_MAXIMUM_CONCURRENCY,
+    WATCHDOG_TIMEOUT,
+    worker_sizing,
+)
 from rollcall.core.target import Location
 from tools.local_cloud import resources
 from tools.local_cloud.counting import Requests
@@ -34,8 +41,7 @@ from tools.local_cloud.ministack import CHECKOUT, MiniStack
 from tools.local_cloud.pollers import QueuePoller, Repeater, follow_stream
 from tools.local_cloud.stream import StreamSource
 
-#: Timeouts of the functions that all jobs share; the stacks give them the same.
-SHARED_TIMEOUT = timedelta(minutes=1)
+#: Between two rounds of the watchdog; the stacks' schedule is a cron of every minute.
 WATCHDOG_SECONDS = 60.0
 
 
@@ -136,11 +142,10 @@ class LocalCloud:
 
     def _set_up(self) -> None:
         stream = resources.make_ledger(self.client("dynamodb"))
-        resources.make_manifests(self.client("s3"), REGION)
+        resources.make_manifests(self.client("s3"))
         self._heard = resources.make_bus(self.client("events"), self.client("sqs"))
-        self._completion = self._function("completion", SHARED_TIMEOUT)
-        self._watchdog = self._function("watchdog", SHARED_TIMEOUT)
-        self._dead_letter = self._function("dead_letter", SHARED_TIMEOUT)
+        self._completion = self._function("completion", COMPLETION_TIMEOUT)
+        self._watchdog = self._function("watchdog", WATCHDOG_TIMEOUT)
         self._completion.warm(1)
         source = StreamSource(self.client("dynamodbstreams", counted=True), stream)
         self._pollers.append(follow_stream(source, self._completion.invoke))
@@ -199,13 +204,16 @@ class LocalCloud:
         worker = self._function(
             "worker", sizing.timeout, self._settings(declared, queue_url=queue.url, target=target), job.name
         )
+        dead_letter = self._function(
+            "dead_letter", DEAD_LETTER_TIMEOUT, self._settings(declared, queue_url=dead.url), job.name
+        )
         fan_out.warm(1)
         worker.warm(sizing.maximum_concurrency)
         polling = self.client("sqs", counted=True, config=CONFIG.merge(Config(read_timeout=LONG_POLL_SECONDS + 10)))
         source = EventSource(polling, queue.url, queue.arn, sizing.batch_size)
         self._pollers.append(QueuePoller(source, worker.invoke, sizing.maximum_concurrency))
         letters = EventSource(polling, dead.url, dead.arn, sizing.batch_size)
-        self._pollers.append(QueuePoller(letters, self._dead_letter.invoke, 1, receivers=1))
+        self._pollers.append(QueuePoller(letters, dead_letter.invoke, LEAST_MAXIMUM_CONCURRENCY))
         self._deployed[job.name] = Deployed(declared, fan_out, worker)
         return self._deployed[job.name]
 

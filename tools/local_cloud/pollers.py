@@ -25,13 +25,13 @@ Invoke = Callable[[dict[str, Any]], object]
 class QueuePoller:
     """Feeds a function from a queue, with up to `concurrency` batches at work."""
 
-    def __init__(self, source: EventSource, invoke: Invoke, concurrency: int, *, receivers: int = RECEIVERS) -> None:
+    def __init__(self, source: EventSource, invoke: Invoke, concurrency: int) -> None:
         self._source = source
         self._invoke = invoke
         self._stopped = threading.Event()
         self._received: queue.Queue[Batch] = queue.Queue(AHEAD)
         self._handled: queue.Queue[tuple[Batch, set[str]]] = queue.Queue()
-        steps = [self._receive] * receivers + [self._work] * concurrency + [self._delete] * DELETERS
+        steps = [self._receive] * RECEIVERS + [self._work] * concurrency + [self._delete] * DELETERS
         self._threads = [threading.Thread(target=self._loop, args=(step,), daemon=True) for step in steps]
         for thread in self._threads:
             thread.start()

@@ -2,12 +2,20 @@
 
 import json
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from rollcall.adapters.bus import SOURCE
 from rollcall.core import names
 from rollcall.core.job import Job
-from rollcall.core.sizing import DEAD_LETTER_RETENTION, MAX_RECEIVE_COUNT, QUEUE_RETENTION, worker_sizing
+from rollcall.core.sizing import (
+    DEAD_LETTER_RETENTION,
+    DEAD_LETTER_VISIBILITY,
+    MAX_RECEIVE_COUNT,
+    QUEUE_RETENTION,
+    worker_sizing,
+)
+from tools.local_cloud.isolation import REGION
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -16,11 +24,13 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 ENVIRONMENT = "local"
-LEDGER = "rollcall-local-ledger"
-MANIFESTS = "rollcall-local-manifests"
-BUS = "rollcall-local"
-#: Where the command line hears the announcements.
-ANNOUNCEMENTS = "rollcall-local-announcements"
+#: MiniStack's own.
+ACCOUNT = "000000000000"
+LEDGER = names.ledger_name(ENVIRONMENT)
+MANIFESTS = names.manifests_name(ENVIRONMENT, ACCOUNT, REGION)
+BUS = names.bus_name(ENVIRONMENT)
+#: Where the command line hears the announcements; no deployment has it.
+ANNOUNCEMENTS = f"{BUS}-announcements"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +54,12 @@ def make_ledger(client: "DynamoDBClient") -> str:
     return client.describe_table(TableName=LEDGER)["Table"]["LatestStreamArn"]
 
 
-def make_manifests(client: "S3Client", region: str) -> None:
+def make_manifests(client: "S3Client") -> None:
     """Make the bucket, if it is not there."""
     if MANIFESTS not in {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}:
         client.create_bucket(
             Bucket=MANIFESTS,
-            CreateBucketConfiguration={"LocationConstraint": region},  # type: ignore[typeddict-item]
+            CreateBucketConfiguration={"LocationConstraint": REGION},  # type: ignore[typeddict-item]
         )
 
 
@@ -71,14 +81,13 @@ def make_queues(client: "SQSClient", job: Job) -> tuple[QueueAddress, QueueAddre
         "DeduplicationScope": "messageGroup",
         "FifoThroughputLimit": "perMessageGroupId",
     }
-    visibility = str(int(worker_sizing(job).visibility.total_seconds()))
     dead = _make_queue(
         client,
         names.dead_letter_queue_name(ENVIRONMENT, job.name),
         fifo
         | {
-            "VisibilityTimeout": visibility,
-            "MessageRetentionPeriod": str(int(DEAD_LETTER_RETENTION.total_seconds())),
+            "VisibilityTimeout": _seconds(DEAD_LETTER_VISIBILITY),
+            "MessageRetentionPeriod": _seconds(DEAD_LETTER_RETENTION),
         },
     )
     redrive = {"deadLetterTargetArn": dead.arn, "maxReceiveCount": MAX_RECEIVE_COUNT}
@@ -87,12 +96,16 @@ def make_queues(client: "SQSClient", job: Job) -> tuple[QueueAddress, QueueAddre
         names.queue_name(ENVIRONMENT, job.name),
         fifo
         | {
-            "VisibilityTimeout": visibility,
-            "MessageRetentionPeriod": str(int(QUEUE_RETENTION.total_seconds())),
+            "VisibilityTimeout": _seconds(worker_sizing(job).visibility),
+            "MessageRetentionPeriod": _seconds(QUEUE_RETENTION),
             "RedrivePolicy": json.dumps(redrive),
         },
     )
     return queue, dead
+
+
+def _seconds(time: timedelta) -> str:
+    return str(int(time.total_seconds()))
 
 
 def _make_queue(client: "SQSClient", name: str, attributes: dict[str, str]) -> QueueAddress:

@@ -7,12 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rollcall.core.run import TERMINAL
+from rollcall.core.sizing import STREAM_BATCH_SIZE
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodbstreams import DynamoDBStreamsClient
-
-#: The most records in one invocation; the mapping's own default.
-BATCH_SIZE = 100
 
 
 class StreamSource:
@@ -36,7 +34,7 @@ class StreamSource:
             self._iterators[shard] = answer["NextShardIterator"]
             self._waiting += [record for record in answer["Records"] if wanted(record)]
         while self._waiting:
-            batch = self._waiting[:BATCH_SIZE]
+            batch = self._waiting[:STREAM_BATCH_SIZE]
             done = _done(batch, _invoke(function, batch))
             del self._waiting[:done]
             if done < len(batch):

@@ -11,6 +11,8 @@ BATCH_SIZE = 10
 #: An event source mapping's MaximumConcurrency goes from 2 to 1,000 (same page).
 LEAST_MAXIMUM_CONCURRENCY = 2
 MOST_MAXIMUM_CONCURRENCY = 1_000
+#: Ends of runs in one invocation of the completion function.
+STREAM_BATCH_SIZE = 10
 #: The maximum that a queue allows; receive counts never decide about an entry.
 MAX_RECEIVE_COUNT = 1_000
 #: A function's longest timeout (https://docs.aws.amazon.com/lambda/latest/dg/configuration-timeout.html).
