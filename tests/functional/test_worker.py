@@ -821,7 +821,9 @@ def test_a_message_of_a_run_that_was_skipped_is_dropped(world: World) -> None:
 
 def test_a_dropped_message_does_not_keep_its_neighbours_from_being_called(world: World) -> None:
     world.begin(2)
-    assert world.work([delivered("nonsense", message_id="x"), *world.batch(0, 1)]) == []
+    stale = replace(world.message(0), generation=9)
+    assert world.work([delivered("nonsense"), delivered(stale), *world.batch(0, 1)]) == []
+    assert world.events.count(Action.MESSAGE_DROPPED) == 2
     assert world.outcomes() == {Outcome.SUCCEEDED: 2}
 
 
