@@ -32,7 +32,7 @@ LAW = {
     "rollcall.adapters": (
         "rollcall.core*", "rollcall.adapters*", "boto3*", "botocore*", "mypy_boto3_*", "aiohttp*", "ijson*", "urllib3*",
     ),
-    "rollcall.core": ("rollcall.core*", "pydantic*", "annotated_types"),
+    "rollcall.core": ("rollcall.core*", "pydantic*"),
     "rollcall.engine": ("rollcall.core*", "rollcall.adapters*", "rollcall.engine*", "botocore.exceptions"),
     "stacks": ("rollcall.core*", "stacks*", "aws_cdk*", "constructs*"),
     "tests": ("*",),

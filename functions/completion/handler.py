@@ -24,7 +24,7 @@ def handler(event: Event, context: Context) -> dict[str, Any]:
             if run is not None:
                 announcer.announce(run)
         except (ClientError, BotoCoreError, RollcallError) as error:
-            log(Action.RUN_ANNOUNCED, logging.ERROR, run=run, failed=str(error))
+            log(Action.RUN_NOT_ANNOUNCED, logging.ERROR, run=run, reason=str(error))
             return {"batchItemFailures": [{"itemIdentifier": record["dynamodb"]["SequenceNumber"]}]}
     return {"batchItemFailures": []}
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from functions._runtime import Context, Event, Runtime, set_up_logs
 from rollcall.adapters.reports import Reports
+from rollcall.core.run import RunRecord
 from rollcall.engine.fan_out import FanOut
 from rollcall.engine.starting import Invocation, Resume, Start, request_of
 
@@ -34,16 +35,29 @@ runtime = FanOutRuntime()
 
 def handler(event: Event, context: Context) -> dict[str, Any]:
     """Run the occurrences that the event asks for; answers with their states, for whoever invoked synchronously."""
-    fan_out, states = runtime.fan_out, {}
+    states: dict[str, str] = {}
+    failures: list[Exception] = []
     for request in _occurrences(request_of(event)):
-        run = fan_out.handle(request, Invocation(runtime.new_token(), runtime.deadline(context)))
+        try:
+            run = _run(request, context)
+        except Exception as error:
+            failures.append(error)
+            continue
         if run is not None:
             states[run.id] = run.state.value
+    if failures:
+        raise failures[0]
     return {"runs": states}
 
 
+def _run(request: Start | Resume, context: Context) -> RunRecord | None:
+    if isinstance(request, Start):
+        runtime.clock.sleep(request.scheduled_for - runtime.clock.now())
+    return runtime.fan_out.handle(request, Invocation(runtime.new_token(), runtime.deadline(context)))
+
+
 def _occurrences(request: Start | Resume) -> list[Start | Resume]:
-    """A firing of a schedule below a minute starts each of its ticks as a run of its own."""
+    """A firing of a schedule below a minute starts each of its ticks, at its time, as a run of its own."""
     if isinstance(request, Resume) or request.nonce is not None:
         return [request]
     return [replace(request, scheduled_for=tick) for tick in runtime.job.schedule.ticks(request.scheduled_for)]

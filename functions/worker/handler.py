@@ -1,7 +1,6 @@
 """Entry point: a batch of messages of the job's queue."""
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any
 
@@ -31,7 +30,7 @@ class WorkerRuntime(Runtime):
     def worker(self) -> Worker:
         set_up_logs()
         width = worker_sizing(self.job).width
-        caller = Caller(self.job, self.target.send, self.secret, self.clock, ThreadPoolExecutor(width))
+        caller = Caller(self.job, self.target.send, self.secret, self.clock)
         return Worker(self.job, self.ledger, self.queue, caller, self.clock, self.random, width)
 
 

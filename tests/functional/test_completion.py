@@ -9,7 +9,7 @@ import pytest
 from functions.completion import handler as completion
 from rollcall import Outcome, Overlap, RunCompleted
 from rollcall.adapters.items import attribute
-from rollcall.adapters.runs import ANNOUNCEMENT_LEASE
+from rollcall.adapters.runs import ANNOUNCEMENT_LEASE, Claimed
 from rollcall.core.actions import Action
 from rollcall.core.errors import RollcallError
 from rollcall.core.run import RunState, run_id
@@ -198,7 +198,8 @@ def test_of_two_announcers_at_once_one_acts(world: World) -> None:
         nonlocal raced
         if sent.operation == "PutEvents" and not raced:
             raced = True
-            assert world.announcer().announce(RUN) is None
+            with pytest.raises(Claimed):
+                world.announcer().announce(RUN)
 
     world.wire.before = the_other_comes
     world.announcer().announce(RUN)
@@ -230,7 +231,8 @@ def test_an_announcer_that_died_is_followed_by_another_after_its_lease(world: Wo
         world.announcer().announce(RUN)
     world.wire.heal()
     world.later(ANNOUNCEMENT_LEASE - timedelta(seconds=1))
-    assert world.announcer().announce(RUN) is None
+    with pytest.raises(Claimed):
+        world.announcer().announce(RUN)
     world.later(timedelta(seconds=1))
     assert world.announcer().announce(RUN) is not None
     assert hooks[-1] == f"{RUN}/1"

@@ -75,11 +75,27 @@ def test_the_declared_format_counts_whatever_the_url_ends_in(aws: Clients, tmp_p
     assert read(aws, location) == [{"id": "D00", "client": "x"}]
 
 
-@pytest.mark.parametrize(
-    ("name", "body"), [("r.json", b'{"Report_Entry": [{"a": 10.10}]}'), ("r.jsonl", b'{"a":10.10}')]
-)
-def test_amounts_keep_their_digits(aws: Clients, tmp_path: Path, name: str, body: bytes) -> None:
-    assert str(read_file(aws, tmp_path, name, body)[0]["a"]) == str(Decimal("10.10"))
+@pytest.mark.parametrize(("written", "read"), [("10.10", 10.1), ("0.1", 0.1), ("7", 7)])
+@pytest.mark.parametrize("form", ["r.json", "r.jsonl"])
+def test_a_number_is_a_number(aws: Clients, tmp_path: Path, form: str, written: str, read: float) -> None:
+    body = '{"a": %s}' if form == "r.jsonl" else '{"Report_Entry": [{"a": %s}]}'
+    assert read_file(aws, tmp_path, form, (body % written).encode()) == [{"a": read}]
+
+
+def test_a_number_that_no_float_holds_keeps_its_digits(aws: Clients, tmp_path: Path) -> None:
+    long = "12345678901234567.89"
+    assert read_file(aws, tmp_path, "r.jsonl", b'{"a": %s}' % long.encode()) == [{"a": Decimal(long)}]
+
+
+@pytest.mark.parametrize("body", [b'{"Report_Entry": {"item": {"a": 1}}}', b'{"Report_Entry": {"item": [{"a": 1}]}}'])
+def test_an_object_with_a_key_named_item_is_no_array(aws: Clients, tmp_path: Path, body: bytes) -> None:
+    with pytest.raises(SourceError, match="it has no array 'Report_Entry'"):
+        read_file(aws, tmp_path, "r.json", body)
+
+
+def test_a_header_that_names_a_column_twice_is_refused(aws: Clients, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="its header names a column twice: a, b, a"):
+        read_file(aws, tmp_path, "r.csv", b"a,b,a\n1,2,3\n")
 
 
 def test_an_object_in_s3(aws: Clients) -> None:

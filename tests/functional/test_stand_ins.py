@@ -438,7 +438,10 @@ time.sleep(60)
         ),
         ('{"report_fault": "sabotage"}', "report_fault: Input should be 'cut_off', 'not_json', "),
         ('{"target_secret": 12345678}', "target_secret: Input should be a valid string"),
-        ('{"job_module": "no_such_module"}', "job_module: cannot load no_such_module: No module named"),
+        (
+            '{"job_module": "no_such_module"}',
+            "job_module: cannot load no_such_module: no_such_module cannot be imported",
+        ),
         ('{"job_module": "without_example"}', "job_module: job pay-deposits has no example"),
     ],
 )

@@ -260,7 +260,7 @@ class World:
 
     def worker(self, send: Send | None = None) -> Worker:
         """A worker's environment; a new one has read nothing yet."""
-        caller = Caller(self.job, send or self.target.send, self.secrets.text, self.clock, self.threads)
+        caller = Caller(self.job, send or self.target.send, self.secrets.text, self.clock)
         width = worker_sizing(self.job).width
         return Worker(self.job, self.ledger, self.queue, caller, self.clock, random.Random(1), width)  # noqa: S311
 

@@ -82,7 +82,7 @@ def test_all_that_is_missing_is_named_at_once() -> None:
 
 @pytest.mark.parametrize("name", ["ENVIRONMENT", "LEDGER", "MANIFESTS", "BUS"])
 def test_an_empty_variable_is_named(name: str) -> None:
-    assert f"ROLLCALL_{name}: " in complaint({**ENVIRON, f"ROLLCALL_{name}": ""})
+    assert f"ROLLCALL_{name} empty" in complaint({**ENVIRON, f"ROLLCALL_{name}": ""})
 
 
 def test_a_variable_that_we_do_not_know_is_named() -> None:

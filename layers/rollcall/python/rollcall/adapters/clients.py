@@ -21,6 +21,10 @@ CONFIG = Config(
     retries={"mode": "standard", "total_max_attempts": 3},
     max_pool_connections=16,
     tcp_keepalive=True,
+    # A quarter of a request's CPU time: the user agent is else put together anew for each, and every parameter is
+    # checked against the service's model, which the types have done.
+    user_agent="rollcall",
+    parameter_validation=False,
 )
 
 

@@ -42,6 +42,12 @@ def note_outcome(
     update.send(ledger.client, ledger.table, entry_key(run.id, entry.id))
 
 
+def note_superseded(ledger: Ledger, run: RunRecord, entry: EntryName, outcome: Outcome) -> None:
+    """Mark the detail of an outcome that came too late: another one stands."""
+    update = _named(run, entry).set(**{f"g{run.generation}_{outcome.value}_superseded": True})
+    update.send(ledger.client, ledger.table, entry_key(run.id, entry.id))
+
+
 def _named(run: RunRecord, entry: EntryName) -> Update:
     return Update().set(run=run.id, key=entry.key, index=entry.index, expires_at=expiry(run))
 

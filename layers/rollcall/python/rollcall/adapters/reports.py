@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import math
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from decimal import Decimal
@@ -145,13 +147,39 @@ def _json(stream: IO[bytes], array: str | None) -> Iterator[Any]:
     found = False
     try:
         for record in ijson.items(beginning, f"{array}.item" if array else "item"):
+            if not found and not _begins_array(beginning.kept, array):
+                break
             found = True
-            yield record
+            yield with_numbers(record)
     except ijson.JSONError as error:
         # The further lines of the message show the data around the fault.
         raise ValueError(f"it is not whole JSON: {error}".partition("\n")[0]) from error
     if not found and not _is_empty_array(beginning, array):
         raise SourceError(f"it has no array {array!r}" if array else "it is not an array")
+
+
+def _begins_array(kept: bytes, array: str | None) -> bool:
+    """Whether it is an array that the records are taken from: ijson also takes them from a key named `item`."""
+    name = rb"\s*" if array is None else rb'"' + re.escape(array.encode()) + rb'"\s*:\s*'
+    begin = re.match(name, kept) if array is None else re.search(name, kept)
+    return begin is None or kept[begin.end() : begin.end() + 1] == b"["
+
+
+def with_numbers(value: Any) -> Any:
+    """`value` with its decimals as plain numbers where that changes none of them; they stay decimals elsewhere."""
+    match value:
+        case Decimal():
+            number = float(value)
+            return number if math.isfinite(number) and Decimal(repr(number)) == value else value
+        case dict():
+            return {name: with_numbers(member) for name, member in value.items()}
+        case list():
+            return [with_numbers(member) for member in value]
+    return value
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
 
 
 def _is_empty_array(beginning: _Beginning, array: str | None) -> bool:
@@ -167,7 +195,7 @@ def _json_lines(stream: IO[bytes]) -> Iterator[Any]:
     for number, line in enumerate(_lines(stream), start=1):
         if line.strip():
             try:
-                yield json.loads(line, parse_float=Decimal)
+                yield with_numbers(json.loads(line, parse_float=Decimal, parse_constant=_no_constant))
             except ValueError as error:
                 raise ValueError(f"line {number} is not JSON: {error}") from error
 
@@ -178,6 +206,8 @@ def _csv(stream: IO[bytes]) -> Iterator[dict[str, str]]:
         names = next(rows, None)
         if not names:
             raise SourceError("it has no header line")
+        if len(set(names)) < len(names):
+            raise SourceError(f"its header names a column twice: {', '.join(names)}")
         for row in rows:
             if row and len(row) != len(names):
                 raise ValueError(f"line {rows.line_num} has {len(row)} of {len(names)} columns")

@@ -19,8 +19,21 @@ from rollcall.core.run import OPEN, JobRecord, RunRecord, RunState, iso
 ANNOUNCEMENT_LEASE = timedelta(minutes=5)
 
 
+#: Why a transaction is cancelled by others' writes; anything else, such as throttling, is no conflict
+#: (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html).
+_CONFLICTS = {"None", "ConditionalCheckFailed", "TransactionConflict"}
+
+
+#: Shows, beside the field that was written, that nobody has moved the run on since.
+_DISPATCHING = {"state": RunState.DISPATCHING.value}
+
+
 class Conflict(RollcallError):
     """The ledger changed between reading and writing; read again and decide anew."""
+
+
+class Claimed(RollcallError):
+    """Another announcer has the run's end in hand."""
 
 
 class LostLease(RollcallError):
@@ -52,13 +65,10 @@ def promote(ledger: Ledger, run: RunRecord, job: JobRecord) -> None:
     _transact(ledger, _update(ledger, run_key(run.id), begun), _update(ledger, job_key(job.name), pointer))
 
 
-def record_terminal(ledger: Ledger, run: RunRecord) -> bool:
-    """Put an occurrence that does not run (skipped); False if it is recorded already."""
-    try:
-        ledger.client.put_item(**_put(ledger, run)["Put"])
-    except ledger.client.exceptions.ConditionalCheckFailedException:
-        return False
-    return True
+def skip(ledger: Ledger, run: RunRecord, job: JobRecord) -> None:
+    """Put an occurrence that does not run, as one whose end is still to be announced. Raises Conflict."""
+    opened = Update().add("open", [run.id]).when_equal(current=job.current)
+    _transact(ledger, _put(ledger, run), _update(ledger, job_key(job.name), opened))
 
 
 def take_over(ledger: Ledger, run: RunRecord, owner: str, lease_until: datetime, now: datetime) -> RunRecord:
@@ -93,13 +103,13 @@ def refuse(ledger: Ledger, run: RunRecord, now: datetime, reason: str) -> RunRec
 def open_window(ledger: Ledger, run: RunRecord, window_end: int) -> RunRecord:
     """Note how far messages may be sent before any of them is. Raises LostLease."""
     update = Update().set(window_end=window_end)
-    return _held(ledger, run, update, {RunState.DISPATCHING}, {"window_end": window_end})
+    return _held(ledger, run, update, {RunState.DISPATCHING}, {"window_end": window_end, **_DISPATCHING})
 
 
 def checkpoint(ledger: Ledger, run: RunRecord, accepted: int) -> RunRecord:
     """Note that entries [0, accepted) are on the queue. Raises LostLease."""
     update = Update().set(checkpoint=accepted)
-    return _held(ledger, run, update, {RunState.DISPATCHING}, {"checkpoint": accepted})
+    return _held(ledger, run, update, {RunState.DISPATCHING}, {"checkpoint": accepted, **_DISPATCHING})
 
 
 def release(ledger: Ledger, run: RunRecord, accepted: int, in_doubt_until: int) -> RunRecord:
@@ -142,8 +152,8 @@ def complete(ledger: Ledger, run: RunRecord, now: datetime) -> bool:
     return False
 
 
-def claim_announcement(ledger: Ledger, run: RunRecord, owner: str, now: datetime) -> bool:
-    """Lease the right to announce this generation; False while another has it, or once it is done."""
+def claim_announcement(ledger: Ledger, run: RunRecord, owner: str, now: datetime) -> None:
+    """Lease the right to announce this generation. Raises Claimed while another has it."""
     update = Update().set(announcer=owner, announcing_until=iso(now + ANNOUNCEMENT_LEASE))
     update.when_equal(generation=run.generation).when_absent("announced_at")
     until, limit = update.name("announcing_until"), update.value(iso(now))
@@ -152,9 +162,17 @@ def claim_announcement(ledger: Ledger, run: RunRecord, owner: str, now: datetime
     )
     try:
         update.send(ledger.client, ledger.table, run_key(run.id))
+    except ConditionFailed as failure:
+        raise Claimed(f"{failure.old.get('announcer', 'another')} announces the end of {run.id}") from failure
+
+
+def give_up_announcement(ledger: Ledger, run: RunRecord, owner: str) -> None:
+    """Let another announce what could not be announced."""
+    update = Update().remove("announcing_until", "announcer").when_equal(generation=run.generation, announcer=owner)
+    try:
+        update.send(ledger.client, ledger.table, run_key(run.id))
     except ConditionFailed:
-        return False
-    return True
+        return
 
 
 def announced(ledger: Ledger, run: RunRecord, owner: str, now: datetime) -> None:
@@ -237,4 +255,7 @@ def _transact(ledger: Ledger, *parts: dict[str, Any]) -> None:
     try:
         ledger.client.transact_write_items(TransactItems=list(parts))  # type: ignore[arg-type]
     except ledger.client.exceptions.TransactionCanceledException as error:
-        raise Conflict(f"the ledger changed in between: {error}") from error
+        reasons = {reason.get("Code", "None") for reason in error.response.get("CancellationReasons", [])}
+        if reasons <= _CONFLICTS:
+            raise Conflict(f"the ledger changed in between: {error}") from error
+        raise

@@ -19,9 +19,11 @@ class Action(StrEnum):
     #: Everything is on the queue.
     RUN_DISPATCHED = "run.dispatched"
     RUN_WINDOW_FULL = "run.window_full"
-    #: Every entry is settled, and the completion was acted on.
+    #: Every entry is settled: said by whoever filled the root, and lost if that one dies just then.
     RUN_COMPLETE = "run.complete"
+    #: The run came to its end and this was acted on: said at least once for every run, whatever its state.
     RUN_ANNOUNCED = "run.announced"
+    RUN_NOT_ANNOUNCED = "run.not_announced"
     RUN_OVERDUE = "run.overdue"
     RUN_HEALED = "run.healed"
     ENTRY_DUPLICATE = "entry.duplicate"

@@ -45,13 +45,22 @@ def of_result(result: object) -> Answer:
     return Answer(Outcome.FAILED, "callback", reason)
 
 
+def reason_of(error: BaseException) -> str:
+    """What an exception says, as text that can be stored; its class where it says nothing or fails to."""
+    try:
+        said = str(error)[:LONGEST_REASON]
+    except Exception:
+        said = ""
+    return said.encode("utf-8", "replace").decode() or type(error).__name__
+
+
 def of_error(error: BaseException, now: datetime, *, unanswered_before: bool = False) -> Answer:
     """The answer that an exception of a callback stands for.
 
     `unanswered_before` says that an earlier attempt at this entry got no answer: a conflict may then be
     that attempt's own, and is asked again with the same key.
     """
-    reason = f"{error}"[:LONGEST_REASON] or type(error).__name__
+    reason = reason_of(error)
     match error:
         case HttpError():
             return _of_status(error, reason, now, unanswered_before)

@@ -7,9 +7,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Self
-
-from annotated_types import MinLen
+from typing import ClassVar, Self
 
 from rollcall.core.errors import RollcallError
 from rollcall.core.target import Location
@@ -27,13 +25,13 @@ class Settings:
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     #: The name of the deployment: dev, staging, prod, local.
-    environment: Annotated[str, MinLen(1)]
+    environment: str
     #: The ledger's table.
-    ledger: Annotated[str, MinLen(1)]
+    ledger: str
     #: The bucket of manifests.
-    manifests: Annotated[str, MinLen(1)]
+    manifests: str
     #: The event bus of announcements.
-    bus: Annotated[str, MinLen(1)]
+    bus: str
     #: The job's module and queue, for functions that serve one job.
     job_module: str | None = None
     queue_url: str | None = None
@@ -48,6 +46,11 @@ class Settings:
 
         variables = os.environ if environ is None else environ
         found = {name.removeprefix(PREFIX).lower(): text for name, text in variables.items() if name.startswith(PREFIX)}
+        empty = sorted(name for name, text in found.items() if not text and name not in _JSON)
+        if empty:
+            raise RollcallError(
+                f"the function's stack left {', '.join(f'{PREFIX}{name}'.upper() for name in empty)} empty"
+            )
         values = {name: _parsed(name, text) if name in _JSON else text for name, text in found.items()}
         try:
             return TypeAdapter(cls).validate_python(values)

@@ -1,11 +1,13 @@
 """One attempt: the callback with its payload and call, and what its end means."""
 
 import asyncio
+import contextlib
 import inspect
+import threading
 from collections.abc import Awaitable, Callable, Coroutine
-from concurrent.futures import Executor
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -13,6 +15,7 @@ from rollcall.core import answers
 from rollcall.core.answers import Answer
 from rollcall.core.call import Call, Http, Send
 from rollcall.core.clock import Clock
+from rollcall.core.errors import Unanswered
 from rollcall.core.job import Job
 from rollcall.core.message import Message
 from rollcall.core.run import RunRecord
@@ -27,14 +30,14 @@ def idempotency_key(message: Message) -> str:
 
 
 class Caller:
-    """Calls a job's callback; belongs to one event loop. Plain callbacks run in `threads`."""
+    """Calls a job's callback; belongs to one event loop."""
 
-    def __init__(self, job: Job, send: Send, secret: Callable[[str], str], clock: Clock, threads: Executor) -> None:
+    def __init__(self, job: Job, send: Send, secret: Callable[[str], str], clock: Clock) -> None:
         self._job = job
+        self._callback = job.callback_function
         self._send = send
         self._secret = secret
         self._clock = clock
-        self._threads = threads
         self._plain = not inspect.iscoroutinefunction(job.callback_function)
 
     async def attempt(self, run: RunRecord, message: Message, number: int, *, unanswered_before: bool) -> Answer:
@@ -54,21 +57,33 @@ class Caller:
     async def _limited(self, run: RunRecord, message: Message, number: int, http: Http) -> object:
         payload = self._job.payloads.build(message.payload)
         call = self._call(run, message, number, http)
-        async with asyncio.timeout(self._job.target.timeout.total_seconds()):
-            result: object
-            if self._plain:
-                loop = asyncio.get_running_loop()
-                result = await loop.run_in_executor(self._threads, self._call_plain, payload, call)
-            else:
-                result = self._job.callback_function(payload, call)
-            return await cast(Awaitable[object], result) if inspect.isawaitable(result) else result
-
-    def _call_plain(self, payload: object, call: Call) -> object:
-        """A StopIteration cannot pass through a future: the call would wait for its end until it is cut off."""
+        limit = self._job.target.timeout.total_seconds()
+        timeout = asyncio.timeout(limit)
         try:
-            return self._job.callback_function(payload, call)
+            async with timeout:
+                result = await self._in_thread(payload, call) if self._plain else self._callback(payload, call)
+                return await cast(Awaitable[object], result) if inspect.isawaitable(result) else result
+        except TimeoutError as error:
+            if not timeout.expired():
+                raise
+            raise Unanswered(f"the call was cut off after {limit:g} s") from error
+
+    async def _in_thread(self, payload: object, call: Call) -> object:
+        """A plain callback, in a thread of its own: one that hangs cannot be ended, and must not keep another out."""
+        ended: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        threading.Thread(target=self._call_plain, args=(payload, call, ended), daemon=True).start()
+        return await ended
+
+    def _call_plain(self, payload: object, call: Call, ended: "asyncio.Future[object]") -> None:
+        try:
+            tell = partial(_succeed, ended, self._callback(payload, call))
         except StopIteration as error:
-            raise RuntimeError("the callback raised StopIteration") from error
+            # One cannot pass through a future.
+            tell = partial(_fail, ended, RuntimeError(f"the callback raised {error!r}"))
+        except BaseException as error:
+            tell = partial(_fail, ended, error)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            ended.get_loop().call_soon_threadsafe(tell)
 
     def _call(self, run: RunRecord, message: Message, number: int, http: Http) -> Call:
         now: datetime = self._clock.now()
@@ -89,6 +104,16 @@ class Caller:
             _secret=self._secret,
             _wait=wait,
         )
+
+
+def _succeed(ended: "asyncio.Future[object]", result: object) -> None:
+    if not ended.done():
+        ended.set_result(result)
+
+
+def _fail(ended: "asyncio.Future[object]", error: BaseException) -> None:
+    if not ended.done():
+        ended.set_exception(error)
 
 
 def _cancelled_from_outside() -> bool:

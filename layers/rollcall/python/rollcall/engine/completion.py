@@ -29,14 +29,20 @@ class Announcer:
     owner: str
 
     def announce(self, run_id: str) -> RunCompleted | None:
-        """Announce the end of a run; None if it has not ended, or another announced it or is about to."""
+        """Announce the end of a run; None if it has not ended, or is announced already.
+
+        Raises Claimed while another is about to announce it: try again, in case that one dies.
+        """
         run = self.ledger.run(run_id)
         if run is None or not run.state.terminal or run.announced:
             return None
-        if not runs.claim_announcement(self.ledger, run, self.owner, self.clock.now()):
-            return None
-        completed = self._completed(run)
-        self.bus.announce(completed)
+        runs.claim_announcement(self.ledger, run, self.owner, self.clock.now())
+        try:
+            completed = self._completed(run)
+            self.bus.announce(completed)
+        except BaseException:
+            runs.give_up_announcement(self.ledger, run, self.owner)
+            raise
         self._call_hook(completed)
         runs.announced(self.ledger, run, self.owner, self.clock.now())
         log(Action.RUN_ANNOUNCED, **completed.detail())

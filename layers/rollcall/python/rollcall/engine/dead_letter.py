@@ -22,6 +22,10 @@ from rollcall.engine.deliveries import objection
 REASON = "no worker could handle its message; see the worker's logs"
 
 
+class HeldEntry(RollcallError):
+    """A dead letter of an entry that was only held back: never settled here, and never dropped."""
+
+
 class DeadLetters:
     """Handles the messages of dead-letter queues, of any job."""
 
@@ -59,7 +63,7 @@ class DeadLetters:
         if position in record.settled:
             return counting.count(self._ledger, run, chunk, record, now)
         if position in record.held:
-            return None
+            raise HeldEntry(f"{message.key} of {run.id} is held, not lost; its dead letter waits until it is settled")
         attempts = record.attempts.get(position, 0)
         every_call_answered = attempts > 0 and position not in record.unanswered | record.begun
         outcome = Outcome.FAILED if every_call_answered else Outcome.UNKNOWN

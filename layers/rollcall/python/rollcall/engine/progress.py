@@ -49,7 +49,7 @@ def unsettled(ledger: Ledger, run: RunRecord) -> int:
     """How many entries are, or may be, on the queue."""
     if run.state not in OPEN and run.state is not RunState.CANCELLING:
         return 0
-    return max(0, run.checkpoint - settled(ledger, run))
+    return max(0, max(run.checkpoint, run.window_end) - settled(ledger, run))
 
 
 def chunks(ledger: Ledger, run: RunRecord) -> Iterator[tuple[Node, NodeRecord]]:

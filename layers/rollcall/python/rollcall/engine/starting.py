@@ -118,8 +118,7 @@ def _start(ledger: Ledger, job: Job, run: RunRecord) -> RunRecord | None:
     waiting = f", and {record.queued} waits already" if record.queued else ""
     reason = f"{record.current} is not finished{waiting}"
     skipped = replace(idle, state=RunState.SKIPPED, reason=reason, completed_at=run.started_at)
-    if not runs.record_terminal(ledger, skipped):
-        raise runs.Conflict("another delivery recorded this occurrence")
+    runs.skip(ledger, skipped, record)
     log(Action.RUN_SKIPPED, run=run.id, job=job.name, reason=reason)
     return None
 

@@ -1,13 +1,14 @@
 """The watchdog, every minute: goes on with runs that wait for a dispatcher, and heals and reports the others."""
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
 from rollcall.adapters import counting, runs
 from rollcall.adapters.functions import Functions
-from rollcall.adapters.ledger import Ledger, job_key, job_record
+from rollcall.adapters.ledger import Ledger
 from rollcall.core.actions import Action, log
 from rollcall.core.clock import Clock
 from rollcall.core.job import Job
@@ -29,24 +30,26 @@ class Watchdog:
     def look(self) -> None:
         """One round over all jobs. What fails keeps nothing else from being looked after, and is raised at the end."""
         failures: list[Exception] = []
-        for step in self._steps():
+        for job in self.jobs:
+            steps: list[Callable[[], None]] = []
             try:
-                step()
+                steps = self._steps(job)
             except Exception as error:
                 failures.append(error)
+            for step in steps:
+                try:
+                    step()
+                except Exception as error:
+                    failures.append(error)
         if failures:
             raise ExceptionGroup(f"{len(failures)} steps of the watchdog failed", failures)
 
-    def _steps(self) -> Iterator[Callable[[], None]]:
-        """One for each open run, and one for each job's queued run."""
-        jobs = {job.name: job for job in self.jobs}
-        items = self.ledger.items(job_key(name) for name in jobs)
-        for name, job in jobs.items():
-            record = job_record(name, items.get(job_key(name), {}))
-            open_runs = self.ledger.runs(record.open).values()
-            for run in open_runs:
-                yield partial(self._look_after, job, run, open_runs)
-            yield partial(self._start_queued, record)
+    def _steps(self, job: Job) -> list[Callable[[], None]]:
+        """One for each open run of the job, and one for its queued run."""
+        record = self.ledger.job(job.name)
+        open_runs = self.ledger.runs(record.open).values()
+        steps = [partial(self._look_after, job, run, open_runs) for run in open_runs]
+        return [*steps, partial(self._start_queued, record)]
 
     def _look_after(self, job: Job, run: RunRecord, open_runs: Collection[RunRecord]) -> None:
         now = self.clock.now()
@@ -64,7 +67,8 @@ class Watchdog:
 
     def _end(self, run: RunRecord) -> None:
         if not run.announced:
-            self.announcer.announce(run.id)
+            with suppress(runs.Claimed):
+                self.announcer.announce(run.id)
         else:
             runs.close(self.ledger, run.job, run.id)
 

@@ -96,7 +96,7 @@ class Worker:
 
         Whatever happens to an entry is in its outcome or its wait; nothing is raised for one.
         """
-        works = [Work(delivery) for delivery in deliveries(records, self._control, self._job.name)]
+        works, copies = _apart([Work(found) for found in deliveries(records, self._control, self._job.name)])
         for work in works:
             if work.delivery.run.state is RunState.CANCELLING:
                 work.outcome, work.answer = Outcome.CANCELLED, CANCELLED
@@ -108,7 +108,7 @@ class Worker:
         for group in groups:
             if group not in together:
                 returned += await self._call_alone(group, deadline)
-        return returned
+        return returned + [copy.message_id for copy, first in copies if first.message_id in returned]
 
     def _begin(self, works: list[Work]) -> list[Work]:
         """Note redelivered entries as begun, and learn from the same write what is known of them.
@@ -116,15 +116,24 @@ class Worker:
         If their call kills the worker, they are suspects when they come again. Those that are settled leave here.
         """
         again = [work for work in works if work.delivery.again and work.outcome is None]
-        settled = []
+        settled: list[Work] = []
         for run, chunk, some in _by_chunk(again):
-            record = counting.begin(self._ledger, run, chunk, [work.position for work in some])
-            for work in some:
-                _remember(work, record)
-            settled += [work for work in some if work.position in record.settled]
-            if record.settled:
-                counting.count(self._ledger, run, chunk, record, self._clock.now())
+            try:
+                settled += self._begin_chunk(run, chunk, some)
+            except (ClientError, BotoCoreError) as error:
+                log(Action.ENTRY_RETURNED, logging.ERROR, run=run.id, entries=len(some), reason=str(error))
+                for work in some:
+                    work.put_back(AT_ONCE)
         return [work for work in works if work not in settled]
+
+    def _begin_chunk(self, run: RunRecord, chunk: Node, works: list[Work]) -> list[Work]:
+        """The works of a chunk that turn out to be settled."""
+        record = counting.begin(self._ledger, run, chunk, [work.position for work in works])
+        for work in works:
+            _remember(work, record)
+        if record.settled:
+            counting.count(self._ledger, run, chunk, record, self._clock.now())
+        return [work for work in works if work.position in record.settled]
 
     # --- the calls ---
 
@@ -134,7 +143,7 @@ class Worker:
         for work in group:
             if wait is not None:
                 work.put_back(wait)
-            elif work.outcome is None:
+            elif work.outcome is None and work.wait is None:
                 async with width:
                     await self._call(work, deadline)
             wait = work.wait
@@ -145,7 +154,7 @@ class Worker:
         for work in group:
             if returned:
                 work.put_back(AT_ONCE)
-            elif work.outcome is None:
+            elif work.outcome is None and work.wait is None:
                 await (self._call_suspect if work.suspect else self._call)(work, deadline)
             returned += self._settle([work])
         return returned
@@ -230,15 +239,16 @@ class Worker:
             begun=[work.position for work in works if work.begun and work not in suspected_still],
         )
         end = counting.settle(self._ledger, run, chunk, batch, now)
-        for position, stands in end.superseded.items():
-            log(
-                Action.ENTRY_SUPERSEDED,
-                logging.WARNING,
-                run=run.id,
-                chunk=chunk.number,
-                position=position,
-                stands=stands,
-            )
+        for work in works:
+            if work.outcome is not None and work.position in end.superseded:
+                self._superseded(run, work, work.outcome, end.superseded[work.position])
+
+    def _superseded(self, run: RunRecord, work: Work, outcome: Outcome, stands: Outcome) -> None:
+        """The first outcome stands; ours is kept as what came too late."""
+        if outcome is not Outcome.SUCCEEDED:
+            entries.note_superseded(self._ledger, run, work.name, outcome)
+        about = {"run": run.id, "job": run.job, "key": work.delivery.message.key}
+        log(Action.ENTRY_SUPERSEDED, logging.WARNING, **about, outcome=outcome, stands=stands)
 
     def _tell(self, run: RunRecord, work: Work, now: datetime) -> None:
         """Log what did not go well, and keep in ENTRY why an outcome is not success."""
@@ -269,6 +279,21 @@ def _remember(work: Work, chunk: NodeRecord) -> None:
     work.suspect = work.position in chunk.begun
     accounted_for = work.attempts > 0 or work.position in chunk.held
     work.unanswered = work.position in chunk.unanswered or work.suspect or not accounted_for
+
+
+def _apart(works: list[Work]) -> tuple[list[Work], list[tuple[Delivery, Delivery]]]:
+    """A batch without second messages of the same entry, and each of these with the one that speaks for it.
+
+    A take-over may send an entry again while its first message still waits in the same group.
+    """
+    first: dict[tuple[str, int], Work] = {}
+    copies: list[tuple[Delivery, Delivery]] = []
+    for work in works:
+        delivery = work.delivery
+        speaker = first.setdefault((delivery.run.id, delivery.message.index), work)
+        if speaker is not work:
+            copies.append((delivery, speaker.delivery))
+    return list(first.values()), copies
 
 
 def _by_group(works: Iterable[Work]) -> list[list[Work]]:
