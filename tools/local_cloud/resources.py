@@ -54,12 +54,12 @@ def make_ledger(client: "DynamoDBClient") -> str:
     return client.describe_table(TableName=LEDGER)["Table"]["LatestStreamArn"]
 
 
-def make_manifests(client: "S3Client") -> None:
+def make_manifests(client: "S3Client", region: str) -> None:
     """Make the bucket, if it is not there."""
     if MANIFESTS not in {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}:
         client.create_bucket(
             Bucket=MANIFESTS,
-            CreateBucketConfiguration={"LocationConstraint": REGION},  # type: ignore[typeddict-item]
+            CreateBucketConfiguration={"LocationConstraint": region},  # type: ignore[typeddict-item]
         )
 
 
