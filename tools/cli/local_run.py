@@ -9,21 +9,25 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, unquote, urlsplit
 
 from rollcall.core.catalog import Declared
 from rollcall.core.errors import RollcallError
 from rollcall.core.outcome import Outcome
 from rollcall.core.run import RunRecord, RunState
-from rollcall.core.target import Format, Location, Report
+from rollcall.core.target import Location, Report
 from rollcall.engine.failures import Failure, failures
 from rollcall.engine.progress import settled
+from tools.cli import locations
+from tools.cli.locations import Named
+from tools.cli.looks import Look, StallWatch
 from tools.cli.stand_ins import StandIns
 from tools.local_cloud.cloud import LocalCloud
 
 #: Failed and rejected entries that a result lists one by one; all are counted.
 MOST_LISTED = 20
 LOOK_SECONDS = 1
+#: https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html
+UNBILLED = "dynamodb-streams"
 TARGET_SECRET = "local-target"
 REPORT_SECRET = "local-report"
 
@@ -45,17 +49,6 @@ class Options:
     folder: Path | None = None
     #: MiniStack's port; a free one where None.
     port: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """A look at a run under way."""
-
-    run: str
-    #: None until fan-out has started it.
-    record: RunRecord | None
-    settled: int
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +79,13 @@ class Result:
 
     @property
     def requests_per_entry(self) -> float | None:
-        """Requests of all services over entries; None for a run without entries."""
+        """Requests over entries, without those that Lambda itself makes and AWS does not bill: reads of the stream.
+
+        None for a run without entries.
+        """
         total = int(self.completed["total"])
-        return sum(sum(counts.values()) for counts in self.requests.values()) / total if total else None
+        counted = sum(sum(counts.values()) for service, counts in self.requests.items() if service != UNBILLED)
+        return counted / total if total else None
 
     def fields(self) -> dict[str, Any]:
         """The result as JSON fields."""
@@ -116,22 +113,23 @@ class Result:
         }
 
 
-def run_locally(declared: Declared, options: Options, look: Callable[[Progress], None]) -> Result:
+def run_locally(declared: Declared, options: Options, look: Callable[[Look], None]) -> Result:
     """Run a job on a local cloud of its own and end that cloud; `look` is shown the progress every second.
 
     Raises RollcallError, MiniStackError and StandInsError with one line that says what to do.
     """
     job = declared.job
+    own_target = locations.target(options.target) if options.target is not None else None
+    own_report = locations.report(options.report) if options.report is not None else None
+    needed = _reports(declared, options)
     with ExitStack() as ending:
         stand_ins = _stand_ins(declared, options, ending)
         cloud = ending.enter_context(LocalCloud(folder=options.folder, port=options.port))
+        ending.enter_context(cloud.telling())
         base = stand_ins.base if stand_ins is not None else ""
-        target = _bound(cloud, TARGET_SECRET, options.target or f"{base}/target")
-        reports = {
-            report.name: _bound(cloud, REPORT_SECRET, options.report or f"{base}/report/{job.name}")
-            for report in _reports(declared, options)
-        }
-        cloud.deploy(declared, target, reports)
+        target = _bound(cloud, own_target or Named(Location(f"{base}/target")), TARGET_SECRET)
+        report = _bound(cloud, own_report or Named(Location(f"{base}/report/{job.name}")), REPORT_SECRET)
+        cloud.deploy(declared, target, {each.name: report for each in needed})
         begun, now = time.monotonic(), datetime.now(UTC)
         run = cloud.start(job.name, now, secrets.token_hex(3), options.params)
         completed = _wait(cloud, run, begun, look)
@@ -183,48 +181,32 @@ def _stand_ins(declared: Declared, options: Options, ending: ExitStack) -> Stand
     )
 
 
-def _bound(cloud: LocalCloud, secret: str, where: str) -> Location:
-    """A location; credentials in a URL go where deployed environments keep them."""
-    parts = urlsplit(where)
-    if parts.scheme in {"http", "https"}:
-        if parts.username is None:
-            return Location(where)
-        cloud.put_secret(secret, {"username": unquote(parts.username), "password": unquote(parts.password or "")})
-        return Location(_without_credentials(parts), secret=secret)
-    if parts.scheme == "s3":
-        raise RollcallError(f"{where}: a local run reads no S3 of AWS; download the object and pass the file")
-    path = Path(where).expanduser().absolute()
-    if not path.is_file():
-        raise RollcallError(f"there is no file {path}; pass the path of a .json, .jsonl or .csv report, or its URL")
-    return Location(str(path), format=_format_of(path))
+def _bound(cloud: LocalCloud, named: Named, secret: str) -> Location:
+    """The location; credentials go where deployed environments keep them."""
+    if named.credentials is not None:
+        cloud.put_secret(secret, named.credentials)
+    return named.kept_in(secret)
 
 
-def _without_credentials(parts: SplitResult) -> str:
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-
-
-def _format_of(path: Path) -> Format | None:
-    return Location(str(path)).record_format() if path.suffix else None
-
-
-def _wait(cloud: LocalCloud, run: str, begun: float, look: Callable[[Progress], None]) -> Mapping[str, Any]:
-    """The run's announcement. Raises RollcallError where its fan-out failed before there was a run."""
-    for progress in _progress(cloud, run, begun):
-        look(progress)
+def _wait(cloud: LocalCloud, run: str, begun: float, look: Callable[[Look], None]) -> Mapping[str, Any]:
+    """The run's announcement. Raises RollcallError where none will come: a function fails again and again."""
+    stalled = StallWatch(kept=cloud.persistent)
+    for seen in _looks(cloud, run, begun):
+        look(seen)
         for detail in cloud.announcements(LOOK_SECONDS):
             if detail["run"] == run:
-                look(Progress(run, progress.record, int(detail["total"]), time.monotonic() - begun))
+                look(Look(run, seen.record, int(detail["total"]), time.monotonic() - begun))
                 return detail
-        if progress.record is None and cloud.failures:
-            raise RollcallError(f"the fan-out failed: {cloud.failures[0]}")
+        stalled.check(seen)
     raise AssertionError("unreachable")
 
 
-def _progress(cloud: LocalCloud, run: str, begun: float) -> Iterator[Progress]:
+def _looks(cloud: LocalCloud, run: str, begun: float) -> Iterator[Look]:
     while True:
+        troubles = cloud.troubles()
         record = cloud.ledger.run(run)
         count = settled(cloud.ledger, record) if record is not None else 0
-        yield Progress(run, record, count, time.monotonic() - begun)
+        yield Look(run, record, count, time.monotonic() - begun, troubles)
 
 
 EXIT_CODES = {RunState.REFUSED: 4, RunState.SKIPPED: 4}

@@ -42,6 +42,9 @@ def main() -> int:
         return _failed(str(error))
     except typer.TyperException as error:
         return _failed(f"{error.format_message().rstrip('.')}. See rollcall --help.")
+    except OSError as error:
+        what = f"{error.filename}: {error.strerror}" if error.filename is not None else str(error)
+        return _failed(f"{what}; see that it can be written to and has free space, and run it again")
     return code if isinstance(code, int) else 0
 
 
@@ -110,8 +113,8 @@ def jobs(
     for name, declared in catalog().items():
         upcoming = declared.job.schedule.next_after(moment)
         shown = upcoming.strftime("%a %Y-%m-%d %H:%M:%SZ") if upcoming is not None else "never"
-        schedule = f"{declared.job.schedule.words()} {declared.job.schedule.timezone}"
-        table.add_row(name, declared.system, schedule, shown, declared.job.target.name, str(declared.job.concurrency))
+        job = declared.job
+        table.add_row(name, declared.system, job.schedule.words(), shown, job.target.name, str(job.concurrency))
     # A table that is piped somewhere is not cut to a terminal's width.
     console = Console()
     Console(width=None if console.is_terminal else 160).print(table)

@@ -6,16 +6,17 @@ from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from rollcall.core.outcome import Outcome
 from rollcall.core.run import RunState
-from tools.cli import local_run
 from tools.cli.local_run import Result
+from tools.cli.looks import Look
 
 #: Seconds over which the pace is taken.
 PACE_SECONDS = 5.0
+_CUT = Column(no_wrap=True, overflow="ellipsis")
 
 
 class RunProgress(AbstractContextManager["RunProgress"]):
@@ -33,6 +34,7 @@ class RunProgress(AbstractContextManager["RunProgress"]):
             MofNCompleteColumn(),
             TextColumn("{task.fields[pace]}"),
             TimeElapsedColumn(),
+            TextColumn("{task.fields[trouble]}", "yellow", markup=False, table_column=_CUT),
             console=console,
             transient=True,
             disable=quiet or not console.is_terminal,
@@ -47,21 +49,29 @@ class RunProgress(AbstractContextManager["RunProgress"]):
     ) -> None:
         self._bar.stop()
 
-    def show(self, progress: local_run.Progress) -> None:
+    def show(self, look: Look) -> None:
         """Show a look at the run."""
-        state = progress.record.state.value if progress.record is not None else "starting"
-        total = progress.record.total if progress.record is not None else 0
-        self._seen = [seen for seen in self._seen if progress.seconds - seen[0] <= PACE_SECONDS]
-        self._seen.append((progress.seconds, progress.settled))
+        state = look.record.state.value if look.record is not None else "starting"
+        total = look.record.total if look.record is not None else 0
+        self._seen = [seen for seen in self._seen if look.seconds - seen[0] <= PACE_SECONDS]
+        self._seen.append((look.seconds, look.settled))
         pace = _pace(self._seen, total)
+        trouble = "; ".join(each.words() for each in look.troubles)
         if self._task is None:
-            self._task = self._bar.add_task(state, total=None, pace="")
-        self._bar.update(self._task, description=state, total=total or None, completed=progress.settled, pace=pace)
-        if not self._quiet and not self._console.is_terminal and progress.seconds - self._told >= 10:
-            self._told = progress.seconds
-            self._console.print(
-                f"{progress.seconds:5.0f} s  {state}: {progress.settled:,} of {total:,} settled, {pace}"
-            )
+            self._task = self._bar.add_task(state, total=None, pace="", trouble="")
+        self._bar.update(
+            self._task,
+            description=state,
+            total=total or None,
+            completed=look.settled,
+            pace=pace,
+            trouble=trouble,
+        )
+        if not self._quiet and not self._console.is_terminal and look.seconds - self._told >= 10:
+            self._told = look.seconds
+            told = f"{look.settled:,} of {total:,} settled"
+            text = f"{look.seconds:5.0f} s  {state}: {', '.join(filter(None, [told, pace, trouble]))}"
+            self._console.print(text, soft_wrap=True, markup=False)
 
 
 def _pace(seen: list[tuple[float, int]], total: int) -> str:

@@ -1,5 +1,6 @@
 """The stand-ins of a local run, as a process."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -13,7 +14,7 @@ from tools.local_cloud.ministack import CHECKOUT
 
 
 class StandInsError(Exception):
-    """The stand-ins did not start; the text is their own."""
+    """The stand-ins did not start, and the text is their own, or do not answer any more."""
 
 
 class StandIns:
@@ -31,7 +32,8 @@ class StandIns:
             text=True,
             start_new_session=True,
         )
-        self._write(json.dumps(options) + "\n")
+        with contextlib.suppress(BrokenPipeError):  # It ended already, and says why.
+            self._write(json.dumps(options) + "\n")
         said = self._process.stdout.readline() if self._process.stdout is not None else ""
         if not said:
             _, trouble = self._process.communicate()
@@ -52,7 +54,10 @@ class StandIns:
         self._process.communicate()
 
     def stats(self) -> dict[str, Any]:
-        """What the target counted."""
-        with urllib.request.urlopen(f"{self.base}/-/stats") as answer:  # noqa: S310 - loopback
-            found: dict[str, Any] = json.load(answer)
+        """What the target counted. Raises StandInsError."""
+        try:
+            with urllib.request.urlopen(f"{self.base}/-/stats") as answer:  # noqa: S310 - loopback
+                found: dict[str, Any] = json.load(answer)
+        except OSError as error:
+            raise StandInsError(f"the stand-ins do not answer any more ({error}); start the run again") from error
         return found

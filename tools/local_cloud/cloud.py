@@ -2,8 +2,8 @@
 
 import json
 import tempfile
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -14,6 +14,7 @@ from typing import Any, Self
 import boto3
 import botocore.session
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
 from rollcall.adapters.clients import CONFIG
 from rollcall.adapters.ledger import Ledger
@@ -34,10 +35,10 @@ from rollcall.core.target import Location
 from tools.local_cloud import resources
 from tools.local_cloud.counting import Requests
 from tools.local_cloud.event_source import LONG_POLL_SECONDS, EventSource
-from tools.local_cloud.functions import Function, FunctionError, Usage
+from tools.local_cloud.functions import Function, FunctionError, Trouble, Usage
 from tools.local_cloud.isolation import REGION
 from tools.local_cloud.lambda_api import LambdaApi
-from tools.local_cloud.ministack import CHECKOUT, MiniStack
+from tools.local_cloud.ministack import CHECKOUT, MiniStack, MiniStackError
 from tools.local_cloud.pollers import QueuePoller, Repeater, follow_stream
 from tools.local_cloud.stream import StreamSource
 
@@ -66,7 +67,8 @@ class LocalCloud:
         for jobs that are not part of it.
         """
         self._ending = ExitStack()
-        persistent = folder is not None
+        #: Whether data and logs are there afterwards.
+        self.persistent = folder is not None
         if folder is None:
             folder = Path(self._ending.enter_context(tempfile.TemporaryDirectory(prefix="rollcall-")))
         folder.mkdir(parents=True, exist_ok=True)
@@ -79,11 +81,14 @@ class LocalCloud:
         self._deployed: dict[str, Deployed] = {}
         self._announced: list[Mapping[str, Any]] = []
         try:
-            self.ministack = MiniStack(folder, persistent=persistent, port=port)
+            self.ministack = MiniStack(folder, persistent=self.persistent, port=port)
             self._ending.callback(self.ministack.stop)
             self._api = LambdaApi(self.functions)
             self._ending.callback(self._api.stop)
             self._set_up()
+        except (ClientError, BotoCoreError) as error:
+            self.stop()
+            raise MiniStackError(f"MiniStack cannot be used: {error}; its data is in {folder}") from error
         except BaseException:
             self.stop()
             raise
@@ -95,6 +100,16 @@ class LocalCloud:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.stop()
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Within it, what the services and functions fail with is a MiniStackError that says what to do."""
+        try:
+            yield
+        except (ClientError, BotoCoreError, FunctionError) as error:
+            ended = self.ministack.last_words()
+            what = f"the local cloud failed: {error}" if ended is None else f"MiniStack ended in the middle: {ended}"
+            raise MiniStackError(f"{what}; see that memory and disk suffice and start the run again") from error
 
     # --- services ---
 
@@ -126,6 +141,11 @@ class LocalCloud:
         """What asynchronous invocations failed with so far, by function."""
         return self._api.failures
 
+    def troubles(self) -> list[Trouble]:
+        """Of all functions whose last invocations failed."""
+        found = [function.trouble for function in list(self.functions.values())]
+        return [trouble for trouble in found if trouble is not None]
+
     @cached_property
     def manifests(self) -> Manifests:
         """The manifests, for looking at them."""
@@ -142,7 +162,7 @@ class LocalCloud:
 
     def _set_up(self) -> None:
         stream = resources.make_ledger(self.client("dynamodb"))
-        resources.make_manifests(self.client("s3"))
+        resources.make_manifests(self.client("s3"), REGION)
         self._heard = resources.make_bus(self.client("events"), self.client("sqs"))
         self._completion = self._function("completion", COMPLETION_TIMEOUT)
         self._watchdog = self._function("watchdog", WATCHDOG_TIMEOUT)

@@ -29,6 +29,31 @@ class FunctionError(Exception):
     """The handler raised, timed out, or its process died."""
 
 
+class DiedError(FunctionError):
+    """The process died at work, or did not end in time: the next invocation may well succeed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A function whose last invocations all failed."""
+
+    function: str
+    kind: str
+    #: The last one's.
+    error: str
+    in_a_row: int
+    #: Since the first one of them.
+    seconds: float
+    #: Whether it never answered, and not because of what it was given.
+    never_worked: bool
+    log: Path
+
+    def words(self) -> str:
+        """As people read it, in a line."""
+        often = f" {self.in_a_row} times in a row" if self.in_a_row > 1 else ""
+        return f"{self.function} failed{often}: {' '.join(self.error.split())}"
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """What a function's processes used, the largest of their peaks and the sum of their CPU times."""
@@ -66,10 +91,8 @@ class Environment:
 
     def invoke(self, event: object, timeout: timedelta) -> dict[str, Any]:
         """The answer of the process. Raises FunctionError if there is none in time; the process is dead then."""
+        self._start()
         try:
-            if not self._ready:
-                self._read(INIT_SECONDS)
-                self._ready = True
             invocation = {
                 "request_id": str(uuid.uuid4()),
                 "timeout_seconds": timeout.total_seconds(),
@@ -80,10 +103,21 @@ class Environment:
             return self._read(timeout.total_seconds())
         except TimeoutError as error:
             self.kill()
-            raise FunctionError(f"Task timed out after {timeout.total_seconds():.2f} seconds") from error
+            raise DiedError(f"Task timed out after {timeout.total_seconds():.2f} seconds") from error
         except (OSError, ValueError) as error:
             self.kill()
-            raise FunctionError(f"Runtime exited: {error}") from error
+            raise DiedError(f"Runtime exited: {error}") from error
+
+    def _start(self) -> None:
+        """Wait until its handler is imported."""
+        try:
+            if not self._ready:
+                self._read(INIT_SECONDS)
+                self._ready = True
+        except (OSError, ValueError) as error:
+            killed = self.dead
+            self.kill()
+            raise (DiedError if killed else FunctionError)(f"Runtime exited: {error}") from error
 
     def _read(self, seconds: float) -> dict[str, Any]:
         self._channel.settimeout(seconds)
@@ -154,6 +188,10 @@ class Function:
         self._busy: set[Environment] = set()
         self._used = Usage()
         self._stopped = False
+        self._worked = False
+        self._failed_in_a_row = 0
+        self._failing_since = 0.0
+        self._error: FunctionError | None = None
 
     def warm(self, environments: int) -> None:
         """Start environments before they are needed, as a provisioned function would."""
@@ -166,6 +204,39 @@ class Function:
 
     def invoke(self, event: object) -> Any:
         """The handler's result. Raises FunctionError if it raised, timed out or died."""
+        try:
+            result = self._invoke(event)
+        except FunctionError as error:
+            self._count(error)
+            raise
+        self._count(None)
+        return result
+
+    def _count(self, error: FunctionError | None) -> None:
+        with self._lock:
+            if self._error is None:
+                self._failing_since = time.monotonic()
+            self._failed_in_a_row = 0 if error is None else self._failed_in_a_row + 1
+            self._error = error
+            self._worked = self._worked or error is None
+
+    @property
+    def trouble(self) -> Trouble | None:
+        """What is wrong, where the last invocation failed."""
+        with self._lock:
+            if self._error is None:
+                return None
+            return Trouble(
+                function=self.name,
+                kind=self.kind,
+                error=str(self._error),
+                in_a_row=self._failed_in_a_row,
+                seconds=time.monotonic() - self._failing_since,
+                never_worked=not self._worked and not isinstance(self._error, DiedError),
+                log=self._log,
+            )
+
+    def _invoke(self, event: object) -> Any:
         environment = self._acquire()
         try:
             answer = environment.invoke(event, self._timeout)
@@ -180,7 +251,10 @@ class Function:
         with self._lock:
             if self._stopped:
                 raise FunctionError(f"{self.name} is stopped")
-            environment = self._idle.pop() if self._idle else self._new()
+            try:
+                environment = self._idle.pop() if self._idle else self._new()
+            except OSError as error:
+                raise FunctionError(f"{self.name} could not be started: {error}") from error
             self._busy.add(environment)
             return environment
 

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from tools.local_cloud.isolation import isolated
+from tools.local_cloud.logs import last_line
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 #: MiniStack pins botocore exactly, so it has an environment of its own.
@@ -31,7 +32,7 @@ sys.exit(main())
 
 
 class MiniStackError(Exception):
-    """MiniStack is not there, or did not start."""
+    """MiniStack is not there, did not start, or failed in the middle."""
 
 
 class MiniStack:
@@ -78,8 +79,14 @@ class MiniStack:
                     return
             time.sleep(0.02)
         self.stop()
-        said = self._log.read_text(errors="replace").strip().splitlines()[-1:]
-        raise MiniStackError(f"MiniStack did not start on 127.0.0.1:{self.port}: {' '.join(said) or 'it said nothing'}")
+        raise MiniStackError(f"MiniStack did not start on 127.0.0.1:{self.port}: {self._said()}")
+
+    def last_words(self) -> str | None:
+        """What it said before it ended; None while it runs."""
+        return self._said() if self.process.poll() is not None else None
+
+    def _said(self) -> str:
+        return last_line(self._log) or "it said nothing"
 
     def stop(self) -> None:
         """End it; kept data is written before, for nothing else is there a reason to wait."""

@@ -1,0 +1,12 @@
+"""Logs of what runs as a process."""
+
+from pathlib import Path
+
+
+def last_line(log: Path) -> str:
+    """What was said last; empty where nothing was, or the log is gone."""
+    try:
+        said = log.read_text(errors="replace").split("\n")
+    except OSError:
+        return ""
+    return next((line.strip() for line in reversed(said) if line.strip()), "")
