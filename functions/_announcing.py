@@ -2,7 +2,7 @@
 
 from functools import cached_property
 
-from functions._runtime import Runtime, set_up_logs
+from functions._runtime import Runtime
 from rollcall.adapters.bus import Bus
 from rollcall.adapters.functions import Functions
 from rollcall.core.catalog import catalog
@@ -27,5 +27,4 @@ class AnnouncingRuntime(Runtime):
 
     @property
     def announcer(self) -> Announcer:
-        set_up_logs()
         return Announcer(self.ledger, self.bus, self.functions, self.hook_of, self.clock, self.new_token())

@@ -3,7 +3,7 @@
 import logging
 import random
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, Protocol
@@ -25,8 +25,6 @@ from rollcall.core.settings import Settings, required
 class Context(Protocol):
     """What is used of Lambda's context object."""
 
-    aws_request_id: str
-
     def get_remaining_time_in_millis(self) -> int: ...
 
 
@@ -35,6 +33,7 @@ class Runtime:
 
     @cached_property
     def settings(self) -> Settings:
+        _set_up_logs()
         return Settings.from_environ()
 
     @cached_property
@@ -82,7 +81,7 @@ class Runtime:
         return secrets.token_hex(8)
 
 
-def set_up_logs() -> None:
+def _set_up_logs() -> None:
     """Write log events as JSON lines; Powertools' formatter gives them the fields that its users know."""
     handler = logging.StreamHandler()
     handler.setFormatter(LambdaPowertoolsFormatter())
@@ -93,4 +92,3 @@ def set_up_logs() -> None:
 
 
 Event = Mapping[str, Any]
-Handler = Callable[[Event, Context], object]

@@ -11,7 +11,7 @@ from stacks.environment import Environment
 class Undelivered(Construct):
     """A standard queue (Scheduler and Lambda take no FIFO queue for this), for people to look at.
 
-    Nothing depends on it: the watchdog starts again what died and reports what never fired.
+    Nothing depends on it: the watchdog starts again what died.
     """
 
     def __init__(self, scope: Construct, id_: str, *, environment: Environment, job: str | None = None) -> None:

@@ -3,10 +3,9 @@
 import logging
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from functions._announcing import AnnouncingRuntime
 from functions._runtime import Context, Event
+from rollcall.adapters.clients import AWS_ERRORS
 from rollcall.core.actions import Action, log
 from rollcall.core.errors import RollcallError
 from rollcall.core.run import RunState
@@ -23,7 +22,7 @@ def handler(event: Event, context: Context) -> dict[str, Any]:
         try:
             if run is not None:
                 announcer.announce(run)
-        except (ClientError, BotoCoreError, RollcallError) as error:
+        except (*AWS_ERRORS, RollcallError) as error:
             log(Action.RUN_NOT_ANNOUNCED, logging.ERROR, run=run, reason=str(error))
             return {"batchItemFailures": [{"itemIdentifier": record["dynamodb"]["SequenceNumber"]}]}
     return {"batchItemFailures": []}

@@ -3,7 +3,7 @@
 from functools import cached_property
 from typing import Any
 
-from functions._runtime import Context, Event, Runtime, set_up_logs
+from functions._runtime import Context, Event, Runtime
 from rollcall.engine.dead_letter import DeadLetters
 
 
@@ -12,7 +12,6 @@ class DeadLetterRuntime(Runtime):
 
     @cached_property
     def dead_letters(self) -> DeadLetters:
-        set_up_logs()
         return DeadLetters(self.ledger, self.manifests, self.clock)
 
 

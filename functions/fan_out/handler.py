@@ -4,7 +4,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from functions._runtime import Context, Event, Runtime, set_up_logs
+from functions._runtime import Context, Event, Runtime
 from rollcall.adapters.reports import Reports
 from rollcall.core.run import RunRecord
 from rollcall.engine.fan_out import FanOut
@@ -16,7 +16,6 @@ class FanOutRuntime(Runtime):
 
     @cached_property
     def fan_out(self) -> FanOut:
-        set_up_logs()
         reports = Reports(self.settings.reports, self.secrets, self.clients)
         return FanOut(
             job=self.job,

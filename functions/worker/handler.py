@@ -4,7 +4,7 @@ import asyncio
 from functools import cached_property
 from typing import Any
 
-from functions._runtime import Context, Event, Runtime, set_up_logs
+from functions._runtime import Context, Event, Runtime
 from rollcall.adapters.http import TargetClient
 from rollcall.core.errors import RollcallError
 from rollcall.core.sizing import worker_sizing
@@ -28,7 +28,6 @@ class WorkerRuntime(Runtime):
 
     @cached_property
     def worker(self) -> Worker:
-        set_up_logs()
         width = worker_sizing(self.job).width
         caller = Caller(self.job, self.target.send, self.secret, self.clock)
         return Worker(self.job, self.ledger, self.queue, caller, self.clock, self.random, width)

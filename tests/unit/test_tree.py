@@ -101,15 +101,9 @@ def test_every_child_finds_its_parent_and_its_position_there(tree: Tree, level: 
         ]
 
 
-@given(trees)
-def test_a_tree_has_its_nodes_and_no_others(tree: Tree) -> None:
-    assert all(tree.has(Node(0, number)) for number in range(tree.chunks))
-    assert not any(tree.has(node) for node in [Node(0, tree.chunks), Node(0, -1), Node(-1, 0), Node(1, tree.width(1))])
-
-
 def test_without_entries_there_is_nothing_to_wait_for() -> None:
     tree = Tree(0)
-    assert (tree.root(), tree.chunks, tree.has(Node(0, 0))) == (None, 0, False)
+    assert (tree.root(), tree.chunks) == (None, 0)
 
 
 @pytest.mark.parametrize("total", [1, 250])

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -26,6 +27,10 @@ CONFIG = Config(
     user_agent="rollcall",
     parameter_validation=False,
 )
+
+
+#: What a request to AWS fails with, once the SDK's own retries are used up.
+AWS_ERRORS = (ClientError, BotoCoreError)
 
 
 class Clients:

@@ -28,22 +28,15 @@ class Batch:
     unanswered: Collection[int] = ()
     #: Positions that go back without a call.
     held: Collection[int] = ()
-    #: Positions that had been noted as begun and are no longer.
-    begun: Collection[int] = ()
+    #: Positions that had been noted as begun and no longer are.
+    ended: Collection[int] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
-    """The end of a settling write."""
+def settle(ledger: Ledger, run: RunRecord, chunk: Node, batch: Batch, now: datetime) -> Mapping[int, Outcome]:
+    """Write what a batch says about `chunk`, in one write as a rule, and count the chunk if that filled it.
 
-    #: The chunk as it then is.
-    chunk: NodeRecord
-    #: Positions that somebody settled otherwise before: the first outcome stands.
-    superseded: Mapping[int, Outcome]
-
-
-def settle(ledger: Ledger, run: RunRecord, chunk: Node, batch: Batch, now: datetime) -> Settlement:
-    """Write what a batch says about `chunk`, in one write as a rule, and count the chunk if that filled it."""
+    Returns the positions that somebody settled otherwise before, with the outcome that stands: the first one.
+    """
     pending = {position: outcome for position, outcome in batch.outcomes.items() if outcome is not Outcome.SUCCEEDED}
     succeeded = batch.outcomes.keys() - pending.keys()
     superseded: dict[int, Outcome] = {}
@@ -62,7 +55,7 @@ def settle(ledger: Ledger, run: RunRecord, chunk: Node, batch: Batch, now: datet
         if not pending:
             break
     count(ledger, run, chunk, record, now)
-    return Settlement(record, superseded)
+    return superseded
 
 
 def _exceptional(record: NodeRecord, positions: Iterable[int]) -> Iterator[tuple[int, Outcome]]:
@@ -81,7 +74,7 @@ def _write(
     exceptional: Mapping[int, Outcome],
 ) -> NodeRecord:
     update = Update().set(expires_at=expiry(run)).add("settled", [*succeeded, *exceptional])
-    update.add("held", batch.held).add("unanswered", batch.unanswered).discard("begun", batch.begun)
+    update.add("held", batch.held).add("unanswered", batch.unanswered).discard("begun", batch.ended)
     _move_on(update, batch.attempts)
     for outcome in sorted(set(exceptional.values())):
         update.add(outcome.value, [position for position, found in exceptional.items() if found is outcome])

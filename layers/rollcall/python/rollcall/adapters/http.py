@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     import aiohttp
 
 
+#: A connection that takes longer was never made: nothing was sent. Half of a call's time, if that is less.
+CONNECT_SECONDS = 5.0
+
+
 class TargetClient:
     """Sends requests to one target. Belongs to one event loop; aiohttp is imported with the first request."""
 
@@ -27,12 +31,12 @@ class TargetClient:
     def _open(self) -> "aiohttp.ClientSession":
         import aiohttp
 
-        headers = {"User-Agent": "rollcall"}
+        headers, seconds = {"User-Agent": "rollcall"}, self._timeout.total_seconds()
         if self._location.secret is not None:
             headers["Authorization"] = self._secrets.authorization(self._location.secret)
         session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=60),
-            timeout=aiohttp.ClientTimeout(total=self._timeout.total_seconds()),
+            timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=min(seconds / 2, CONNECT_SECONDS)),
             headers=headers,
             trust_env=False,
             auto_decompress=True,

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
+from rollcall.adapters.clients import AWS_ERRORS
 from rollcall.core.clock import Clock
 from rollcall.core.errors import RollcallError
 from rollcall.core.message import SENT_AGAIN, Message
@@ -86,7 +85,7 @@ class Queue:
                     QueueUrl=self._url,
                     Entries=[_entry(str(number), item) for number, item in enumerate(waiting)],  # type: ignore[misc]
                 )
-            except (ClientError, BotoCoreError) as error:
+            except AWS_ERRORS as error:
                 trouble = str(error)
                 continue
             failed = {int(failure["Id"]): failure for failure in answer.get("Failed", [])}

@@ -12,9 +12,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 from urllib.parse import urlsplit
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from rollcall.adapters.clients import Clients
+from rollcall.adapters.clients import AWS_ERRORS, Clients
 from rollcall.adapters.secrets import Secrets
 from rollcall.core.errors import RollcallError, SourceError
 from rollcall.core.run import Record
@@ -53,7 +51,7 @@ class Reports:
                     yield record
         except SourceError as error:
             raise SourceError(f"the report {report.name} ({shown(location)}): {error}") from error
-        except (OSError, ValueError, ClientError, BotoCoreError) as error:
+        except (OSError, ValueError, *AWS_ERRORS) as error:
             where = f"broke off after {number:,} records" if number else "cannot be read"
             raise SourceError(f"the report {report.name} ({shown(location)}) {where}: {error}") from error
 

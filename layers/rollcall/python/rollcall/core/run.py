@@ -15,7 +15,6 @@ from rollcall.core.values import utc
 
 _RUN_ID = re.compile(r"(?P<job>[a-z][a-z0-9-]{0,39})-(?P<at>[0-9]{8}T[0-9]{6}Z)(?:-(?P<nonce>[a-z0-9]{1,14}))?")
 _STAMP = "%Y%m%dT%H%M%SZ"
-LONGEST_RUN_ID = 72
 
 Record: TypeAlias = Mapping[str, object]
 

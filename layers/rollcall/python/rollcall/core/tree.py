@@ -51,9 +51,6 @@ class Tree:
             return min(self.chunk_size, self.total - node.number * self.chunk_size)
         return min(self.fan_in, self.width(node.level - 1) - node.number * self.fan_in)
 
-    def has(self, node: Node) -> bool:
-        return node.level >= 0 and 0 <= node.number < self.width(node.level)
-
     def is_root(self, node: Node) -> bool:
         return self.width(node.level) == 1
 

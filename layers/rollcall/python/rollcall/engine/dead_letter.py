@@ -4,9 +4,8 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from rollcall.adapters import counting, entries
+from rollcall.adapters.clients import AWS_ERRORS
 from rollcall.adapters.entries import EntryName
 from rollcall.adapters.ledger import Ledger
 from rollcall.adapters.manifests import Manifests
@@ -40,7 +39,7 @@ class DeadLetters:
         for record in records:
             try:
                 self._handle(record)
-            except (ClientError, BotoCoreError, RollcallError) as error:
+            except (*AWS_ERRORS, RollcallError) as error:
                 log(Action.ENTRY_RETURNED, logging.ERROR, message_id=record["messageId"], reason=str(error))
                 returned.append(record["messageId"])
         return returned

@@ -14,7 +14,7 @@ from rollcall.core.actions import Action, log
 from rollcall.core.answers import Answer
 from rollcall.core.clock import Clock
 from rollcall.core.entry import ManifestEntry
-from rollcall.core.job import Job
+from rollcall.core.job import Job, Overlap
 from rollcall.core.message import Message
 from rollcall.core.outcome import Outcome
 from rollcall.core.run import RunRecord
@@ -46,8 +46,8 @@ class Dispatch:
         dispatcher that died has left it so. Who gives the lease back leaves nothing there but older doubts.
         """
         marked = run.window_end
-        window_end = max(self._window_end(run), run.window_end)
-        run = runs.open_window(self._ledger, run, window_end)
+        run = self._open_window(run)
+        window_end = run.window_end
         with ThreadPoolExecutor(SENDERS) as senders:
             for done, chunk in enumerate(self._chunks(run), start=1):
                 if self._lease_ends(run):
@@ -62,6 +62,14 @@ class Dispatch:
             return runs.release(self._ledger, run, run.checkpoint, run.checkpoint)
         log(Action.RUN_DISPATCHED, run=run.id, job=run.job, total=run.total)
         return runs.all_dispatched(self._ledger, run)
+
+    def _open_window(self, run: RunRecord) -> RunRecord:
+        """Note how far may be sent. Where runs may overlap, whoever opened at the same moment is seen by now."""
+        opened = runs.open_window(self._ledger, run, max(self._window_end(run), run.window_end))
+        if self._job.overlap is not Overlap.ALLOW:
+            return opened
+        allowed = max(self._window_end(run), run.window_end)
+        return opened if allowed >= opened.window_end else runs.open_window(self._ledger, opened, allowed)
 
     def _window_end(self, run: RunRecord) -> int:
         """How far the job's window allows to send, whole chunks."""

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from rollcall.adapters import counting, entries
+from rollcall.adapters.clients import AWS_ERRORS
 from rollcall.adapters.entries import EntryName
 from rollcall.adapters.ledger import Ledger, NodeRecord
 from rollcall.adapters.queue import Queue
@@ -120,7 +119,7 @@ class Worker:
         for run, chunk, some in _by_chunk(again):
             try:
                 settled += self._begin_chunk(run, chunk, some)
-            except (ClientError, BotoCoreError) as error:
+            except AWS_ERRORS as error:
                 log(Action.ENTRY_RETURNED, logging.ERROR, run=run.id, entries=len(some), reason=str(error))
                 for work in some:
                     work.put_back(AT_ONCE)
@@ -189,7 +188,7 @@ class Worker:
         attempt = work.attempts + 1
         try:
             counting.note_attempt(self._ledger, work.delivery.run, work.delivery.chunk, work.position, attempt)
-        except (ClientError, BotoCoreError) as error:
+        except AWS_ERRORS as error:
             log(Action.ENTRY_RETURNED, logging.ERROR, **about, reason=str(error))
             work.put_back(AT_ONCE)
             return
@@ -211,7 +210,7 @@ class Worker:
         for run, chunk, some in _by_chunk(works):
             try:
                 self._settle_chunk(run, chunk, some)
-            except (ClientError, BotoCoreError, RollcallError) as error:
+            except (*AWS_ERRORS, RollcallError) as error:
                 log(Action.ENTRY_RETURNED, logging.ERROR, run=run.id, entries=len(some), reason=str(error))
                 returned += [work.delivery.message_id for work in some]
                 continue
@@ -221,7 +220,7 @@ class Worker:
                     returned.append(work.delivery.message_id)
         try:
             self._queue.put_off(waits)
-        except (ClientError, BotoCoreError) as error:
+        except AWS_ERRORS as error:
             log(Action.ENTRY_RETURNED, logging.ERROR, entries=len(waits), reason=f"they wait as received: {error}")
         return returned
 
@@ -236,12 +235,12 @@ class Worker:
             attempts={work.position: work.attempts for work in returned if not work.uncalled},
             unanswered=[work.position for work in returned if work.unanswered],
             held=[work.position for work in returned if work.uncalled and not work.suspect],
-            begun=[work.position for work in works if work.begun and work not in suspected_still],
+            ended=[work.position for work in works if work.begun and work not in suspected_still],
         )
-        end = counting.settle(self._ledger, run, chunk, batch, now)
+        superseded = counting.settle(self._ledger, run, chunk, batch, now)
         for work in works:
-            if work.outcome is not None and work.position in end.superseded:
-                self._superseded(run, work, work.outcome, end.superseded[work.position])
+            if work.outcome is not None and work.position in superseded:
+                self._superseded(run, work, work.outcome, superseded[work.position])
 
     def _superseded(self, run: RunRecord, work: Work, outcome: Outcome, stands: Outcome) -> None:
         """The first outcome stands; ours is kept as what came too late."""
