@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
-from threading import Barrier
+from threading import Barrier, Event
 from typing import Any
 
 import pytest
@@ -18,7 +18,7 @@ from rollcall.core.actions import Action
 from rollcall.core.entry import entry_id
 from rollcall.core.run import RunState, run_id
 from tests.functional.wire import Sent
-from tests.functional.world import DAY, DUE, NAME, RUN, Called, World, a_job, delivered
+from tests.functional.world import DAY, DUE, NAME, RETRY, RUN, Called, World, a_job, delivered, keys
 
 TOMORROW = run_id(NAME, DUE + DAY)
 SECOND = timedelta(seconds=1)
@@ -338,6 +338,74 @@ def test_sixty_failures_in_one_chunk_are_settled_within_dynamodbs_limits(world: 
     assert world.run().state is RunState.COMPLETE
 
 
+def test_an_outcome_that_came_too_late_is_kept_and_marked_as_superseded(world: World) -> None:
+    world.begin(6)
+    world.work(world.batch(0))
+    world.target.script("D00", 400)
+    world.work(world.batch(0))
+    entry = world.entry("D00")
+    assert entry["g1_rejected"]["error"] == "http_400"
+    assert entry["g1_rejected_superseded"] is True
+    assert world.outcome(0) is Outcome.SUCCEEDED
+
+
+def test_a_success_that_came_too_late_leaves_the_outcome_that_stands_unmarked(world: World) -> None:
+    world.begin(6)
+    world.target.script("D00", 400)
+    world.work(world.batch(0))
+    before = world.entry("D00")
+    world.work(world.batch(0))
+    assert world.entry("D00") == before
+
+
+# --- two messages of one entry ---
+
+
+def with_copy(world: World, receives: int = 1) -> list[dict[str, Any]]:
+    """A batch of an entry's first message, and of the one that a take-over sent once more."""
+    return [*world.batch(0, receives=receives), delivered(world.message(0), again=True, message_id="copy")]
+
+
+def test_an_entrys_second_message_goes_when_the_first_got_an_outcome_which_stands(world: World) -> None:
+    world.begin(1)
+    world.target.script("D00", 400)
+    assert world.work(with_copy(world)) == []
+    assert world.target.times() == {"D00": 1}
+    assert world.outcomes() == {Outcome.REJECTED: 1}
+    assert world.events.count(Action.ENTRY_SUPERSEDED) == 0
+
+
+def test_an_entrys_second_message_stays_as_long_as_the_first(world: World) -> None:
+    world.begin(1)
+    world.target.script("D00", 503)
+    batch = with_copy(world)
+    assert world.work(batch) == ids(batch)
+    assert world.target.times() == {"D00": 1}
+    assert world.outcomes() == {}
+    assert world.work(with_copy(world, receives=2)) == []
+    assert world.target.times() == {"D00": 2}
+    assert world.outcomes() == {Outcome.SUCCEEDED: 1}
+
+
+def test_the_second_message_of_a_settled_entry_goes_with_the_first(world: World) -> None:
+    world.begin(2)
+    world.work(world.batch(0))
+    assert world.work(with_copy(world, receives=2)) == []
+    assert world.target.times() == {"D00": 1}
+
+
+@pytest.mark.parametrize(("answer", "stay"), [(200, False), (503, True)])
+def test_the_second_message_of_a_suspect_shares_the_lot_of_the_first(world: World, answer: int, stay: bool) -> None:
+    world.begin(1)
+    make_suspect(world, 0)
+    world.target.calls.clear()
+    world.target.script("D00", answer)
+    batch = with_copy(world, receives=3)
+    assert world.work(batch) == (ids(batch) if stay else [])
+    assert world.target.times() == {"D00": 1}
+    assert world.outcomes() == ({} if stay else {Outcome.SUCCEEDED: 1})
+
+
 # --- groups ---
 
 
@@ -621,6 +689,50 @@ def test_a_chunk_that_cannot_be_written_keeps_its_messages_and_no_others(world: 
     assert world.run().state is RunState.COMPLETE
 
 
+def once(refuse: Callable[[Sent], None], key: str) -> Callable[[Sent], None]:
+    """Refuse the first write of an item only."""
+    made = 0
+
+    def before(sent: Sent) -> None:
+        nonlocal made
+        if sent.operation == "UpdateItem" and sent.key == key:
+            made += 1
+            if made == 1:
+                refuse(sent)
+
+    return before
+
+
+@pytest.mark.parametrize("always", [True, False], ids=["for good", "once"])
+def test_a_chunk_that_cannot_be_begun_keeps_its_entries_uncalled_and_no_others(world: World, always: bool) -> None:
+    world.begin(10)
+    batch = world.batch(*range(10), receives=2)
+    refused = f"node#{RUN}#1#0#1"
+    world.wire.before = throttled(refused) if always else once(throttled(refused), refused)
+    assert set(world.work(batch)) == set(ids(batch[5:]))
+    world.wire.heal()
+    assert world.target.times() == dict.fromkeys(keys(5), 1)
+    assert world.outcomes() == {Outcome.SUCCEEDED: 5}
+    assert world.events.count(Action.ENTRY_RETURNED) == (2 if always else 1)
+    assert world.work(world.batch(*range(5, 10), receives=3)) == []
+    assert world.run().state is RunState.COMPLETE
+
+
+def test_a_chunk_that_cannot_be_begun_does_not_clear_its_entries_of_an_older_doubt(world: World) -> None:
+    """A worker may have died with it; what the ledger knows of that could not be read."""
+    world.begin(1)
+    world.target.script("D00", then=503)
+    chunk = f"node#{RUN}#1#0#0"
+    world.wire.before = once(throttled(chunk), chunk)
+    world.work(world.batch(0, receives=2))
+    world.wire.heal()
+    assert world.target.calls == []
+    for receives in range(3, 7):
+        world.work(world.batch(0, receives=receives))
+    assert len(world.target.calls) == 4
+    assert world.outcome(0) is Outcome.UNKNOWN
+
+
 def test_a_rejection_whose_reason_cannot_be_kept_is_not_settled(world: World) -> None:
     world.begin(3)
     world.target.script("D01", then=400)
@@ -734,6 +846,54 @@ def test_a_call_that_takes_too_long_is_cut_off_and_counts_as_unanswered(world: W
 def test_a_plain_call_that_takes_too_long_is_cut_off_too(world: World) -> None:
     run_of_one(world, lambda deposit, call: time.sleep(0.5), timeout=timedelta(seconds=0.1))
     assert world.events.of(Action.ENTRY_RETRY)[0]["error"] == "unanswered"
+
+
+def test_plain_calls_that_hang_take_no_thread_from_the_others_of_their_batch_and_of_the_next_ones(
+    world: World,
+) -> None:
+    """Nine of each ten never come back; an environment has ten calls at once."""
+    over = Event()
+
+    def hang(deposit: Any, call: Call) -> None:
+        if not call.key.endswith("9"):
+            over.wait()
+
+    world.declare(a_job(timeout=timedelta(seconds=0.2), retry=replace(RETRY, retries=0)), hang)
+    world.begin(30)
+    worker = world.worker()
+    try:
+        for first in (0, 10, 20):
+            assert world.work(world.batch(*range(first, first + 10)), worker=worker) == []
+            assert world.outcome(first + 9) is Outcome.SUCCEEDED
+    finally:
+        over.set()
+    assert world.outcomes() == {Outcome.SUCCEEDED: 3, Outcome.UNKNOWN: 27}
+    assert world.entry("D00")["g1_unknown"]["reason"] == "the call was cut off after 0.2 s"
+
+
+class Mute(Exception):
+    """Fails to say what it is."""
+
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+def test_an_exception_that_cannot_be_told_is_an_answer_like_any_other(world: World) -> None:
+    world.begin(3)
+    world.target.script("D01", Mute())
+    batch = world.batch(0, 1, 2)
+    assert world.work(batch) == [batch[1]["messageId"]]
+    assert world.outcomes() == {Outcome.SUCCEEDED: 2}
+    (event,) = world.events.of(Action.ENTRY_RETRY)
+    assert (event["error"], event["reason"]) == ("error_Mute", "Mute: Mute")
+
+
+def test_a_reason_that_is_no_unicode_is_kept_as_far_as_it_is(world: World) -> None:
+    world.begin(3)
+    world.target.script("D01", Rejected("no \ud83d client"))
+    assert world.work(world.batch(0, 1, 2)) == []
+    assert world.outcomes() == {Outcome.SUCCEEDED: 2, Outcome.REJECTED: 1}
+    assert world.entry("D01", 1)["g1_rejected"]["reason"] == "no ? client"
 
 
 @pytest.mark.parametrize("outcome", [Outcome.SUCCEEDED, Outcome.REJECTED, Outcome.FAILED, Outcome.UNKNOWN])

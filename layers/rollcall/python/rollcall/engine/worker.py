@@ -63,6 +63,11 @@ class Work:
     def name(self) -> EntryName:
         return EntryName(self.delivery.message.key, self.delivery.message.index)
 
+    @property
+    def known(self) -> bool:
+        """Whether nothing can have happened to it that was not read from its chunk."""
+        return self.begun or not self.delivery.again
+
     def put_back(self, wait: timedelta) -> None:
         """Return it without a call."""
         self.wait, self.uncalled, self.outcome = wait, True, None
@@ -234,7 +239,7 @@ class Worker:
             outcomes={work.position: work.outcome for work in works if work.outcome is not None},
             attempts={work.position: work.attempts for work in returned if not work.uncalled},
             unanswered=[work.position for work in returned if work.unanswered],
-            held=[work.position for work in returned if work.uncalled and not work.suspect],
+            held=[work.position for work in returned if work.uncalled and work.known and not work.suspect],
             ended=[work.position for work in works if work.begun and work not in suspected_still],
         )
         superseded = counting.settle(self._ledger, run, chunk, batch, now)
