@@ -5,9 +5,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from functions.completion import handler as completion
 from rollcall import Outcome, Overlap, RunCompleted
+from rollcall.adapters import runs
 from rollcall.adapters.items import attribute
 from rollcall.adapters.runs import ANNOUNCEMENT_LEASE, Claimed
 from rollcall.core.actions import Action
@@ -107,6 +109,50 @@ def test_a_batch_that_fails_is_delivered_again_from_the_record_that_failed(handl
     handler.wire.before = before
     first, second = change(None, a_run("enumerating"), 1), change(a_run("running"), a_run("complete"), 2)
     assert handle(first, second) == {"batchItemFailures": [{"itemIdentifier": second["dynamodb"]["SequenceNumber"]}]}
+
+
+def refusing_once(world: World, how: str) -> None:
+    """The bus does not take the first event."""
+    refused = False
+
+    def before(sent: Sent) -> dict[str, Any] | None:
+        nonlocal refused
+        if sent.operation != "PutEvents" or refused:
+            return None
+        refused = True
+        if how == "an entry refused":
+            return {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "InternalFailure"}]}
+        raise ClientError({"Error": {"Code": "ThrottlingException", "Message": "slow down"}}, "PutEvents")
+
+    world.wire.before = before
+
+
+@pytest.mark.parametrize("how", ["an entry refused", "a request refused"])
+def test_what_the_bus_refuses_once_is_announced_by_the_streams_retry_at_once(handler: World, how: str) -> None:
+    hooks: list[str] = []
+    completed(handler)
+    handler.hook = lambda event: hooks.append(event.id)
+    record = change(a_run("running"), a_run("complete"))
+    refusing_once(handler, how)
+    assert handle(record)["batchItemFailures"] != []
+    assert handler.events.count(Action.RUN_NOT_ANNOUNCED) == 1
+    assert hooks == []
+    for _ in range(2):
+        assert handle(record) == {"batchItemFailures": []}
+    assert hooks == [f"{RUN}/1"]
+    assert handler.wire.counts()["PutEvents"] == 2
+    assert handler.events.count(Action.RUN_ANNOUNCED) == 1
+
+
+def test_a_record_whose_end_another_announces_is_delivered_again_until_that_is_done(handler: World) -> None:
+    completed(handler)
+    runs.claim_announcement(handler.ledger, handler.run(), "another", handler.clock.now())
+    record = change(a_run("running"), a_run("complete"))
+    assert handle(record) == {"batchItemFailures": [{"itemIdentifier": record["dynamodb"]["SequenceNumber"]}]}
+    assert handler.announcements() == []
+    runs.announced(handler.ledger, handler.run(), "another", handler.clock.now())
+    assert handle(record) == {"batchItemFailures": []}
+    assert handler.announcements() == []
 
 
 # --- the announcement ---

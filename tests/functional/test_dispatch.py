@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from rollcall import Entry, Outcome, Overlap
+from rollcall.adapters import runs
+from rollcall.adapters.ledger import Ledger
 from rollcall.adapters.queue import MOST_BYTES, MOST_TRIES, DispatchFailed
 from rollcall.core.actions import Action
 from rollcall.core.message import Message
-from rollcall.core.run import RunState, run_id
+from rollcall.core.run import RunRecord, RunState, run_id
 from tests.functional.wire import Killed, Sent
 from tests.functional.world import DAY, DUE, LEASE, NAME, RUN, World, a_job, entries, keys
 
@@ -188,6 +190,47 @@ def test_two_runs_of_a_job_share_its_window(world: World) -> None:
     assert world.run(TOMORROW).checkpoint == 15
 
 
+def never_more_than(world: World, window: int, act: Callable[[Sent], None]) -> None:
+    """Do `act` before each request, and see before each that sends what would then be sent and not settled."""
+
+    def before(sent: Sent) -> None:
+        act(sent)
+        if sent.operation == "SendMessageBatch":
+            assert world.on_queue() + len(sent.fields["Entries"]) <= window
+
+    world.wire.before = before
+
+
+def to_their_ends(world: World, *names: str) -> None:
+    for _ in range(10):
+        world.drain()
+        for name in names:
+            world.resume(name)
+    assert [world.run(name).state for name in names] == [RunState.COMPLETE] * len(names)
+
+
+@pytest.mark.parametrize("settled", [False, True], ids=["nothing settled", "what was sent is settled"])
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_two_dispatchers_at_work_at_the_same_time_share_the_window(world: World, number: int, settled: bool) -> None:
+    """The second one starts as the first is about to send its `number`-th batch."""
+
+    def second(sent: Sent) -> None:
+        if sent.operation == "SendMessageBatch" and not started and len(world.wire.of("SendMessageBatch")) == number:
+            started.append(TOMORROW)
+            if settled:
+                world.drain()
+            world.start(DUE + DAY)
+
+    started: list[str] = []
+    world.declare(a_job(window=20, overlap=Overlap.ALLOW))
+    world.report = entries(48)
+    never_more_than(world, 20, second)
+    world.start()
+    assert started == [TOMORROW]
+    to_their_ends(world, RUN, TOMORROW)
+    assert world.target.times() == dict.fromkeys(keys(48), 2)
+
+
 def test_a_run_that_has_ended_takes_no_room_in_the_window(world: World) -> None:
     world.declare(a_job(window=20))
     world.begin(20)
@@ -284,3 +327,14 @@ def test_a_zombie_takes_nothing_back(world: World) -> None:
     run = world.run()
     assert (run.fence, run.state, run.owner) == (2, RunState.COMPLETE, None)
     assert world.outcomes() == {Outcome.SUCCEEDED: 5}
+
+
+@pytest.mark.parametrize("write", [runs.open_window, runs.checkpoint])
+def test_whoever_still_dispatches_a_run_that_is_complete_learns_that_it_is(
+    world: World, write: Callable[[Ledger, RunRecord, int], RunRecord]
+) -> None:
+    """It is complete with the very numbers that the write would set: that is no sign of our own write."""
+    run = world.begin(5)
+    world.drain()
+    with pytest.raises(runs.LostLease, match="it is complete"):
+        write(world.ledger, run, 5)

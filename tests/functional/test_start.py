@@ -192,6 +192,49 @@ def test_two_different_occurrences_that_race_for_a_free_job_do_not_both_win(worl
     assert world.run(TOMORROW).state is RunState.RUNNING
 
 
+def cancelled_once(world: World, *codes: str) -> None:
+    """DynamoDB cancels the first transaction, with a reason for each of its parts."""
+    cancelled = False
+
+    def before(sent: Sent) -> None:
+        nonlocal cancelled
+        if sent.operation == "TransactWriteItems" and not cancelled:
+            cancelled = True
+            raise world.clients.dynamodb.exceptions.TransactionCanceledException(
+                {
+                    "Error": {"Code": "TransactionCanceledException", "Message": "cancelled"},
+                    "CancellationReasons": [{"Code": code} for code in codes],
+                },
+                sent.operation,
+            )
+
+    world.wire.before = before
+
+
+@pytest.mark.parametrize("codes", [("None", "ConditionalCheckFailed"), ("TransactionConflict", "None")], ids=str)
+def test_a_transaction_that_others_writes_cancelled_is_tried_again(world: World, codes: tuple[str, ...]) -> None:
+    cancelled_once(world, *codes)
+    world.begin(3)
+    assert world.wire.counts()["TransactWriteItems"] == 2
+
+
+@pytest.mark.parametrize(
+    "codes",
+    [
+        ("ThrottlingError", "None"),
+        ("None", "ProvisionedThroughputExceeded"),
+        ("ThrottlingError", "TransactionConflict"),
+    ],
+    ids=str,
+)
+def test_a_transaction_that_throttling_cancelled_is_no_conflict(world: World, codes: tuple[str, ...]) -> None:
+    cancelled_once(world, *codes)
+    with pytest.raises(world.clients.dynamodb.exceptions.TransactionCanceledException):
+        world.start()
+    assert world.wire.counts()["TransactWriteItems"] == 1
+    assert world.ledger.run(RUN) is None
+
+
 # --- leases ---
 
 

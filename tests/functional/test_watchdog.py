@@ -1,13 +1,17 @@
 """The watchdog: goes on with what waits, heals what was left half done, and reports what is late."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
-from rollcall import Outcome, Overlap
+from rollcall import Job, Outcome, Overlap
 from rollcall.adapters import runs
 from rollcall.core.actions import Action
+from rollcall.core.errors import RollcallError
 from rollcall.core.run import RunState, run_id
+from rollcall.engine.watchdog import Watchdog
 from tests.functional.wire import Killed, Sent
 from tests.functional.world import DAY, DUE, LEASE, NAME, RUN, World, a_job, entries
 
@@ -44,6 +48,11 @@ def die_in_fan_out(world: World, operation: str) -> None:
     with pytest.raises(Killed):
         world.start()
     world.wire.reset()
+
+
+def the_bus_refuses(sent: Sent) -> dict[str, Any] | None:
+    refusal = {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "InternalFailure"}]}
+    return refusal if sent.operation == "PutEvents" else None
 
 
 # --- dispatch ---
@@ -180,6 +189,19 @@ def test_an_announced_run_that_stayed_open_is_closed(world: World) -> None:
     assert len(world.announcements()) == 1
 
 
+def test_a_skipped_run_whose_announcement_failed_is_announced(world: World) -> None:
+    world.begin(3)
+    world.start(DUE + DAY)
+    world.wire.before = the_bus_refuses
+    with pytest.raises(RollcallError, match="did not take"):
+        world.announcer().announce(TOMORROW)
+    world.wire.reset()
+    world.watchdog()
+    assert [(event["run"], event["state"]) for event in world.announcements()] == [(TOMORROW, "skipped")]
+    assert world.job_record().open == {RUN}
+    assert world.job_record().current == RUN
+
+
 # --- queued runs ---
 
 
@@ -233,11 +255,23 @@ def test_a_run_that_cannot_be_looked_after_does_not_keep_the_watchdog_from_the_o
     world.report = entries(48)
     world.start(DUE + DAY)
     world.drain()
-    world.wire.before = lambda sent: (
-        {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "InternalFailure"}]}
-        if sent.operation == "PutEvents"
-        else None
-    )
+    world.wire.before = the_bus_refuses
     with pytest.raises(ExceptionGroup, match="1 steps"):
         world.watchdog()
     assert world.functions.resumed == [(NAME, TOMORROW)]
+
+
+def test_a_job_whose_record_cannot_be_read_does_not_keep_the_watchdog_from_the_other_jobs(world: World) -> None:
+    def unreadable(sent: Sent) -> None:
+        if sent.operation == "BatchGetItem" and "job#pay-others" in str(sent.fields):
+            raise ClientError({"Error": {"Code": "InternalServerError", "Message": "no"}}, "BatchGetItem")
+
+    world.declare(a_job(window=20))
+    world.report = entries(48)
+    world.start()
+    world.drain()
+    other = Job("pay-others", schedule=world.job.schedule, target=world.job.target)
+    world.wire.before = unreadable
+    with pytest.raises(ExceptionGroup, match="1 steps"):
+        Watchdog([other, world.job], world.ledger, world.functions, world.announcer(), world.clock).look()
+    assert world.functions.resumed == RESUMED
