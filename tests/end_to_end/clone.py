@@ -15,6 +15,8 @@ from tools.local_cloud.ministack import CHECKOUT
 PARTS = ("functions", "layers/rollcall", "tools")
 ENVIRONMENTS = (".venv", ".venv-ministack")
 MARK = "END_TO_END_RUN"
+#: The file of a whole job.
+BILLS = Path(__file__).parent / "jobs/bills.py"
 
 
 @dataclass(frozen=True)
@@ -64,10 +66,14 @@ class Running:
 class Clone:
     """A checkout of its own."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, jobs: bool = False) -> None:
+        """With the checkout's jobs, or without any."""
         self.root = root
         for part in PARTS:
             shutil.copytree(CHECKOUT / part, root / part)
+        if not jobs:
+            for system in (root / "functions/jobs").glob("*/"):
+                shutil.rmtree(system)
         for name in ENVIRONMENTS:
             (root / name).symlink_to(CHECKOUT / name)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.clone import Clone
+from tests.end_to_end.clone import BILLS, Clone
 from tests.end_to_end.local import Local
 from tests.end_to_end.processes import left
 from tests.end_to_end.server import Server
@@ -30,13 +30,21 @@ def isolation() -> Iterator[None]:
 
 @pytest.fixture(scope="package")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """A clone for tests that leave its jobs as they are."""
-    return Clone(tmp_path_factory.mktemp("clone"))
+    """A clone with one job, bills, for tests that leave it as it is."""
+    clone = Clone(tmp_path_factory.mktemp("clone"))
+    clone.add_job(BILLS, "books")
+    return clone
+
+
+@pytest.fixture(scope="package")
+def whole_clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A clone with the jobs of the checkout, for tests that leave them as they are."""
+    return Clone(tmp_path_factory.mktemp("whole"), jobs=True)
 
 
 @pytest.fixture
 def own_clone(tmp_path: Path) -> Clone:
-    """A clone for a test that changes it."""
+    """A clone without jobs, for a test that adds some."""
     return Clone(tmp_path)
 
 

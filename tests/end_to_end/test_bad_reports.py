@@ -64,9 +64,9 @@ def test_an_empty_report_completes(local: Local, report: Server) -> None:
 
 
 def test_the_command_says_why_and_returns_4(clone: Clone, target: Server) -> None:
-    job, unreachable = "client-bill-paid-status", "http://127.0.0.1:9/report"
+    unreachable = "http://127.0.0.1:9/report"
     target.forget()
-    arguments = ("run", job, "--report", unreachable, "--target", target.url)
+    arguments = ("run", "bills", "--report", unreachable, "--target", target.url)
     as_text, as_json = clone.start(*arguments), clone.start(*arguments, "--json")
     told, ended = as_text.wait(), as_json.wait()
     assert (told.code, ended.code) == (4, 4), told.err + ended.err

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from rollcall.core.catalog import find
 from rollcall.core.outcome import Outcome
 from rollcall.core.target import Location
 from rollcall.engine.failures import failures
 from rollcall.engine.progress import outcomes
-from tests.end_to_end.clone import Clone, Ended
+from tests.end_to_end.clone import BILLS, Clone, Ended
+from tests.end_to_end.local import declared
 from tests.end_to_end.server import Answer, Server
 from tools.local_cloud.cloud import LocalCloud
 from tools.local_cloud.ministack import CHECKOUT
@@ -19,7 +19,7 @@ from tools.local_cloud.ministack import CHECKOUT
 pytestmark = pytest.mark.end_to_end
 
 EXAMPLE = CHECKOUT / "docs/examples/deposit_statements.py"
-TEXT = EXAMPLE.read_text()
+TEXT = BILLS.read_text()
 
 
 def one_line(ended: Ended) -> str:
@@ -35,17 +35,19 @@ def one_line(ended: Ended) -> str:
     ("arguments", "told"),
     [
         (
-            ("run", "client-deposits-update"),
-            "there is no job 'client-deposits-update'; did you mean client-dep",
+            ("run", "bils"),
+            "there is no job 'bils'; did you mean bills?",
         ),
-        (("run", "nothing"), "there are: client-bill-paid-status, "),
-        (("run", "client-deposit-update", "--param", "x"), "write KEY=VALUE"),
-        (("run", "client-deposit-update", "--entries", "-1"), "Invalid value for '--entries'"),
-        (("run", "client-deposit-update", "--error-rate", "2"), "Invalid value for '--error-rate'"),
-        (("run", "client-deposit-update", "--nonsense"), "No such option"),
+        (("run", "nothing"), "there are: bills"),
+        (("run", "bills", "--param", "x"), "write KEY=VALUE"),
+        (("run", "bills", "--entries", "-1"), "Invalid value for '--entries'"),
+        (("run", "bills", "--error-rate", "2"), "Invalid value for '--error-rate'"),
+        (("run", "bills", "--nonsense"), "No such option"),
+        (("run", "bills", "--target", "localhost:8080/api"), "--target localhost:8080/api: write a URL with http://"),
+        (("run", "bills", "--report", "file:///nowhere.json"), "there is no file /nowhere.json; pass the path of"),
         (("run",), "Missing argument"),
         (("jobs", "--at", "soon"), "write a time such as"),
-        (("start", "client-deposit-update"), "rollcall run client-deposit-update"),
+        (("start", "bills"), "rollcall run bills"),
         (("nonsense",), "No such command"),
     ],
 )
@@ -58,16 +60,30 @@ def test_a_busy_port_is_told_in_one_line(clone: Clone) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        told = one_line(clone.rollcall("run", "client-deposit-update", "--port", port))
+        told = one_line(clone.rollcall("run", "bills", "--port", port))
     assert f"port {port} of 127.0.0.1 is not free" in told
 
 
-def test_the_jobs_are_listed_with_their_next_times(clone: Clone) -> None:
-    ended = clone.rollcall("jobs", "--at", "2026-11-21T02:30:00Z")
+def test_the_jobs_are_listed_with_their_next_times(own_clone: Clone, tmp_path: Path) -> None:
+    in_london = TEXT.replace(
+        '"bills", schedule=monthly(1, "06:00")', '"refunds", schedule=daily("02:30", timezone=LONDON)'
+    )
+    (tmp_path / "refunds.py").write_text(in_london.replace("monthly\n", 'daily\n\nLONDON = "Europe/London"\n'))
+    own_clone.add_job(tmp_path / "refunds.py", "bank")
+    own_clone.add_job(BILLS, "books")
+    ended = own_clone.rollcall("jobs", "--at", "2026-06-21T02:30:00Z")
     assert ended.code == 0, ended.err
-    row = next(line for line in ended.out.splitlines() if "client-deposit-update" in line)
-    for shown in ("accounting", "02:30 daily  ", "Sun 2026-11-22 02:30:00Z", "50"):
-        assert shown in row
+    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in ended.out.splitlines() if "books" in line]
+    assert rows == [
+        ["refunds", "bank", "02:30 daily Europe/London", "Mon 2026-06-22 01:30:00Z", "books", "50"],
+        ["bills", "books", "06:00 monthly on day 1", "Wed 2026-07-01 06:00:00Z", "books", "50"],
+    ]
+
+
+def test_without_any_job_the_list_is_empty(own_clone: Clone) -> None:
+    ended = own_clone.rollcall("jobs")
+    assert (ended.code, ended.err) == (0, "")
+    assert "there are: none" in one_line(own_clone.rollcall("run", "bills"))
 
 
 @pytest.mark.parametrize(
@@ -79,41 +95,43 @@ def test_the_jobs_are_listed_with_their_next_times(clone: Clone) -> None:
             "61 2 * * ? *",
             id="a bad cron",
         ),
-        pytest.param(TEXT.replace('"deposit-statements"', '"client-deposit-update"'), "two jobs", id="a name taken"),
-        pytest.param(
-            TEXT.replace("target=ACCOUNTING,", "target=ACCOUNTING, concurrency=101,"), "only 100", id="too much"
-        ),
+        pytest.param(TEXT, "two jobs", id="a name taken"),
+        pytest.param(TEXT.replace("concurrency=50", "concurrency=101"), "only 100", id="too much"),
         pytest.param(TEXT.replace("@job.callback", ""), "has no callback", id="no callback"),
         pytest.param(TEXT.replace("call: Call) -> None", "call: Call, more: int) -> None"), "two param", id="three"),
-        pytest.param(TEXT.replace("def deposits(", "def deposits"), "SyntaxError", id="no Python"),
+        pytest.param(TEXT.replace("def bills(", "def bills"), "SyntaxError", id="no Python"),
         pytest.param("import nowhere\n" + TEXT, "nowhere", id="an import of nothing"),
     ],
 )
 def test_a_broken_job_file_is_told_in_one_line(own_clone: Clone, tmp_path: Path, text: str, told: str) -> None:
     (tmp_path / "job.py").write_text(text)
-    own_clone.add_job(tmp_path / "job.py", "accounting")
+    own_clone.add_job(tmp_path / "job.py", "bank")
+    if text == TEXT:
+        own_clone.add_job(BILLS, "books")
     assert told in one_line(own_clone.rollcall("jobs"))
 
 
 def test_a_job_without_an_example_asks_for_one_or_for_a_report(own_clone: Clone, tmp_path: Path) -> None:
     (tmp_path / "job.py").write_text(TEXT.partition("@job.example")[0])
-    own_clone.add_job(tmp_path / "job.py", "accounting")
-    told = one_line(own_clone.rollcall("run", "deposit-statements"))
+    own_clone.add_job(tmp_path / "job.py", "books")
+    told = one_line(own_clone.rollcall("run", "bills"))
     assert "add an @job.example to its file, or pass --report FILE|URL" in told
 
 
 def test_an_example_that_fails_is_told_in_one_line(own_clone: Clone, tmp_path: Path) -> None:
     (tmp_path / "job.py").write_text(TEXT.replace("n % 997", "997 / n"))
-    own_clone.add_job(tmp_path / "job.py", "accounting")
-    assert "ZeroDivisionError" in one_line(own_clone.rollcall("run", "deposit-statements"))
+    own_clone.add_job(tmp_path / "job.py", "books")
+    assert "ZeroDivisionError" in one_line(own_clone.rollcall("run", "bills"))
 
 
-def test_a_job_is_added_by_one_file(own_clone: Clone) -> None:
-    before = files(own_clone.root)
-    added = own_clone.add_job(EXAMPLE, "accounting")
-    assert files(own_clone.root) - before == {added}
-    assert "deposit-statements" in own_clone.rollcall("jobs").out
-    ended = own_clone.rollcall("run", "deposit-statements", "--entries", "30", "--error-rate", "0", "--json")
+@pytest.mark.accounting
+def test_a_job_is_added_by_one_file(tmp_path: Path) -> None:
+    clone = Clone(tmp_path, jobs=True)
+    before = files(clone.root)
+    added = clone.add_job(EXAMPLE, "accounting")
+    assert files(clone.root) - before == {added}
+    assert "deposit-statements" in clone.rollcall("jobs").out
+    ended = clone.rollcall("run", "deposit-statements", "--entries", "30", "--error-rate", "0", "--json")
     assert ended.code == 0, ended.err
     result = ended.result
     assert (result["clean"], result["total"], result["callbacks"], result["completions"]) == (True, 30, 30, 1)
@@ -126,11 +144,12 @@ def files(folder: Path) -> set[Path]:
 
 
 def test_kept_data_is_there_for_later_commands(own_clone: Clone, target: Server, tmp_path: Path) -> None:
+    own_clone.add_job(BILLS, "books")
     report = tmp_path / "bills.json"
     report.write_text('{"Report_Entry": [{"Bill_ID": "B1", "Client": "C", "Balance": 1}, {"Client": "D"}]}')
     target.answering = lambda _: Answer()
     bound = ("--report", str(report), "--target", target.url.replace("//", "//robot:secret@"))
-    ended = own_clone.rollcall("run", "client-bill-paid-status", *bound, "--keep", "--json")
+    ended = own_clone.rollcall("run", "bills", *bound, "--keep", "--json")
     assert ended.code == 3, ended.err
     with LocalCloud(folder=own_clone.root / ".rollcall") as cloud:
         record = cloud.ledger.run(ended.result["run_id"])
@@ -141,7 +160,7 @@ def test_kept_data_is_there_for_later_commands(own_clone: Clone, target: Server,
         assert [line.key for line in cloud.manifests.read(record, 0)] == ["B1", None]
         assert [each.reason for each in failures(cloud.ledger, cloud.manifests, record)] == ["it has no key"]
         # What a second run binds takes the place of what the first one did.
-        cloud.deploy(find("client-bill-paid-status"), Location(target.url), {})
+        cloud.deploy(declared("bills"), Location(target.url), {})
         cloud.put_secret("local-target", {"username": "robot", "password": "another"})
         secret = cloud.client("secretsmanager").get_secret_value(SecretId="local-target")["SecretString"]
         assert json.loads(secret)["password"] == "another"

@@ -63,8 +63,8 @@ def test_a_killed_run_leaves_no_process(clone: Clone, slow: Server) -> None:
 
 
 def start(clone: Clone, target: Server, moment: Callable[[Running, Server], bool]) -> Running:
-    """A run of the main job that has come to this moment."""
-    arguments = ("run", "client-deposit-update", "--entries", "2000", "--target", target.url)
+    """A run that has come to this moment."""
+    arguments = ("run", "bills", "--entries", "2000", "--target", target.url)
     running = clone.start(*arguments, "--json")
     if not until(lambda: moment(running, target), 40, 0.01):
         running.process.kill()

@@ -19,7 +19,7 @@ def test_the_users_aws_is_never_touched(clone: Clone, tmp_path: Path) -> None:
     with Server() as canary:
         marker = tmp_path / "credentials-were-asked-for"
         environ = write_profile(tmp_path, canary.url, marker)
-        running = clone.start("run", "client-deposit-update", "--entries", "300", "--json", environ=environ)
+        running = clone.start("run", "bills", "--entries", "300", "--json", environ=environ)
         seen: dict[int, Mapping[str, str]] = {}
         looks: Counter[int] = Counter()
 

@@ -4,12 +4,12 @@ from datetime import timedelta
 
 import pytest
 
-from functions.jobs.accounting.client_deposit_update import example, job
+from rollcall.core.catalog import find
 from rollcall.core.values import digest
 from tests.end_to_end.clone import Clone
 from tools.stand_ins.faults import expected_calls
 
-pytestmark = pytest.mark.end_to_end
+pytestmark = [pytest.mark.end_to_end, pytest.mark.accounting]
 
 SEED = 7
 FIELDS = {
@@ -20,9 +20,12 @@ FIELDS = {
 
 
 @pytest.mark.parametrize("entries", [1, 100, 1_000])
-def test_every_entry_is_called_until_it_succeeds_and_the_run_completes_once(clone: Clone, entries: int) -> None:
+def test_every_entry_is_called_until_it_succeeds_and_the_run_completes_once(whole_clone: Clone, entries: int) -> None:
+    job = find("client-deposit-update").job
+    example = job.example_record
+    assert example is not None
     command = ("run", job.name, "--json", "--entries", str(entries), "--seed", str(SEED), "--error-rate", "0.02")
-    ended = clone.rollcall(*command)
+    ended = whole_clone.rollcall(*command)
     assert ended.code == 0, ended.err
     result = ended.result
     assert result.keys() >= FIELDS
@@ -44,9 +47,9 @@ def test_every_entry_is_called_until_it_succeeds_and_the_run_completes_once(clon
     print(f"{entries} entries: {result['requests_per_entry']} requests per entry in {result['seconds']} s")
 
 
-def test_another_run_with_the_same_seed_counts_the_same_and_tells_it_as_text(clone: Clone) -> None:
+def test_another_run_with_the_same_seed_counts_the_same_and_tells_it_as_text(whole_clone: Clone) -> None:
     command = ("run", "client-bill-paid-status", "--entries", "40", "--seed", "3", "--error-rate", "0.2")
-    first, second = clone.start(*command, "--json"), clone.start(*command)
+    first, second = whole_clone.start(*command, "--json"), whole_clone.start(*command)
     result, told = first.wait().result, second.wait()
     assert result["injected"] > 0
     assert result["callbacks"] == 40 + result["injected"]

@@ -12,7 +12,7 @@ from tests.end_to_end.server import Server
 
 pytestmark = pytest.mark.end_to_end
 
-JOB = "client-bill-paid-status"
+JOB = "bills"
 PASSWORD = "p@ss:w/ord"
 IN_URL = "robot:p%40ss%3Aw%2Ford"
 WELL: dict[str, object] = {"Bill_ID": "BILL-1", "Client": "Zoë Ünal 日本語", "Balance": "12.50"}
@@ -96,8 +96,8 @@ def test_the_target_gets_bodies_keys_and_credentials(clone: Clone, target: Serve
     assert {asked.method for asked in target.asked} == {"PUT"}
 
 
-def test_a_spreadsheet_is_a_report(clone: Clone, target: Server, tmp_path: Path) -> None:
-    ended = run(clone, target, write_csv(tmp_path), "--json")
+def test_a_spreadsheet_is_a_report_by_the_url_of_its_file(clone: Clone, target: Server, tmp_path: Path) -> None:
+    ended = run(clone, target, write_csv(tmp_path).as_uri(), "--json")
     assert ended.code == 3, ended.err
     counts = [ended.result[name] for name in ("total", "succeeded", "rejected", "duplicates")]
     # 17 is text here and so a good key; the two without a key are rejected, and so is the balance that is none.

@@ -16,7 +16,7 @@ from bench.main_job import Ran, run_main_job
 from tools.local_cloud.isolation import isolate
 from tools.local_cloud.ministack import CHECKOUT
 
-pytestmark = pytest.mark.end_to_end
+pytestmark = [pytest.mark.end_to_end, pytest.mark.accounting]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,8 +1,9 @@
 """One execution environment of a function, as a process: `python -m tools.local_cloud.environment FD HANDLER`.
 
 Takes invocations as lines of JSON from the socket FD and answers each with one line, as Lambda's runtime does:
-one at a time, the handler imported once, an exception answered as errorType and errorMessage. Ends when standard
-input does, in the middle of an invocation too, so it never outlives who started it.
+one at a time, the handler imported once, an exception answered as errorType and errorMessage. The first line says
+that the handler is imported, or with which exception that failed. Ends when standard input does, in the middle of
+an invocation too, so it never outlives who started it.
 """
 
 import importlib
@@ -15,6 +16,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import BufferedIOBase
 from typing import Any
 
 import botocore.handlers
@@ -40,13 +42,20 @@ def main() -> None:
     requests = Requests()
     botocore.handlers.BUILTIN_HANDLERS.extend(requests.handlers())
     with socket.socket(fileno=int(sys.argv[1])) as channel, channel.makefile("rwb") as lines:
-        handler = _load(sys.argv[2])
-        lines.write(b"{}\n")
-        lines.flush()
+        try:
+            handler = _load(sys.argv[2])
+        except Exception as error:
+            _answer(lines, _failure(error))
+            return
+        _answer(lines, {})
         for line in lines:
             answer = _invoke(handler, json.loads(line))
-            lines.write(json.dumps(answer | {"requests": requests.take()}).encode() + b"\n")
-            lines.flush()
+            _answer(lines, answer | {"requests": requests.take()})
+
+
+def _answer(lines: BufferedIOBase, answer: dict[str, Any]) -> None:
+    lines.write(json.dumps(answer).encode() + b"\n")
+    lines.flush()
 
 
 def _end_with_parent() -> None:
@@ -66,8 +75,12 @@ def _invoke(handler: Callable[[Any, Context], Any], invocation: dict[str, Any]) 
     try:
         return {"result": json.loads(json.dumps(handler(invocation["event"], context)))}
     except Exception as error:
-        traceback.print_exc()
-        return {"error": {"errorType": type(error).__name__, "errorMessage": str(error)}}
+        return _failure(error)
+
+
+def _failure(error: Exception) -> dict[str, Any]:
+    traceback.print_exception(error)
+    return {"error": {"errorType": type(error).__name__, "errorMessage": str(error)}}
 
 
 if __name__ == "__main__":

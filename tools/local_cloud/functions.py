@@ -110,14 +110,18 @@ class Environment:
 
     def _start(self) -> None:
         """Wait until its handler is imported."""
+        if self._ready:
+            return
         try:
-            if not self._ready:
-                self._read(INIT_SECONDS)
-                self._ready = True
+            answer = self._read(INIT_SECONDS)
         except (OSError, ValueError) as error:
             killed = self.dead
             self.kill()
             raise (DiedError if killed else FunctionError)(f"Runtime exited: {error}") from error
+        if "error" in answer:
+            self.kill()
+            raise FunctionError(_text(answer["error"]))
+        self._ready = True
 
     def _read(self, seconds: float) -> dict[str, Any]:
         self._channel.settimeout(seconds)
@@ -149,6 +153,10 @@ class Environment:
         self.process.returncode = os.waitstatus_to_exitcode(status)
         unit = 1024**2 if sys.platform == "darwin" else 1024
         return Usage(peak or used.ru_maxrss / unit, used.ru_utime + used.ru_stime)
+
+
+def _text(error: Mapping[str, str]) -> str:
+    return f"{error['errorType']}: {error['errorMessage']}"
 
 
 def _peak_memory_mb(pid: int) -> float | None:
@@ -244,7 +252,7 @@ class Function:
             self._release(environment)
         self._requests.add((service, operation, count) for service, operation, count in answer["requests"])
         if "error" in answer:
-            raise FunctionError(f"{answer['error']['errorType']}: {answer['error']['errorMessage']}")
+            raise FunctionError(_text(answer["error"]))
         return answer["result"]
 
     def _acquire(self) -> Environment:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 
 def last_line(log: Path) -> str:
-    """What was said last; empty where nothing was, or the log is gone."""
+    """What was said last, of a traceback the exception; empty where nothing was said, or the log is gone."""
     try:
         said = log.read_text(errors="replace").split("\n")
     except OSError:
         return ""
-    return next((line.strip() for line in reversed(said) if line.strip()), "")
+    return next((line for line in reversed(said) if line and not line.startswith((" ", "Traceback "))), "")
