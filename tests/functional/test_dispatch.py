@@ -1,8 +1,11 @@
 """Dispatch: every entry is on the queue once, within the job's window, and doubts are marked."""
 
 import itertools
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from threading import Barrier, get_ident
 from typing import Any
 
 import pytest
@@ -205,7 +208,8 @@ def to_their_ends(world: World, *names: str) -> None:
     for _ in range(10):
         world.drain()
         for name in names:
-            world.resume(name)
+            if not world.run(name).state.terminal:
+                world.resume(name)
     assert [world.run(name).state for name in names] == [RunState.COMPLETE] * len(names)
 
 
@@ -229,6 +233,51 @@ def test_two_dispatchers_at_work_at_the_same_time_share_the_window(world: World,
     assert started == [TOMORROW]
     to_their_ends(world, RUN, TOMORROW)
     assert world.target.times() == dict.fromkeys(keys(48), 2)
+
+
+def opens_window(sent: Sent) -> bool:
+    names = sent.fields.get("ExpressionAttributeNames", {}).values()
+    return sent.operation == "UpdateItem" and "window_end" in names and not {"nonce", "checkpoint"} & set(names)
+
+
+def test_who_dispatches_between_anothers_look_and_its_opening_is_seen_all_the_same(world: World) -> None:
+    def second(sent: Sent) -> None:
+        if opens_window(sent) and not started:
+            started.append(TOMORROW)
+            world.start(DUE + DAY)
+
+    started: list[str] = []
+    world.declare(a_job(window=20, overlap=Overlap.ALLOW))
+    world.report = entries(48)
+    never_more_than(world, 20, second)
+    world.start()
+    assert (world.run().window_end, world.run(TOMORROW).window_end) == (0, 20)
+    to_their_ends(world, RUN, TOMORROW)
+
+
+def test_two_that_open_the_window_at_the_same_moment_both_step_back_and_come_to_their_ends(world: World) -> None:
+    """Each writes when the other has looked, and looks again when the other has written."""
+    together = Barrier(2, timeout=10)
+    met: Counter[int] = Counter()
+
+    def in_step(sent: Sent) -> None:
+        mine = get_ident()
+        if (opens_window(sent) and not met[mine]) or (sent.operation == "BatchGetItem" and met[mine] == 1):
+            met[mine] += 1
+            together.wait()
+
+    world.declare(a_job(window=20, overlap=Overlap.ALLOW))
+    world.report = entries(48)
+    world.start(nonce="first")  # the job's record, the table and the clients have seen a run
+    to_their_ends(world, f"{RUN}-first")
+    never_more_than(world, 20, in_step)
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(world.start, [DUE, DUE + DAY]))
+    assert sorted(met.values()) == [2, 2]
+    world.wire.before = None
+    assert world.run().window_end + world.run(TOMORROW).window_end <= 20
+    never_more_than(world, 20, lambda _: None)
+    to_their_ends(world, RUN, TOMORROW)
 
 
 def test_a_run_that_has_ended_takes_no_room_in_the_window(world: World) -> None:
