@@ -7,9 +7,9 @@ shuffled, where each batch consists of messages of any chunk (`main_job.Shuffled
 
 Limits: MiniStack hands messages out in the order in which they were sent. FIFO queues of AWS promise no order between
 groups; high throughput spreads groups over partitions, so a batch's entries come from a stretch of the manifest as
-many times longer as there are partitions. The truth lies between the two figures, near the first. Polls of the stream,
-which AWS neither charges nor counts, are in. Lambda's pollers receive with more threads, so they have more empty
-receives at the end.
+many times longer as there are partitions. The truth lies between the two figures, near the first. Reads of the stream
+are listed and not reckoned in: Lambda makes them and AWS does not bill them. Lambda's pollers receive with more
+threads, so they have more empty receives at the end.
 """
 
 import argparse
