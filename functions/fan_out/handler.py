@@ -1,14 +1,19 @@
 """Entry point: the scheduler's event, a manual start, or a request to go on with a run."""
 
 from dataclasses import replace
+from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
 from functions._runtime import Context, Event, Runtime
 from rollcall.adapters.reports import Reports
+from rollcall.core.errors import RollcallError
 from rollcall.core.run import RunRecord
 from rollcall.engine.fan_out import FanOut
 from rollcall.engine.starting import Invocation, Resume, Start, request_of
+
+#: The ticks of a firing lie within its minute; a start further ahead is a mistake.
+LONGEST_WAIT = timedelta(minutes=1)
 
 
 class FanOutRuntime(Runtime):
@@ -51,7 +56,10 @@ def handler(event: Event, context: Context) -> dict[str, Any]:
 
 def _run(request: Start | Resume, context: Context) -> RunRecord | None:
     if isinstance(request, Start):
-        runtime.clock.sleep(request.scheduled_for - runtime.clock.now())
+        ahead = request.scheduled_for - runtime.clock.now()
+        if ahead > LONGEST_WAIT:
+            raise RollcallError(f"{request.scheduled_for.isoformat()} lies ahead; start a run when it is due")
+        runtime.clock.sleep(ahead)
     return runtime.fan_out.handle(request, Invocation(runtime.new_token(), runtime.deadline(context)))
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from functions.fan_out import handler as fan_out
 from rollcall import Overlap, every
+from rollcall.core.errors import RollcallError
 from rollcall.core.run import RunState, run_id
 from rollcall.engine.fan_out import FanOut
 from tests.functional.wire import Sent
@@ -69,6 +70,12 @@ def test_a_firing_that_comes_late_starts_the_ticks_that_are_past_at_once_and_no_
 
 def test_a_manual_start_is_one_run_at_once(four_a_minute: World) -> None:
     assert handle({**FIRING, "nonce": "again"}) == {"runs": {f"{RUNS[0]}-again": "running"}}
+    assert four_a_minute.clock.now() == DUE
+
+
+def test_a_start_that_lies_ahead_is_an_error_and_no_wait(four_a_minute: World) -> None:
+    with pytest.raises(RollcallError, match="lies ahead; start a run when it is due"):
+        handle({"scheduled_time": "2026-11-21T04:00:00Z", "nonce": "early"})
     assert four_a_minute.clock.now() == DUE
 
 

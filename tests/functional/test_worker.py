@@ -387,6 +387,14 @@ def test_an_entrys_second_message_stays_as_long_as_the_first(world: World) -> No
     assert world.outcomes() == {Outcome.SUCCEEDED: 1}
 
 
+def test_an_entrys_second_message_waits_no_longer_than_the_first(world: World) -> None:
+    world.begin(1)
+    world.target.script("D00", 503)
+    batch = with_copy(world)
+    world.work(batch)
+    assert waits(world, batch) == [2, 2]
+
+
 def test_the_second_message_of_a_settled_entry_goes_with_the_first(world: World) -> None:
     world.begin(2)
     world.work(world.batch(0))

@@ -112,7 +112,13 @@ class Worker:
         for group in groups:
             if group not in together:
                 returned += await self._call_alone(group, deadline)
-        return returned + [copy.message_id for copy, first in copies if first.message_id in returned]
+        return returned + self._return_copies(copies, returned)
+
+    def _return_copies(self, copies: list[tuple[Delivery, Work]], returned: list[str]) -> list[str]:
+        """A copy stays on the queue with its first message, and as long as it: their group waits for both."""
+        staying = [(copy, first) for copy, first in copies if first.delivery.message_id in returned]
+        self._put_off({copy.receipt: first.wait for copy, first in staying if first.wait is not None})
+        return [copy.message_id for copy, _ in staying]
 
     def _begin(self, works: list[Work]) -> list[Work]:
         """Note redelivered entries as begun, and learn from the same write what is known of them.
@@ -223,11 +229,14 @@ class Worker:
                 if work.wait is not None:
                     waits[work.delivery.receipt] = work.wait
                     returned.append(work.delivery.message_id)
+        self._put_off(waits)
+        return returned
+
+    def _put_off(self, waits: Mapping[str, timedelta]) -> None:
         try:
             self._queue.put_off(waits)
         except AWS_ERRORS as error:
             log(Action.ENTRY_RETURNED, logging.ERROR, entries=len(waits), reason=f"they wait as received: {error}")
-        return returned
 
     def _settle_chunk(self, run: RunRecord, chunk: Node, works: list[Work]) -> None:
         now = self._clock.now()
@@ -285,18 +294,18 @@ def _remember(work: Work, chunk: NodeRecord) -> None:
     work.unanswered = work.position in chunk.unanswered or work.suspect or not accounted_for
 
 
-def _apart(works: list[Work]) -> tuple[list[Work], list[tuple[Delivery, Delivery]]]:
+def _apart(works: list[Work]) -> tuple[list[Work], list[tuple[Delivery, Work]]]:
     """A batch without second messages of the same entry, and each of these with the one that speaks for it.
 
     A take-over may send an entry again while its first message still waits in the same group.
     """
     first: dict[tuple[str, int], Work] = {}
-    copies: list[tuple[Delivery, Delivery]] = []
+    copies: list[tuple[Delivery, Work]] = []
     for work in works:
         delivery = work.delivery
         speaker = first.setdefault((delivery.run.id, delivery.message.index), work)
         if speaker is not work:
-            copies.append((delivery, speaker.delivery))
+            copies.append((delivery, speaker))
     return list(first.values()), copies
 
 
