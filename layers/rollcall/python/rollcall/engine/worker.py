@@ -3,16 +3,13 @@
 import asyncio
 import logging
 import random
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from rollcall.adapters import counting, entries
 from rollcall.adapters.clients import AWS_ERRORS
-from rollcall.adapters.entries import EntryName
-from rollcall.adapters.ledger import Ledger, NodeRecord
+from rollcall.adapters.ledger import Ledger
 from rollcall.adapters.queue import Queue
 from rollcall.core.actions import Action, log
 from rollcall.core.answers import Answer
@@ -25,52 +22,13 @@ from rollcall.core.sizing import SETTLE_MARGIN
 from rollcall.core.tree import Node
 from rollcall.engine.calling import Caller
 from rollcall.engine.deliveries import Control, Delivery, deliveries
+from rollcall.engine.work import Work, apart, by_chunk, by_group
 
 AT_ONCE = timedelta(0)
 SUSPECTED = Answer(
     Outcome.UNKNOWN, "worker_died", "a worker died or ran out of time in each of its calls", answered=False
 )
 CANCELLED = Answer(Outcome.CANCELLED, "cancelled", "its run was cancelled before it was called")
-
-
-@dataclass(slots=True)
-class Work:
-    """A delivery on its way through a batch."""
-
-    delivery: Delivery
-    #: Attempts that are used up.
-    attempts: int = 0
-    #: Whether a call may have been made whose answer nobody has.
-    unanswered: bool = False
-    #: Whether it is among its chunk's begun.
-    begun: bool = False
-    #: Whether an earlier call seems to have taken a worker down.
-    suspect: bool = False
-    #: What its call ended with.
-    answer: Answer | None = None
-    #: The final word, where there is one.
-    outcome: Outcome | None = None
-    #: How long it stays on the queue, where it is returned.
-    wait: timedelta | None = None
-    #: Whether it is returned without a call.
-    uncalled: bool = False
-
-    @property
-    def position(self) -> int:
-        return self.delivery.position
-
-    @property
-    def name(self) -> EntryName:
-        return EntryName(self.delivery.message.key, self.delivery.message.index)
-
-    @property
-    def known(self) -> bool:
-        """Whether nothing can have happened to it that was not read from its chunk."""
-        return self.begun or not self.delivery.again
-
-    def put_back(self, wait: timedelta) -> None:
-        """Return it without a call."""
-        self.wait, self.uncalled, self.outcome = wait, True, None
 
 
 class Worker:
@@ -100,11 +58,11 @@ class Worker:
 
         Whatever happens to an entry is in its outcome or its wait; nothing is raised for one.
         """
-        works, copies = _apart([Work(found) for found in deliveries(records, self._control, self._job.name)])
+        works, copies = apart([Work(found) for found in deliveries(records, self._control, self._job.name)])
         for work in works:
             if work.delivery.run.state is RunState.CANCELLING:
                 work.outcome, work.answer = Outcome.CANCELLED, CANCELLED
-        groups = _by_group(self._begin(works))
+        groups = by_group(self._begin(works))
         together = [group for group in groups if not any(work.suspect for work in group)]
         width = asyncio.Semaphore(self._width)
         await asyncio.gather(*(self._call_in_order(group, deadline, width) for group in together))
@@ -127,7 +85,7 @@ class Worker:
         """
         again = [work for work in works if work.delivery.again and work.outcome is None]
         settled: list[Work] = []
-        for run, chunk, some in _by_chunk(again):
+        for run, chunk, some in by_chunk(again):
             try:
                 settled += self._begin_chunk(run, chunk, some)
             except AWS_ERRORS as error:
@@ -140,7 +98,7 @@ class Worker:
         """The works of a chunk that turn out to be settled."""
         record = counting.begin(self._ledger, run, chunk, [work.position for work in works])
         for work in works:
-            _remember(work, record)
+            work.remember(record)
         if record.settled:
             counting.count(self._ledger, run, chunk, record, self._clock.now())
         return [work for work in works if work.position in record.settled]
@@ -218,7 +176,7 @@ class Worker:
         """
         waits: dict[str, timedelta] = {}
         returned: list[str] = []
-        for run, chunk, some in _by_chunk(works):
+        for run, chunk, some in by_chunk(works):
             try:
                 self._settle_chunk(run, chunk, some)
             except (*AWS_ERRORS, RollcallError) as error:
@@ -283,43 +241,3 @@ _ACTIONS = {
     Outcome.UNKNOWN: Action.ENTRY_UNKNOWN,
     Outcome.CANCELLED: Action.ENTRY_CANCELLED,
 }
-
-
-def _remember(work: Work, chunk: NodeRecord) -> None:
-    """Take over what the chunk knew of an entry before it was begun."""
-    work.begun = True
-    work.attempts = chunk.attempts.get(work.position, 0)
-    work.suspect = work.position in chunk.begun
-    accounted_for = work.attempts > 0 or work.position in chunk.held
-    work.unanswered = work.position in chunk.unanswered or work.suspect or not accounted_for
-
-
-def _apart(works: list[Work]) -> tuple[list[Work], list[tuple[Delivery, Work]]]:
-    """A batch without second messages of the same entry, and each of these with the one that speaks for it.
-
-    A take-over may send an entry again while its first message still waits in the same group.
-    """
-    first: dict[tuple[str, int], Work] = {}
-    copies: list[tuple[Delivery, Work]] = []
-    for work in works:
-        delivery = work.delivery
-        speaker = first.setdefault((delivery.run.id, delivery.message.index), work)
-        if speaker is not work:
-            copies.append((delivery, speaker))
-    return list(first.values()), copies
-
-
-def _by_group(works: Iterable[Work]) -> list[list[Work]]:
-    """Works by their message group, each group in its order."""
-    groups: dict[str, list[Work]] = defaultdict(list)
-    for work in works:
-        groups[work.delivery.message.group].append(work)
-    return list(groups.values())
-
-
-def _by_chunk(works: Iterable[Work]) -> list[tuple[RunRecord, Node, list[Work]]]:
-    """Works by the chunk whose item they are settled in."""
-    found: dict[tuple[str, Node], list[Work]] = defaultdict(list)
-    for work in works:
-        found[work.delivery.run.id, work.delivery.chunk].append(work)
-    return [(some[0].delivery.run, chunk, some) for (_, chunk), some in found.items()]
