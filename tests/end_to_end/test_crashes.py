@@ -10,6 +10,7 @@ import pytest
 from rollcall.adapters.ledger import run_key
 from rollcall.core.actions import Action
 from rollcall.core.catalog import Declared
+from rollcall.core.names import queue_name
 from rollcall.core.outcome import Outcome
 from rollcall.core.run import RunState, iso
 from tests.end_to_end.clone import Clone
@@ -84,7 +85,7 @@ def test_a_fan_out_that_dies_in_dispatch_is_taken_over_when_its_lease_ends(watch
         in_clone = Declared(job.job, "little", "functions.jobs.little.side_by_side")
         deployed = watched.deploy(in_clone, f"{serving.base}/target", f"{serving.base}/report/side-by-side")
         run = watched.start("side-by-side")
-        assert until(lambda: serving.stats()["calls"] > 0, 30, 0.002)
+        assert until(lambda: on_queue(watched) > 0, 30, 0.002)
         assert deployed.fan_out.kill_one()
         died = watched.record(run)
         assert (died.state, died.checkpoint, died.window_end) == (RunState.DISPATCHING, 0, entries)
@@ -105,6 +106,14 @@ def test_a_fan_out_that_dies_in_dispatch_is_taken_over_when_its_lease_ends(watch
         assert watched.cloud.failures == [
             f"{deployed.fan_out.name}: Runtime exited: the process ended without an answer"
         ]
+
+
+def on_queue(local: Local) -> int:
+    """Messages of the test job's queue, about."""
+    sqs, counted = local.cloud.client("sqs"), ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+    url = sqs.get_queue_url(QueueName=queue_name(resources.ENVIRONMENT, "side-by-side"))["QueueUrl"]
+    found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=counted)["Attributes"]
+    return sum(int(found[name]) for name in counted)
 
 
 def _log(local: Local) -> str:

@@ -17,6 +17,10 @@ IN_THE_WORKER = """import os
 if os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "").endswith("worker"):
     raise RuntimeError("no such luck")
 """
+END_WITH_A_WORD = """import os
+os.write(2, b"no such luck\\n")
+os._exit(1)
+"""
 
 
 @pytest.fixture
@@ -45,7 +49,7 @@ def test_a_worker_that_always_raises_ends_the_run_with_its_error_and_its_log(own
 
 def test_a_fan_out_that_cannot_start_ends_the_run_at_once(own_clone: Clone) -> None:
     own_clone.add_job(BILLS, "books")
-    (own_clone.root / "functions/fan_out/handler.py").write_text("raise SystemExit('no such luck')")
+    (own_clone.root / "functions/fan_out/handler.py").write_text(END_WITH_A_WORD)
     told = one_line(own_clone.rollcall("run", "bills", "--entries", "1"))
     assert "rollcall-local-bills-fan-out failed: " in told
     assert "Runtime exited: the process ended without an answer; its log ends with: no such luck" in told

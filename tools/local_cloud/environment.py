@@ -44,7 +44,7 @@ def main() -> None:
     with socket.socket(fileno=int(sys.argv[1])) as channel, channel.makefile("rwb") as lines:
         try:
             handler = _load(sys.argv[2])
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             _answer(lines, _failure(error))
             return
         _answer(lines, {})
@@ -78,7 +78,7 @@ def _invoke(handler: Callable[[Any, Context], Any], invocation: dict[str, Any]) 
         return _failure(error)
 
 
-def _failure(error: Exception) -> dict[str, Any]:
+def _failure(error: BaseException) -> dict[str, Any]:
     traceback.print_exception(error)
     return {"error": {"errorType": type(error).__name__, "errorMessage": str(error)}}
 
