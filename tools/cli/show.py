@@ -1,7 +1,6 @@
 """What a person sees of a run: progress while it lasts, then the result."""
 
 from contextlib import AbstractContextManager
-from types import TracebackType
 from typing import Self
 
 from rich.console import Console
@@ -44,9 +43,7 @@ class RunProgress(AbstractContextManager["RunProgress"]):
         self._bar.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
     def show(self, look: Look) -> None:

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import urllib.request
-from types import TracebackType
 from typing import Any, Self
 
 from tools.local_cloud.isolation import isolated
@@ -48,9 +47,7 @@ class StandIns:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._process.communicate()
 
     def stats(self) -> dict[str, Any]:

@@ -4,9 +4,11 @@ A batch of up to ten messages goes to the function; what the answer does not lis
 until its visibility ends. https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from tools.local_cloud.partial_batch import failed_items
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -50,24 +52,11 @@ def _record(message: "MessageTypeDef", queue_arn: str) -> dict[str, Any]:
 
 
 def kept_on_queue(answer: object, ids: Collection[str]) -> set[str]:
-    """Which messages of a batch stay, by the function's answer.
-
-    None, an object without a list and an empty or null list are success of all. Whatever is not a well-formed
-    list of this batch's ids is failure of all.
-    """
-    everything = set(ids)
-    if answer is None:
-        return set()
-    if not isinstance(answer, Mapping):
+    """Which messages of a batch stay, by the function's answer: all by one that names others, or makes no sense."""
+    everything, failed = set(ids), failed_items(answer)
+    if failed is None or not all(isinstance(name, str) and name in everything for name in failed):
         return everything
-    failures = answer.get("batchItemFailures")
-    if failures is None:
-        return set()
-    if not isinstance(failures, list):
-        return everything
-    found = [failure.get("itemIdentifier") if isinstance(failure, Mapping) else None for failure in failures]
-    listed = {name for name in found if isinstance(name, str) and name in everything}
-    return listed if all(isinstance(name, str) and name in listed for name in found) else everything
+    return everything & {*failed}
 
 
 class EventSource:

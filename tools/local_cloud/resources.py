@@ -75,33 +75,26 @@ def make_bus(events: "EventBridgeClient", sqs: "SQSClient") -> QueueAddress:
 
 def make_queues(client: "SQSClient", job: Job) -> tuple[QueueAddress, QueueAddress]:
     """Make the job's queue and its dead-letter queue."""
-    fifo = {
+    dead_name, name = names.dead_letter_queue_name(ENVIRONMENT, job.name), names.queue_name(ENVIRONMENT, job.name)
+    dead = _make_fifo_queue(client, dead_name, DEAD_LETTER_VISIBILITY, DEAD_LETTER_RETENTION)
+    redrive = {"deadLetterTargetArn": dead.arn, "maxReceiveCount": MAX_RECEIVE_COUNT}
+    visibility = worker_sizing(job).visibility
+    queue = _make_fifo_queue(client, name, visibility, QUEUE_RETENTION, RedrivePolicy=json.dumps(redrive))
+    return queue, dead
+
+
+def _make_fifo_queue(
+    client: "SQSClient", name: str, visibility: timedelta, retention: timedelta, **more: str
+) -> QueueAddress:
+    attributes = {
         "FifoQueue": "true",
         "ContentBasedDeduplication": "true",
         "DeduplicationScope": "messageGroup",
         "FifoThroughputLimit": "perMessageGroupId",
+        "VisibilityTimeout": _seconds(visibility),
+        "MessageRetentionPeriod": _seconds(retention),
     }
-    dead = _make_queue(
-        client,
-        names.dead_letter_queue_name(ENVIRONMENT, job.name),
-        fifo
-        | {
-            "VisibilityTimeout": _seconds(DEAD_LETTER_VISIBILITY),
-            "MessageRetentionPeriod": _seconds(DEAD_LETTER_RETENTION),
-        },
-    )
-    redrive = {"deadLetterTargetArn": dead.arn, "maxReceiveCount": MAX_RECEIVE_COUNT}
-    queue = _make_queue(
-        client,
-        names.queue_name(ENVIRONMENT, job.name),
-        fifo
-        | {
-            "VisibilityTimeout": _seconds(worker_sizing(job).visibility),
-            "MessageRetentionPeriod": _seconds(QUEUE_RETENTION),
-            "RedrivePolicy": json.dumps(redrive),
-        },
-    )
-    return queue, dead
+    return _make_queue(client, name, attributes | more)
 
 
 def _seconds(time: timedelta) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rollcall.core.run import TERMINAL
 from rollcall.core.sizing import STREAM_BATCH_SIZE
+from tools.local_cloud.partial_batch import failed_items
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodbstreams import DynamoDBStreamsClient
@@ -64,18 +65,10 @@ def _plain(change: Mapping[str, Any]) -> dict[str, Any]:
 
 def _done(batch: Sequence[Mapping[str, Any]], answer: object) -> int:
     """How many records of the batch are through: all before the first that is reported; none by a malformed answer."""
-    if answer is None:
-        return len(batch)
-    if not isinstance(answer, Mapping):
+    failed, names = failed_items(answer), [_sequence(record) for record in batch]
+    if failed is None:
         return 0
-    failures = answer.get("batchItemFailures")
-    if failures is None:
-        return len(batch)
-    if not isinstance(failures, list):
-        return 0
-    names = [_sequence(record) for record in batch]
-    reported = [failure.get("itemIdentifier") if isinstance(failure, Mapping) else None for failure in failures]
-    return min((names.index(name) if name in names else 0 for name in reported), default=len(batch))
+    return min((names.index(name) if name in names else 0 for name in failed), default=len(batch))
 
 
 def _sequence(record: Mapping[str, Any]) -> str:
