@@ -1,6 +1,7 @@
 """Ask the accounting service for a statement of every client deposit, once a month."""
 
 from collections.abc import Iterator
+from urllib.parse import quote
 
 from pydantic import BaseModel, Field
 
@@ -24,7 +25,7 @@ def deposits(run: Run) -> Iterator[Entry]:
 @job.callback
 def order_statement(deposit: Deposit, call: Call) -> None:
     order = {"client": deposit.client, "month": f"{call.scheduled_for:%Y-%m}"}
-    call.wait(call.http.post(f"/client-deposits/{deposit.id}/statements", json=order))
+    call.wait(call.http.post(f"/client-deposits/{quote(deposit.id, safe='')}/statements", json=order))
 
 
 @job.example

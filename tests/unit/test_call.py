@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from rollcall.core.call import Call, Http, Request, Response
-from rollcall.core.errors import HttpError, NotSent, Unanswered
+from rollcall.core.errors import HttpError, NotSent, Rejected, Unanswered
 from tests.unit.jobs import DUE, RUN_ID
 
 OK = Response(200, {}, b'{"id": 7}')
@@ -129,3 +129,16 @@ def test_bytes_that_are_no_text_do_not_hide_an_answer() -> None:
 def test_an_answer_that_is_not_json_is_a_value_error() -> None:
     with pytest.raises(ValueError, match="Expecting value"):
         Response(200, {}, b"<html>").json()
+
+
+@pytest.mark.parametrize("path", ["/deposits/../admin", "/..", "/./x", "/a/../../b?c=d"])
+def test_a_path_that_steps_up_is_refused_and_nothing_is_sent(path: str) -> None:
+    sent: list[Request] = []
+
+    async def send(request: Request) -> Response:
+        sent.append(request)
+        return Response(200, {}, b"")
+
+    with pytest.raises(Rejected, match="would leave the target's own"):
+        asyncio.run(Http(send, "key").post(path))
+    assert sent == []

@@ -140,6 +140,7 @@ def run_locally(declared: Declared, options: Options, look: Callable[[Look], Non
         listed = list(islice(failures(cloud.ledger, cloud.manifests, record), MOST_LISTED))
         completions = sum(detail["run"] == run for detail in cloud.announcements())
         counted = stand_ins.stats() if stand_ins is not None and options.target is None else None
+        cloud.finish()
         cloud.stop()
         return Result(
             record=record,

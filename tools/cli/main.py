@@ -41,7 +41,8 @@ def main() -> int:
     except (RollcallError, MiniStackError, StandInsError) as error:
         return _failed(str(error))
     except typer.TyperException as error:
-        return _failed(f"{error.format_message().rstrip('.')}. See rollcall --help.")
+        said = error.format_message().rstrip(".")
+        return _failed(f"{said}. See rollcall --help.") if said else 1
     except OSError as error:
         what = f"{error.filename}: {error.strerror}" if error.filename is not None else str(error)
         return _failed(f"{what}; see that it can be written to and has free space, and run it again")

@@ -1,7 +1,9 @@
 """The local cloud: everything that a deployment has, on this machine, ended with one call."""
 
+import fcntl
 import json
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -43,6 +45,8 @@ from tools.local_cloud.stream import StreamSource
 
 #: Between two rounds of the watchdog; the stacks' schedule is a cron of every minute.
 WATCHDOG_SECONDS = 60.0
+#: How long invocations may take to end once a run has ended.
+FINISH_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,19 @@ class Deployed:
     declared: Declared
     fan_out: Function
     worker: Function
+
+
+@contextmanager
+def _only_user(folder: Path) -> Iterator[None]:
+    """Two clouds on one folder would overwrite each other's data. Raises MiniStackError for the second."""
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise MiniStackError(
+                f"another run keeps its data in {folder}; wait for its end, or run without it"
+            ) from error
+        yield
 
 
 class LocalCloud:
@@ -71,6 +88,8 @@ class LocalCloud:
         if folder is None:
             folder = Path(self._ending.enter_context(tempfile.TemporaryDirectory(prefix="rollcall-")))
         folder.mkdir(parents=True, exist_ok=True)
+        if self.persistent:
+            self._ending.enter_context(_only_user(folder))
         self.folder = folder
         self.requests = Requests()
         self.functions: dict[str, Function] = {}
@@ -264,6 +283,12 @@ class LocalCloud:
             if not answer.get("Messages"):
                 return list(self._announced)
             wait_seconds = 0
+
+    def finish(self) -> None:
+        """Wait for the invocations under way, for a moment: whoever announced a run has yet to note that it did."""
+        deadline = time.monotonic() + FINISH_SECONDS
+        while time.monotonic() < deadline and any(function.busy for function in self.functions.values()):
+            time.sleep(0.01)
 
     def stop(self) -> None:
         """End everything that was started; callable twice. `used` then tells what each function used."""

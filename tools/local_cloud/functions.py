@@ -255,6 +255,11 @@ class Function:
             raise FunctionError(_text(answer["error"]))
         return answer["result"]
 
+    @property
+    def busy(self) -> bool:
+        """Whether an invocation is under way."""
+        return bool(self._busy)
+
     def _acquire(self) -> Environment:
         with self._lock:
             if self._stopped:

@@ -1,6 +1,7 @@
 """What the paid and the unpaid client bills have in common."""
 
 from decimal import Decimal
+from urllib.parse import quote
 
 from pydantic import BaseModel, Field
 
@@ -18,7 +19,7 @@ class ClientBill(BaseModel):
 async def update_bill(bill: ClientBill, status: str, call: Call) -> None:
     """Write `status` of one bill to the accounting service."""
     body = {"status": status, "client": bill.client, "balance": str(bill.balance)}
-    await call.http.put(f"/client-bills/{bill.bill_id}/status", json=body)
+    await call.http.put(f"/client-bills/{quote(bill.bill_id, safe='')}/status", json=body)
 
 
 def example_bill(n: int) -> dict[str, object]:

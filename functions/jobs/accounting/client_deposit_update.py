@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from decimal import Decimal
+from urllib.parse import quote
 
 from pydantic import BaseModel, Field
 
@@ -40,7 +41,7 @@ async def update_deposit(deposit: ClientDeposit, call: Call) -> None:
         "currency": deposit.currency,
         "reported_on": call.scheduled_for.date().isoformat(),
     }
-    await call.http.put(f"/client-deposits/{deposit.deposit_id}", json=body)
+    await call.http.put(f"/client-deposits/{quote(deposit.deposit_id, safe='')}", json=body)
 
 
 @job.example

@@ -1,6 +1,7 @@
 """Tell the accounting service the status of every LSP (local service provider) bill."""
 
 from collections.abc import Iterator, Mapping
+from urllib.parse import quote
 
 from pydantic import BaseModel
 
@@ -41,7 +42,7 @@ def status_of(record: Mapping[str, object]) -> dict[str, object]:
 
 @job.callback
 async def update_status(status: BillStatus, call: Call) -> None:
-    await call.http.put(f"/lsp-bills/{status.bill}/status", json=status.model_dump())
+    await call.http.put(f"/lsp-bills/{quote(status.bill, safe='')}/status", json=status.model_dump())
 
 
 @job.example

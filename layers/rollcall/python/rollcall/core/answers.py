@@ -48,7 +48,7 @@ def of_result(result: object) -> Answer:
 def reason_of(error: BaseException) -> str:
     """What an exception says, as text that can be stored; its class where it says nothing or fails to."""
     try:
-        said = str(error)[:LONGEST_REASON]
+        said = " ".join(str(error).split())[:LONGEST_REASON]
     except Exception:
         said = ""
     return said.encode("utf-8", "replace").decode() or type(error).__name__

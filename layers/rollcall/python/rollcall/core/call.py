@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from rollcall.core.errors import HttpError, Unanswered
+from rollcall.core.errors import HttpError, Rejected, Unanswered
 
 Result = TypeVar("Result")
 
@@ -68,7 +68,13 @@ class Http:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Response:
-        """Send `json`, or `body` as it is, to `path` (with its query, beginning with /)."""
+        """Send `json`, or `body` as it is, to `path` (with its query, beginning with /).
+
+        What stands in a path and comes from an entry must be quoted: `urllib.parse.quote(key, safe="")`. A path with
+        a step up is refused, and with it the entry: nothing outside of the target's base URL is ever called.
+        """
+        if {".", ".."} & {*path.partition("?")[0].split("/")}:
+            raise Rejected(f"the path {path!r} would leave the target's own; quote what stands in it")
         sent = {IDEMPOTENCY_HEADER: self._idempotency_key, **(headers or {})}
         if json is not None:
             sent.setdefault("Content-Type", "application/json")

@@ -77,6 +77,7 @@ class FanOut:
         return sealed
 
     def _refuse(self, run: RunRecord, reason: str) -> RunRecord:
+        reason = " ".join(reason.split())
         refused = runs.refuse(self.ledger, run, self.clock.now(), reason)
         log(Action.RUN_REFUSED, run=run.id, job=run.job, reason=reason)
         return refused
