@@ -9,7 +9,7 @@ from tools.local_cloud.ministack import MiniStackError
 
 
 def test_a_second_cloud_on_a_kept_folder_is_refused_in_one_line(tmp_path: Path) -> None:
-    with _only_user(tmp_path), pytest.raises(MiniStackError, match="another run keeps its data in .*; wait"):
+    with _only_user(tmp_path), pytest.raises(MiniStackError, match=r"another run keeps its data in .*; wait"):
         _only_user(tmp_path).__enter__()
 
 
