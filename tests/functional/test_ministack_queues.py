@@ -3,8 +3,6 @@
 import json
 import subprocess
 
-import pytest
-
 from tools.local_cloud.ministack import CHECKOUT, PYTHON
 
 #: Runs in MiniStack's environment: the same random requests to its own queues and to ours, with the same ids and clock.
@@ -74,7 +72,6 @@ print(json.dumps({"different": [seed for seed in seeds if theirs[seed] != ours[s
 """
 
 
-@pytest.mark.skipif(not PYTHON.exists(), reason="MiniStack is not installed")
 def test_our_queues_answer_as_ministacks_own() -> None:
     done = subprocess.run(
         [str(PYTHON), "-c", COMPARISON, str(CHECKOUT), "15"], capture_output=True, text=True, check=False, timeout=120
