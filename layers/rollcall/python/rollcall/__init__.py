@@ -1,5 +1,6 @@
 """Scheduled fan-out jobs that know when every entry has answered: the words a job file is written in."""
 
+from rollcall.core.breaker import Breaker
 from rollcall.core.call import Call, Http, Response
 from rollcall.core.entry import Entry
 from rollcall.core.errors import (
@@ -13,15 +14,17 @@ from rollcall.core.errors import (
 )
 from rollcall.core.expect import AtLeast, ShareOfLast
 from rollcall.core.job import Job, Overlap
-from rollcall.core.outcome import Outcome
+from rollcall.core.outcome import NEVER_ARRIVED, NeverArrived, Outcome
+from rollcall.core.rate import Rate
 from rollcall.core.retry import Jitter, Retry
 from rollcall.core.run import Run, RunCompleted
 from rollcall.core.schedule import Cron, Schedule, daily, every, monthly, weekdays, weekly
-from rollcall.core.target import Format, Location, Report, Secret, Target
+from rollcall.core.tables import Items
+from rollcall.core.target import Format, Keys, Location, Report, Secret, Table, Target
 
 __all__ = [
-    "AtLeast", "Call", "Cron", "DeclarationError", "Entry", "Format", "Http", "HttpError", "Jitter", "Job",
-    "Location", "NotSent", "Outcome", "Overlap", "Rejected", "Report", "Response", "Retry", "Run", "RunCompleted",
-    "Schedule", "Secret", "ShareOfLast", "SourceError", "Target", "TryAgain", "Unanswered", "daily", "every",
-    "monthly", "weekdays", "weekly",
+    "NEVER_ARRIVED", "AtLeast", "Breaker", "Call", "Cron", "DeclarationError", "Entry", "Format", "Http", "HttpError",
+    "Items", "Jitter", "Job", "Keys", "Location", "NeverArrived", "NotSent", "Outcome", "Overlap", "Rate", "Rejected",
+    "Report", "Response", "Retry", "Run", "RunCompleted", "Schedule", "Secret", "ShareOfLast", "SourceError", "Table",
+    "Target", "TryAgain", "Unanswered", "daily", "every", "monthly", "weekdays", "weekly",
 ]  # fmt: skip

@@ -5,11 +5,14 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 from rollcall.core.errors import HttpError, NotSent, Rejected, TryAgain, Unanswered
-from rollcall.core.outcome import Outcome
+from rollcall.core.outcome import NEVER_ARRIVED, Outcome
+from rollcall.core.target import Target
 
-#: Statuses other than 5xx that ask for another try: Request Timeout, Too Early, Too Many Requests.
-RETRIED = frozenset({408, 425, 429})
 CONFLICT = 409
+#: Statuses that are about the credentials, as a rule: Unauthorized, Forbidden.
+REFUSED_CREDENTIALS = frozenset({401, 403})
+#: An answer that leaves open whether the target did anything.
+INDEFINITE = frozenset({408, *range(500, 600)})
 LONGEST_REASON = 1_000
 
 
@@ -24,6 +27,14 @@ class Answer:
     reason: str | None = None
     #: False where the request may have taken effect without our knowing.
     answered: bool = True
+    #: False where even an answer leaves open whether the target did anything: unanswered, 408, 5xx.
+    definite: bool = True
+    #: Whether it is proven that the target did nothing.
+    never_executed: bool = False
+    #: Whether it speaks against the target and not against this entry: its breaker counts these.
+    target_failed: bool = False
+    #: Whether the target may have refused our credentials, and not this entry.
+    credentials_refused: bool = False
     #: The least time that the target asked to wait.
     retry_after: timedelta | None = None
 
@@ -54,8 +65,8 @@ def reason_of(error: BaseException) -> str:
     return said.encode("utf-8", "replace").decode() or type(error).__name__
 
 
-def of_error(error: BaseException, now: datetime, *, unanswered_before: bool = False) -> Answer:
-    """The answer that an exception of a callback stands for.
+def of_error(error: BaseException, now: datetime, target: Target, *, unanswered_before: bool = False) -> Answer:
+    """The answer that an exception of a callback stands for, by the classes of its target.
 
     `unanswered_before` says that an earlier attempt at this entry got no answer: a conflict may then be
     that attempt's own, and is asked again with the same key.
@@ -63,26 +74,51 @@ def of_error(error: BaseException, now: datetime, *, unanswered_before: bool = F
     reason = reason_of(error)
     match error:
         case HttpError():
-            return _of_status(error, reason, now, unanswered_before)
+            return _of_status(error, reason, now, target, unanswered_before)
         case Rejected():
             return Answer(Outcome.REJECTED, "rejected", reason)
         case TryAgain():
-            return Answer(None, "try_again", reason, retry_after=error.after)
+            return Answer(
+                None, "try_again", reason, never_executed=True, target_failed=True, retry_after=error.after
+            )
         case NotSent():
-            return Answer(None, "not_sent", reason)
+            return Answer(None, "not_sent", reason, never_executed=True, target_failed=True)
         case Unanswered() | TimeoutError() | ConnectionError():
-            return Answer(None, "unanswered", reason, answered=False)
+            return Answer(None, "unanswered", reason, answered=False, definite=False, target_failed=True)
         case _:
-            return Answer(None, f"error_{type(error).__name__}", f"{type(error).__name__}: {reason}")
+            return Answer(None, f"error_{type(error).__name__}", f"{type(error).__name__}: {reason}", definite=False)
 
 
-def _of_status(error: HttpError, reason: str, now: datetime, unanswered_before: bool) -> Answer:
-    code = f"http_{error.status}"
-    if error.status in RETRIED or error.status >= 500:
-        return Answer(None, code, reason, retry_after=retry_after(error.headers.get("retry-after"), now))
-    if error.status == CONFLICT and unanswered_before:
-        return Answer(None, code, reason)
-    return Answer(Outcome.REJECTED, code, reason)
+def _of_status(error: HttpError, reason: str, now: datetime, target: Target, unanswered_before: bool) -> Answer:
+    code, status = f"http_{error.status}", error.status
+    if status in target.retried:
+        return Answer(
+            None,
+            code,
+            reason,
+            definite=status not in INDEFINITE,
+            never_executed=status in target.never_executed,
+            target_failed=True,
+            retry_after=retry_after(error.headers.get("retry-after"), now),
+        )
+    if status == CONFLICT and unanswered_before:
+        return Answer(None, code, reason, definite=False)
+    if status in REFUSED_CREDENTIALS:
+        return Answer(Outcome.REJECTED, code, reason, never_executed=True, credentials_refused=True)
+    return Answer(Outcome.REJECTED, code, reason, definite=status not in INDEFINITE)
+
+
+def of_found(found: object) -> Answer | None:
+    """The answer that a probe's return value stands for; None where the call never arrived.
+
+    Raises TypeError for anything that a probe must not return: nothing follows from it.
+    """
+    if found is NEVER_ARRIVED:
+        return None
+    if not isinstance(found, Outcome) or found is Outcome.CANCELLED:
+        raise TypeError(f"the probe returned {found!r}; return an Outcome that the target tells of, or NEVER_ARRIVED")
+    reason = "the target tells so, asked about a call that it never answered"
+    return SUCCESS if found is Outcome.SUCCEEDED else Answer(found, "probe", reason, answered=False, definite=False)
 
 
 def retry_after(header: str | None, now: datetime) -> timedelta | None:

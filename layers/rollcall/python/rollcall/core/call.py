@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from rollcall.core.errors import HttpError, Rejected, Unanswered
+from rollcall.core.tables import Items
+from rollcall.core.target import Table
 
 Result = TypeVar("Result")
 
@@ -55,7 +57,7 @@ class Http:
     """
 
     _send: Send = field(repr=False)
-    _idempotency_key: str
+    idempotency_key: str
     #: Whether a request of this call never got its answer.
     unanswered: bool = field(default=False, init=False)
 
@@ -75,7 +77,7 @@ class Http:
         """
         if {".", ".."} & {*path.partition("?")[0].split("/")}:
             raise Rejected(f"the path {path!r} would leave the target's own; quote what stands in it")
-        sent = {IDEMPOTENCY_HEADER: self._idempotency_key, **(headers or {})}
+        sent = {IDEMPOTENCY_HEADER: self.idempotency_key, **(headers or {})}
         if json is not None:
             sent.setdefault("Content-Type", "application/json")
             body = json_.dumps(json, separators=(",", ":")).encode()
@@ -115,6 +117,8 @@ class Call:
     idempotency_key: str
     #: 1 for the first call.
     attempt: int
+    #: Whether no other attempt follows this one.
+    last_attempt: bool
     scheduled_for: datetime
     #: From the scheduled time to this call.
     late_by: timedelta
@@ -122,11 +126,16 @@ class Call:
     remaining: timedelta
     http: Http
     _secret: Callable[[str], str] = field(repr=False, compare=False)
+    _table: Callable[[Table], Items] = field(repr=False, compare=False)
     _wait: Callable[[Coroutine[Any, Any, Any]], Any] = field(repr=False, compare=False)
 
     def secret(self, name: str) -> str:
         """The text of the secret `name`, which the job must list among its `needs`."""
         return self._secret(name)
+
+    def table(self, table: Table) -> Items:
+        """The items of a table that the job lists among its `needs`. Its methods block: for plain callbacks."""
+        return self._table(table)
 
     def wait(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
         """For plain callbacks: the result of an awaitable, as in `call.wait(call.http.post("/deposits"))`."""

@@ -1,5 +1,6 @@
 """Time as an argument: what waits or reads the time is handed a clock."""
 
+import asyncio
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -16,6 +17,10 @@ class Clock(Protocol):
         """Let `duration` pass."""
         ...
 
+    async def wait(self, duration: timedelta) -> None:
+        """Let `duration` pass while other tasks go on."""
+        ...
+
 
 class SystemClock:
     """The clock of the machine."""
@@ -25,3 +30,6 @@ class SystemClock:
 
     def sleep(self, duration: timedelta) -> None:
         time.sleep(max(0.0, duration.total_seconds()))
+
+    async def wait(self, duration: timedelta) -> None:
+        await asyncio.sleep(max(0.0, duration.total_seconds()))

@@ -40,6 +40,8 @@ class ManifestEntry:
     idempotency_key: str | None = None
     #: Why the entry will not be called, else None.
     rejected: str | None = None
+    #: A redriven entry that may have been called without an answer: when that can have been first, in ISO 8601.
+    unanswered_since: str | None = None
 
     def line(self) -> str:
         """The entry as one line of canonical JSON; fields without a value are left out."""
@@ -48,18 +50,20 @@ class ManifestEntry:
             "payload": self.payload,
             "idempotency_key": self.idempotency_key,
             "rejected": self.rejected,
+            "unanswered_since": self.unanswered_since,
         }
         return canonical({name: value for name, value in fields.items() if value is not None})
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Json]) -> Self:
         """The entry of a line that `line` wrote, parsed."""
-        key, own, rejected = fields.get("key"), fields.get("idempotency_key"), fields.get("rejected")
+
+        def text(name: str) -> str | None:
+            value = fields.get(name)
+            return value if isinstance(value, str) else None
+
         return cls(
-            key if isinstance(key, str) else None,
-            fields.get("payload"),
-            own if isinstance(own, str) else None,
-            rejected if isinstance(rejected, str) else None,
+            text("key"), fields.get("payload"), text("idempotency_key"), text("rejected"), text("unanswered_since")
         )
 
 

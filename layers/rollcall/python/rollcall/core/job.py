@@ -11,11 +11,11 @@ from rollcall.core.call import Call
 from rollcall.core.entry import Entry
 from rollcall.core.errors import DeclarationError
 from rollcall.core.expect import AtLeast, ShareOfLast
-from rollcall.core.outcome import Outcome
+from rollcall.core.outcome import NeverArrived, Outcome
 from rollcall.core.retry import Retry
 from rollcall.core.run import Run, RunCompleted
 from rollcall.core.schedule import Schedule
-from rollcall.core.target import Need, Report, Target, checked_name
+from rollcall.core.target import Need, Report, Table, Target, checked_name
 
 if TYPE_CHECKING:
     from rollcall.core.payload import PayloadType
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 #: With it, a run id has at most 72 characters: `<job>-<yyyymmddThhmmssZ>-<nonce>`.
 LONGEST_JOB_NAME = 40
 
+Found: TypeAlias = Outcome | NeverArrived
 Source: TypeAlias = Callable[[Run], Iterable[Entry]]
 Callback: TypeAlias = Callable[[Any, Call], Outcome | Awaitable[Outcome | None] | None]
+Probe: TypeAlias = Callable[[Any, Call], Found | Awaitable[Found]]
 Hook: TypeAlias = Callable[[RunCompleted], None]
 Example: TypeAlias = Callable[[int], Mapping[str, object]]
 
@@ -32,6 +34,7 @@ _BY_POSITION = frozenset({inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.P
 
 SourceT = TypeVar("SourceT", bound=Callable[[Run], Iterable[Entry]])
 CallbackT = TypeVar("CallbackT", bound=Callable[..., Any])
+ProbeT = TypeVar("ProbeT", bound=Callable[..., Any])
 HookT = TypeVar("HookT", bound=Hook)
 ExampleT = TypeVar("ExampleT", bound=Example)
 
@@ -66,10 +69,12 @@ class Job:
         expect: AtLeast | ShareOfLast | None = None,
         #: From the scheduled time; a run that is not complete by then is reported as overdue.
         deadline: timedelta = timedelta(hours=8),
-        #: Entries on the queue that are not settled, over all runs.
-        window: int = 50_000,
+        #: Entries on the queue that are not settled, over all runs; None: 50,000, or an hour's worth of the target's rate.
+        window: int | None = None,
         #: A second entry with the same key and another payload is a duplicate instead of a contradiction.
         first_wins: bool = False,
+        #: Every entry must bring an idempotency key of its own; one without is rejected.
+        moves_money: bool = False,
     ) -> None:
         self.name = checked_name("job", name, LONGEST_JOB_NAME)
         self.schedule = schedule
@@ -82,8 +87,10 @@ class Job:
         self.deadline = deadline
         self.window = window
         self.first_wins = first_wins
+        self.moves_money = moves_money
         self._source: Source | None = None
         self._callback: Callback | None = None
+        self._probe: Probe | None = None
         self._on_complete: Hook | None = None
         self._example: Example | None = None
         self._check()
@@ -103,7 +110,7 @@ class Job:
             raise DeclarationError(
                 f"job {self.name}: deadline is {self.deadline}; it counts from the scheduled time and is positive"
             )
-        if not 1_000 <= self.window <= 100_000:
+        if self.window is not None and not 1_000 <= self.window <= 100_000:
             raise DeclarationError(
                 f"job {self.name}: window is {self.window:,}; FIFO queues work well with 1,000 to 100,000 entries"
             )
@@ -118,11 +125,24 @@ class Job:
 
     def callback(self, function: CallbackT) -> CallbackT:
         """Decorator: what is done for each entry; plain or async, called with the payload and a `Call`."""
-        kinds = [parameter.kind for parameter in inspect.signature(function).parameters.values()]
-        if len(kinds) != 2 or not _BY_POSITION.issuperset(kinds):
-            raise DeclarationError(f"job {self.name}: the callback takes two parameters, the payload and the call")
+        self._check_parameters("callback", function)
         self._callback = self._once("callback", self._callback, function)
         return function
+
+    def probe(self, function: ProbeT) -> ProbeT:
+        """Decorator: asks the target what became of an earlier call that it never answered; like the callback.
+
+        It returns the Outcome that the target tells of, or NEVER_ARRIVED where the target knows nothing of the call.
+        It raises where the target cannot tell now, and is then asked again. It changes nothing.
+        """
+        self._check_parameters("probe", function)
+        self._probe = self._once("probe", self._probe, function)
+        return function
+
+    def _check_parameters(self, what: str, function: Callable[..., Any]) -> None:
+        kinds = [parameter.kind for parameter in inspect.signature(function).parameters.values()]
+        if len(kinds) != 2 or not _BY_POSITION.issuperset(kinds):
+            raise DeclarationError(f"job {self.name}: the {what} takes two parameters, the payload and the call")
 
     def on_complete(self, function: HookT) -> HookT:
         """Decorator: called with the `RunCompleted` once a run is terminal, after the event is on the bus."""
@@ -152,6 +172,10 @@ class Job:
         return self._callback
 
     @property
+    def probe_function(self) -> Probe | None:
+        return self._probe
+
+    @property
     def hook(self) -> Hook | None:
         return self._on_complete
 
@@ -162,6 +186,10 @@ class Job:
     @property
     def reports(self) -> tuple[Report, ...]:
         return tuple(need for need in self.needs if isinstance(need, Report))
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        return tuple(need for need in self.needs if isinstance(need, Table))
 
     @cached_property
     def payloads(self) -> "PayloadType":

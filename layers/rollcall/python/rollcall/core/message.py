@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from rollcall.core.errors import InvalidMessage
-from rollcall.core.run import RunRecord, job_of
+from rollcall.core.run import RunRecord, from_iso, job_of
 from rollcall.core.tree import Node
 from rollcall.core.values import Json, canonical, digest
 
@@ -25,12 +25,16 @@ class Message:
     key: str
     payload: Json
     idempotency_key: str | None = None
+    #: Of a redriven entry that may have been called without an answer: since when, in ISO 8601.
+    unanswered_since: str | None = None
 
     def body(self) -> str:
         """Canonical ASCII JSON: what content-based deduplication hashes."""
         entry: dict[str, Json] = {"key": self.key, "payload": self.payload}
         if self.idempotency_key is not None:
             entry["idempotency_key"] = self.idempotency_key
+        if self.unanswered_since is not None:
+            entry["unanswered_since"] = self.unanswered_since
         return canonical(
             {
                 "run": self.run,
@@ -69,8 +73,11 @@ class Message:
                 key=_text(entry, "key"),
                 payload=entry["payload"],
                 idempotency_key=_text(entry, "idempotency_key") if "idempotency_key" in entry else None,
+                unanswered_since=_text(entry, "unanswered_since") if "unanswered_since" in entry else None,
             )
             job_of(message.run)
+            if message.unanswered_since is not None:
+                from_iso(message.unanswered_since)
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidMessage(f"the body is not a message of Rollcall: {error!r:.200}") from error
         return message

@@ -1,6 +1,7 @@
 """The five final words about an entry."""
 
-from enum import StrEnum
+from enum import Enum, StrEnum
+from typing import Final
 
 
 class Outcome(StrEnum):
@@ -18,3 +19,12 @@ class Outcome(StrEnum):
 
 #: The outcomes that a node of the counting tree keeps a set for; succeeded is what remains of `settled`.
 EXCEPTIONAL = (Outcome.FAILED, Outcome.REJECTED, Outcome.UNKNOWN, Outcome.CANCELLED)
+
+
+class NeverArrived(Enum):
+    """What a probe says of a call that its target knows nothing of."""
+
+    NEVER_ARRIVED = "never_arrived"
+
+
+NEVER_ARRIVED: Final = NeverArrived.NEVER_ARRIVED

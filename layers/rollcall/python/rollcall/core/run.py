@@ -9,7 +9,8 @@ from typing import TypeAlias
 
 from rollcall.core.errors import RollcallError
 from rollcall.core.outcome import Outcome
-from rollcall.core.target import Report
+from rollcall.core.tables import Items
+from rollcall.core.target import Report, Table
 from rollcall.core.tree import CHUNK_SIZE, FAN_IN, Tree
 from rollcall.core.values import utc
 
@@ -137,6 +138,7 @@ class Run:
     params: Mapping[str, str] = field(default_factory=dict)
     _read: Callable[[Report], Iterator[Record]] | None = field(default=None, repr=False, compare=False)
     _secret: Callable[[str], str] | None = field(default=None, repr=False, compare=False)
+    _table: Callable[[Table], Items] | None = field(default=None, repr=False, compare=False)
 
     def read(self, report: Report) -> Iterator[Record]:
         """The records of `report`, streamed from where this environment binds it; never held as a whole.
@@ -152,6 +154,12 @@ class Run:
         if self._secret is None:
             raise RollcallError("this run was made without secrets; pass them, as the tests' fixtures do")
         return self._secret(name)
+
+    def table(self, table: Table) -> Items:
+        """The items of a table that the job lists among its `needs`."""
+        if self._table is None:
+            raise RollcallError("this run was made without tables; pass them, as the tests' fixtures do")
+        return self._table(table)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from rollcall.core.job import Job
+from rollcall.core.rate import Rate
+from rollcall.core.target import Target
 
 #: The most messages in a FIFO batch
 #: (https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html).
@@ -26,6 +28,13 @@ WATCHDOG_TIMEOUT = timedelta(seconds=55)
 DEAD_LETTER_VISIBILITY = 6 * DEAD_LETTER_TIMEOUT
 #: What settling, retries of AWS requests and the answer may take after the last call.
 SETTLE_MARGIN = timedelta(seconds=15)
+#: How long an invocation may wait for the slots of a rated target. What does not fit is held.
+PATIENCE = timedelta(seconds=60)
+#: Unsettled entries on a job's queue: an hour's worth of a rated target, within these. FIFO queues look for free groups
+#: among the first 120,000 messages
+#: (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/avoid-backlog-with-the-same-message-group-id.html).
+LEAST_WINDOW = 1_000
+MOST_WINDOW = 50_000
 #: Source queue and dead-letter queue; the latter must keep a message longer.
 QUEUE_RETENTION = timedelta(days=14)
 DEAD_LETTER_RETENTION = timedelta(days=14)
@@ -46,17 +55,37 @@ class WorkerSizing:
     visibility: timedelta
 
 
-def worker_sizing(job: Job) -> WorkerSizing:
-    """As many calls at once in an invocation as fit (waiting is what costs), as few invocations as give the rest."""
-    maximum = max(LEAST_MAXIMUM_CONCURRENCY, min(job.concurrency // BATCH_SIZE, MOST_MAXIMUM_CONCURRENCY))
-    width = min(BATCH_SIZE, job.concurrency // maximum)
-    rounds = -(-BATCH_SIZE // width)
-    needed = timedelta(seconds=-(-(rounds * job.target.timeout + SETTLE_MARGIN) // timedelta(seconds=1)))
-    timeout = min(needed, LONGEST_TIMEOUT)
+def worker_sizing(job: Job, target: Target | None = None) -> WorkerSizing:
+    """As many calls at once in an invocation as fit (waiting is what costs), as few invocations as give the rest.
+
+    `target` is the job's as its environment binds it, by default as declared. Where it takes no keys, an invocation
+    makes one call at a time. Where it is rated, a batch is no larger than the slots that come while it waits.
+    """
+    target = target or job.target
+    together = BATCH_SIZE if target.keys is not None else 1
+    maximum = max(LEAST_MAXIMUM_CONCURRENCY, min(job.concurrency // together, MOST_MAXIMUM_CONCURRENCY))
+    width = min(together, job.concurrency // maximum)
+    batch_size = BATCH_SIZE if target.rate is None else _paced_batch(target.rate, maximum)
+    rounds = -(-batch_size // width)
+    waiting = PATIENCE if target.rate is not None else timedelta(0)
+    needed = -(-(rounds * target.timeout + waiting + SETTLE_MARGIN) // timedelta(seconds=1))
+    timeout = min(timedelta(seconds=needed), LONGEST_TIMEOUT)
     return WorkerSizing(
         width=width,
         maximum_concurrency=maximum,
-        batch_size=BATCH_SIZE,
+        batch_size=batch_size,
         timeout=timeout,
         visibility=6 * timeout,
     )
+
+
+def _paced_batch(rate: Rate, maximum_concurrency: int) -> int:
+    return max(1, min(BATCH_SIZE, rate.calls_within(PATIENCE) // maximum_concurrency))
+
+
+def window(job: Job, target: Target | None = None) -> int:
+    """How many unsettled entries the job's queue may hold over all its runs."""
+    if job.window is not None:
+        return job.window
+    rate = (target or job.target).rate
+    return MOST_WINDOW if rate is None else max(LEAST_WINDOW, min(rate.calls_within(timedelta(hours=1)), MOST_WINDOW))

@@ -1,14 +1,22 @@
 """Where a job's data comes from and goes to: targets, reports, secrets, and where each is bound."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
+from rollcall.core.breaker import Breaker
 from rollcall.core.errors import DeclarationError
+from rollcall.core.rate import Rate
 
+#: Statuses that are answered by another call: Request Timeout, Too Early, Too Many Requests, and the server's errors.
+RETRIED = frozenset({408, 425, 429, *range(500, 600)})
+#: Statuses that prove that nothing was done.
+NEVER_EXECUTED = frozenset({425, 429})
+#: A location's rate that lifts the target's own.
+UNLIMITED = "unlimited"
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
@@ -23,6 +31,21 @@ def checked_name(kind: str, name: str, longest: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Keys:
+    """The target takes idempotency keys: the same key again never has a second effect, within `window`.
+
+    The window runs from an entry's first possible call. Stripe keeps keys for 24 hours
+    (https://docs.stripe.com/api/idempotent_requests); the default stays well below.
+    """
+
+    window: timedelta = timedelta(hours=20)
+
+    def __post_init__(self) -> None:
+        if self.window <= timedelta(0):
+            raise DeclarationError(f"Keys(window={self.window}): a window is positive; keys=None is for none at all")
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """A downstream system, shared by all jobs that call it."""
 
@@ -31,6 +54,17 @@ class Target:
     concurrency: int
     #: How long one call may take, connecting included.
     timeout: timedelta = timedelta(seconds=10)
+    #: Kept over all its jobs and workers; None for as fast as `concurrency` allows.
+    rate: Rate | None = None
+    breaker: Breaker = Breaker()  # noqa: RUF009 - a frozen value
+    #: Answers that ask for another try; every other that is not 2xx is a rejection.
+    retried: frozenset[int] = RETRIED
+    #: Answers that prove that nothing was done; 503 is one where the target says so.
+    never_executed: frozenset[int] = NEVER_EXECUTED
+    #: None: it takes no keys. Then a claim stands before each call, and an unanswered one is never repeated blindly.
+    keys: Keys | None = Keys()  # noqa: RUF009 - a frozen value
+    #: How long after a call its effect may still show up; earlier, a probe that finds nothing proves nothing.
+    settles_within: timedelta = timedelta(minutes=5)
 
     def __post_init__(self) -> None:
         checked_name("target", self.name, 40)
@@ -40,6 +74,10 @@ class Target:
             )
         if not timedelta(milliseconds=100) <= self.timeout <= timedelta(minutes=5):
             raise DeclarationError(f"target {self.name}: timeout is {self.timeout}; take 0.1 s to 5 minutes")
+        if not timedelta(0) <= self.settles_within <= timedelta(days=1):
+            raise DeclarationError(f"target {self.name}: settles_within is {self.settles_within}; take up to a day")
+        if wrong := sorted(status for status in self.retried | self.never_executed if not 300 <= status <= 599):
+            raise DeclarationError(f"target {self.name}: {wrong[0]} cannot ask for another try; take 3xx, 4xx and 5xx")
 
 
 class Format(StrEnum):
@@ -73,7 +111,24 @@ class Secret:
     name: str
 
 
-Need: TypeAlias = Report | Secret
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A DynamoDB table that the source and callback may read and write with `table(TABLE)`; one in each environment.
+
+    Its attributes' names are those of its own items.
+    """
+
+    name: str
+    #: The attribute that names an item: text.
+    key: str
+    #: Global secondary indexes by name: partition and sort attribute, both text.
+    indexes: tuple[tuple[str, str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        checked_name("table", self.name, 40)
+
+
+Need: TypeAlias = Report | Secret | Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +141,20 @@ class Location:
     secret: str | None = None
     #: Reports: None tells it from the ending of the URL (.jsonl, .ndjson, .csv, else JSON).
     format: Format | None = None
+    #: Targets: `20/s burst 40`, or `unlimited`, instead of the target's own rate; None keeps that.
+    rate: str | None = None
 
     def __post_init__(self) -> None:
         if not self.url:
             raise DeclarationError("a location needs a URL; name where the target or report lives")
+        if self.rate is not None and self.rate != UNLIMITED:
+            Rate.parse(self.rate)
+
+    def bind(self, target: Target) -> Target:
+        """`target` as it is here: with this location's rate, where it has one."""
+        if self.rate is None:
+            return target
+        return replace(target, rate=None if self.rate == UNLIMITED else Rate.parse(self.rate))
 
     @property
     def scheme(self) -> str:

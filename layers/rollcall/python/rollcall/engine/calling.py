@@ -1,4 +1,4 @@
-"""One attempt: the callback with its payload and call, and what its end means."""
+"""One attempt or one question: the callback or the probe with its payload and call, and what its end means."""
 
 import asyncio
 import contextlib
@@ -6,7 +6,6 @@ import inspect
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
 from typing import Any, cast
 from urllib.parse import quote
@@ -15,11 +14,15 @@ from rollcall.core import answers
 from rollcall.core.answers import Answer
 from rollcall.core.call import Call, Http, Send
 from rollcall.core.clock import Clock
-from rollcall.core.errors import Unanswered
+from rollcall.core.errors import RollcallError, Unanswered
 from rollcall.core.job import Job
 from rollcall.core.message import Message
 from rollcall.core.run import RunRecord
+from rollcall.core.tables import Items
+from rollcall.core.target import Table
 from rollcall.core.values import digest
+
+Function = Callable[[Any, Call], object]
 
 
 def idempotency_key(message: Message) -> str:
@@ -30,63 +33,78 @@ def idempotency_key(message: Message) -> str:
 
 
 class Caller:
-    """Calls a job's callback; belongs to one event loop."""
+    """Calls a job's callback and its probe; belongs to one event loop."""
 
-    def __init__(self, job: Job, send: Send, secret: Callable[[str], str], clock: Clock) -> None:
+    def __init__(
+        self,
+        job: Job,
+        send: Send,
+        secret: Callable[[str], str],
+        table: Callable[[Table], Items],
+        clock: Clock,
+    ) -> None:
         self._job = job
-        self._callback = job.callback_function
         self._send = send
         self._secret = secret
+        self._table = table
         self._clock = clock
-        self._plain = not inspect.iscoroutinefunction(job.callback_function)
 
     async def attempt(self, run: RunRecord, message: Message, number: int, *, unanswered_before: bool) -> Answer:
         """The answer to attempt `number`. Raises nothing: whatever the callback does is an answer."""
-        http = Http(self._send, idempotency_key(message))
+        target = self._job.target
+        http = self._http(message)
         try:
-            result = await self._limited(run, message, number, http)
+            payload = self._job.payloads.build(message.payload)
+        except Exception as error:
+            return replace(answers.of_error(error, self._clock.now(), target), never_executed=True, definite=True)
+        try:
+            result = await self._limited(self._job.callback_function, payload, run, message, number, http)
             answer = answers.of_result(result)
         except (Exception, SystemExit, asyncio.CancelledError) as error:
             if isinstance(error, asyncio.CancelledError) and _cancelled_from_outside():
                 raise
-            answer = answers.of_error(error, self._clock.now(), unanswered_before=unanswered_before)
+            answer = answers.of_error(error, self._clock.now(), target, unanswered_before=unanswered_before)
         if http.unanswered and answer.outcome is None:
-            answer = replace(answer, answered=False)
+            answer = replace(answer, answered=False, definite=False, never_executed=False)
         return answer
 
-    async def _limited(self, run: RunRecord, message: Message, number: int, http: Http) -> object:
-        payload = self._job.payloads.build(message.payload)
+    async def ask(self, run: RunRecord, message: Message, number: int) -> Answer | None:
+        """What the probe, asked for the `number`-th time, says of an earlier call; None where that never arrived.
+
+        An answer without an outcome could not tell. Raises nothing.
+        """
+        try:
+            probe = self._job.probe_function
+            if probe is None:
+                raise RollcallError(f"{self._job.name} has no probe")
+            payload = self._job.payloads.build(message.payload)
+            return answers.of_found(await self._limited(probe, payload, run, message, number, self._http(message)))
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and _cancelled_from_outside():
+                raise
+            answer = answers.of_error(error, self._clock.now(), self._job.target)
+            return replace(answer, outcome=None, answered=False, definite=False)
+
+    def _http(self, message: Message) -> Http:
+        return Http(self._send, idempotency_key(message))
+
+    async def _limited(
+        self, function: Function, payload: object, run: RunRecord, message: Message, number: int, http: Http
+    ) -> object:
         call = self._call(run, message, number, http)
         limit = self._job.target.timeout.total_seconds()
         timeout = asyncio.timeout(limit)
         try:
             async with timeout:
-                result = await self._in_thread(payload, call) if self._plain else self._callback(payload, call)
+                plain = not inspect.iscoroutinefunction(function)
+                result = await _in_thread(function, payload, call) if plain else function(payload, call)
                 return await cast(Awaitable[object], result) if inspect.isawaitable(result) else result
         except TimeoutError as error:
             if not timeout.expired():
                 raise
             raise Unanswered(f"the call was cut off after {limit:g} s") from error
 
-    async def _in_thread(self, payload: object, call: Call) -> object:
-        """A plain callback, in a thread of its own: one that hangs cannot be ended, and must not keep another out."""
-        ended: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-        threading.Thread(target=self._call_plain, args=(payload, call, ended), daemon=True).start()
-        return await ended
-
-    def _call_plain(self, payload: object, call: Call, ended: "asyncio.Future[object]") -> None:
-        try:
-            tell = partial(_succeed, ended, self._callback(payload, call))
-        except StopIteration as error:
-            # One cannot pass through a future.
-            tell = partial(_fail, ended, RuntimeError(f"the callback raised {error!r}"))
-        except BaseException as error:
-            tell = partial(_fail, ended, error)
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            ended.get_loop().call_soon_threadsafe(tell)
-
     def _call(self, run: RunRecord, message: Message, number: int, http: Http) -> Call:
-        now: datetime = self._clock.now()
         loop = asyncio.get_running_loop()
 
         def wait(coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -95,15 +113,36 @@ class Caller:
         return Call(
             run_id=run.id,
             key=message.key,
-            idempotency_key=idempotency_key(message),
+            idempotency_key=http.idempotency_key,
             attempt=number,
+            last_attempt=number > self._job.retry.retries,
             scheduled_for=run.scheduled_for,
-            late_by=now - run.scheduled_for,
+            late_by=self._clock.now() - run.scheduled_for,
             remaining=self._job.target.timeout,
             http=http,
             _secret=self._secret,
+            _table=self._table,
             _wait=wait,
         )
+
+
+async def _in_thread(function: Function, payload: object, call: Call) -> object:
+    """A plain function, in a thread of its own: one that hangs cannot be ended, and must not keep another out."""
+    ended: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+    threading.Thread(target=_call_plain, args=(function, payload, call, ended), daemon=True).start()
+    return await ended
+
+
+def _call_plain(function: Function, payload: object, call: Call, ended: "asyncio.Future[object]") -> None:
+    try:
+        tell = partial(_succeed, ended, function(payload, call))
+    except StopIteration as error:
+        # One cannot pass through a future.
+        tell = partial(_fail, ended, RuntimeError(f"the callback raised {error!r}"))
+    except BaseException as error:
+        tell = partial(_fail, ended, error)
+    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        ended.get_loop().call_soon_threadsafe(tell)
 
 
 def _succeed(ended: "asyncio.Future[object]", result: object) -> None:
