@@ -199,10 +199,15 @@ def test_reset_forgets_all_calls(start: Start) -> None:
     stand_ins.pool.request("POST", "/-/reset")
     stats = stand_ins.stats()
     assert stats.pop("cpu_seconds") > 0
+    assert stats.pop("bank")["posts"] == 0
     assert stats == {
         "calls": 0,
         "injected": 0,
         "unauthorized": 0,
+        "forbidden": 0,
+        "limited": 0,
+        "during_outage": 0,
+        "busiest_second": 0,
         "calls_per_entry": {},
         "in_flight": 0,
         "in_flight_max": 0,

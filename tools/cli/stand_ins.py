@@ -17,7 +17,7 @@ class StandInsError(Exception):
 
 
 class StandIns:
-    """A context manager: report and target on loopback, for one job."""
+    """A context manager: report, target (`<base>/target`) and bank on loopback, for one job."""
 
     def __init__(self, **options: Any) -> None:
         """Start them with the options of `tools.stand_ins.options`. Raises StandInsError."""
@@ -38,6 +38,8 @@ class StandIns:
             _, trouble = self._process.communicate()
             raise StandInsError(trouble.strip() or "the stand-ins ended without a word")
         self.base = f"http://127.0.0.1:{json.loads(said)['port']}"
+        #: Before `/transfers`.
+        self.bank = f"{self.base}/bank"
 
     def _write(self, text: str) -> None:
         if self._process.stdin is not None:
@@ -51,7 +53,7 @@ class StandIns:
         self._process.communicate()
 
     def stats(self) -> dict[str, Any]:
-        """What the target counted. Raises StandInsError."""
+        """What the target counted, and under `bank` what the bank did. Raises StandInsError."""
         try:
             with urllib.request.urlopen(f"{self.base}/-/stats") as answer:  # noqa: S310 - loopback
                 found: dict[str, Any] = json.load(answer)

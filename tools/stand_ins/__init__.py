@@ -1,1 +1,1 @@
-"""Loopback stand-ins for what a job talks to: the system that gives the report and the target called back."""
+"""Loopback stand-ins for what a job talks to: the system that gives the report, the target called back, a bank."""

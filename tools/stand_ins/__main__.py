@@ -36,6 +36,7 @@ async def _serve(stand_ins: StandIns) -> None:
     print(json.dumps({"port": server.sockets[0].getsockname()[1]}), flush=True)
     await stopped.wait()
     server.close()
+    stand_ins.close()
 
 
 def _wait_for_end_of_input(loop: asyncio.AbstractEventLoop, stopped: asyncio.Event) -> None:

@@ -15,11 +15,10 @@ _logger = logging.getLogger(__name__)
 
 
 class Connection(asyncio.Protocol):
-    """Hands each request to `serve`, which owes it one `answer` or `stream`; only then comes the next."""
+    """Hands each request to `serve`, which owes it one `answer`, `stream` or `hang_up`; only then comes the next."""
 
     def __init__(self, serve: "Callable[[Request, Connection], None]") -> None:
         self._serve = serve
-        self._loop = asyncio.get_running_loop()
         self._reader = RequestReader()
         self._request: Request | None = None
         self._writable = asyncio.Event()
@@ -54,11 +53,15 @@ class Connection(asyncio.Protocol):
         self._transport.write(response.head + body)
         self._finish(self._request)
 
+    def hang_up(self) -> None:
+        """Closes the connection without an answer to the request at hand."""
+        self._transport.close()
+
     def stream(self, head: bytes, slices: Iterable[bytes], *, cut_off: bool = False) -> None:
         """Answers in chunks as the client takes them, `cut_off` keeps the last one back."""
         if self._transport.is_closing():
             return
-        self._streaming = self._loop.create_task(self._stream(head, slices, cut_off))
+        self._streaming = asyncio.get_running_loop().create_task(self._stream(head, slices, cut_off))
 
     async def _stream(self, head: bytes, slices: Iterable[bytes], cut_off: bool) -> None:
         try:
@@ -81,7 +84,7 @@ class Connection(asyncio.Protocol):
         if request.headers.get("connection", "").lower() == "close":
             self._transport.close()
         elif len(self._reader):
-            self._loop.call_soon(self._turn_to_next)
+            asyncio.get_running_loop().call_soon(self._turn_to_next)
 
     def _turn_to_next(self) -> None:
         if self._request is not None or self._transport.is_closing():

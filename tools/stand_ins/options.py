@@ -1,10 +1,16 @@
 """What the parent asks for: JSON on standard input, so that no secret shows in the list of processes."""
 
 from enum import StrEnum
-from typing import Literal, Self
+from pathlib import Path
+from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
+
+Rate: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+Seconds: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+#: The number of a call, from 1.
+CallNumber: TypeAlias = Annotated[int, Field(ge=1)]
 
 
 class OptionsError(Exception):
@@ -45,14 +51,46 @@ class Options(BaseModel):
     report_fault: ReportFault | None = Field(default=None, strict=False)
     #: `user:password` (basic) or a bearer token; without it everybody may read the report.
     report_secret: SecretStr | None = None
-    #: How long the target takes to answer, every time.
+    #: How long target and bank take to answer, every time.
     latency_ms: float = Field(default=50, ge=0, allow_inf_nan=False)
     #: The share of calls that the target answers with 503.
-    error_rate: float = Field(default=0, ge=0, le=1)
+    error_rate: Rate = 0
     #: Another seed makes other calls fail.
     seed: int = 0
-    #: `user:password` (basic) or a bearer token; without it everybody may call the target.
+    #: `user:password` (basic) or a bearer token; without it everybody may call target and bank.
     target_secret: SecretStr | None = None
+    #: With this call the target goes down: it answers 503 for `outage_s` seconds.
+    outage_after_calls: CallNumber | None = None
+    outage_s: Seconds = 30
+
+    # Of target and bank alike; each counts its own calls.
+
+    #: More calls than this are answered with 429; without it none is.
+    limit_per_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    #: How many calls may come at once.
+    limit_burst: int = Field(default=1, ge=1)
+    #: From this call on every call is answered with 401, until credentials are accepted again.
+    refuse_credentials_after_calls: CallNumber | None = None
+    #: A path, or a transfer's reference, with any of these in it is answered with 403.
+    forbidden: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+
+    # Of the bank; what the rates mean says bank_faults.py.
+
+    #: Whether it knows idempotency keys, and for how long from a key's first call on.
+    bank_keys: bool = True
+    bank_key_window_s: Seconds = 24 * 60 * 60
+    bank_refusal_rate: Rate = 0
+    bank_error_rate: Rate = 0
+    bank_lost_rate: Rate = 0
+    bank_late_rate: Rate = 0
+    bank_late_s: Seconds = 30
+    bank_silent_rate: Rate = 0
+    bank_silent_s: Seconds = 60
+    #: With this POST the bank goes down: it answers everything with 503 for `bank_outage_s` seconds.
+    bank_outage_after_calls: CallNumber | None = None
+    bank_outage_s: Seconds = 30
+    #: The file in which the bank remembers what it did, made if it is missing; without it it forgets with its process.
+    bank_books: Path | None = None
 
     @classmethod
     def from_line(cls, line: str) -> Self:

@@ -3,25 +3,36 @@
 import asyncio
 import time
 
+from tools.stand_ins.bank import Bank
+from tools.stand_ins.clock import Clock, LoopClock
 from tools.stand_ins.connection import Connection
 from tools.stand_ins.examples import example_of
-from tools.stand_ins.http import Request, answer
+from tools.stand_ins.gate import Gate
+from tools.stand_ins.http import Request, Response, answer
 from tools.stand_ins.options import Options
+from tools.stand_ins.orders import CredentialsOrder, Order, OutageOrder, parse
 from tools.stand_ins.report import Report
 from tools.stand_ins.target import Target
 
+_OK = answer(200, {"status": "ok"})
+_BAD_ORDER = answer(400, {"error": "bad order"})
 _NOT_FOUND = answer(404, {"error": "not found"})
 
 
 class StandIns:
-    """`/target/…`, `GET /report/<job>`, `GET /-/stats` and `POST /-/reset`. Raises OptionsError."""
+    """`/target/…`, `/bank/…`, `GET /report/<job>`, `GET /-/stats`; `POST /-/reset`, `/-/outage`, `/-/credentials`.
 
-    def __init__(self, options: Options) -> None:
-        self._target = Target(options)
+    Raises OptionsError.
+    """
+
+    def __init__(self, options: Options, clock: Clock | None = None) -> None:
+        clock = LoopClock() if clock is None else clock
         self._reports: dict[str, Report] = {}
         if options.job_module is not None:
             name, example = example_of(options.job_module)
             self._reports[f"/report/{name}"] = Report(options, example)
+        self._target = Target(options, clock)
+        self._bank = Bank(options, clock)
 
     async def listen(self) -> asyncio.Server:
         """Starts listening."""
@@ -29,18 +40,53 @@ class StandIns:
             lambda: Connection(self.serve), host="127.0.0.1", port=0, backlog=1024
         )
 
+    def close(self) -> None:
+        self._bank.close()
+
     def serve(self, request: Request, connection: Connection) -> None:
         if request.path.startswith("/target/"):
             self._target.serve(request, connection)
-            return
-        path = request.path.partition("?")[0]
-        match request.method, path:
-            case "GET", _ if path in self._reports:
-                self._reports[path].serve(request, connection)
+        elif request.path.startswith("/bank/"):
+            self._bank.serve(request, connection)
+        elif request.method == "GET" and (report := self._reports.get(_path(request))) is not None:
+            report.serve(request, connection)
+        else:
+            connection.answer(self._answer(request))
+
+    def _answer(self, request: Request) -> Response:
+        match request.method, _path(request):
             case "GET", "/-/stats":
-                connection.answer(answer(200, self._target.stats() | {"cpu_seconds": time.process_time()}))
+                own = {"bank": self._bank.stats(), "cpu_seconds": time.process_time()}
+                return answer(200, self._target.stats() | own)
             case "POST", "/-/reset":
                 self._target.reset()
-                connection.answer(answer(200, {"status": "ok"}))
+                self._bank.reset()
+                return _OK
+            case "POST", "/-/outage":
+                return self._outage(parse(OutageOrder, request.body))
+            case "POST", "/-/credentials":
+                return self._credentials(parse(CredentialsOrder, request.body))
             case _:
-                connection.answer(_NOT_FOUND)
+                return _NOT_FOUND
+
+    def _outage(self, order: OutageOrder | None) -> Response:
+        if order is None:
+            return _BAD_ORDER
+        for gate in self._gates(order):
+            gate.begin_outage(order.seconds)
+        return _OK
+
+    def _credentials(self, order: CredentialsOrder | None) -> Response:
+        if order is None:
+            return _BAD_ORDER
+        for gate in self._gates(order):
+            gate.accept_credentials()
+        return _OK
+
+    def _gates(self, order: Order) -> list[Gate]:
+        gates = {"target": self._target.gate, "bank": self._bank.gate}
+        return [gate for name, gate in gates.items() if order.of in (None, name)]
+
+
+def _path(request: Request) -> str:
+    return request.path.partition("?")[0]
