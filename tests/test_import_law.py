@@ -30,7 +30,8 @@ LAW = {
     "layers": (),
     "rollcall": ("rollcall.core*",),
     "rollcall.adapters": (
-        "rollcall.core*", "rollcall.adapters*", "boto3*", "botocore*", "mypy_boto3_*", "aiohttp*", "ijson*", "urllib3*",
+        "rollcall.core*", "rollcall.adapters*",
+        "boto3*", "botocore*", "mypy_boto3_*", "httptools*", "ijson*", "urllib3*",
     ),
     "rollcall.core": ("rollcall.core*", "pydantic*"),
     "rollcall.engine": ("rollcall.core*", "rollcall.adapters*", "rollcall.engine*", "botocore.exceptions"),
@@ -42,7 +43,7 @@ LAW = {
 }  # fmt: skip
 
 #: What the first import of a job may not cost, and what a declaration has no business with.
-HEAVY = {"aiohttp", "aws_cdk", "aws_lambda_powertools", "boto3", "botocore", "constructs", "ijson", "urllib3"}
+HEAVY = {"aws_cdk", "aws_lambda_powertools", "boto3", "botocore", "constructs", "httptools", "ijson", "urllib3"}
 
 
 # --- Reading the sources ---
@@ -126,7 +127,7 @@ HANDLER, JOB = "functions/worker/handler.py", "functions/jobs/bank/transfers.py"
         (CORE, "import rollcall.adapters.queue", "rollcall.adapters.queue"),
         (CORE, "from rollcall import adapters", "rollcall.adapters"),
         (CORE, "from ..adapters import queue", "..adapters"),
-        (CORE, "def later():\n    import aiohttp", "aiohttp"),
+        (CORE, "def later():\n    import httptools", "httptools"),
         (CORE, "if TYPE_CHECKING:\n    from mypy_boto3_sqs import SQSClient", "mypy_boto3_sqs"),
         (CORE, "importlib.import_module('boto3')", "boto3"),
         (CORE, "__import__('boto3')", "boto3"),
@@ -173,7 +174,7 @@ def test_an_import_against_the_law_is_found(tmp_path: Path, file: str, statement
     ("file", "statement"),
     [
         (CORE, "import json, pydantic\nfrom rollcall.core.tree import Tree\nfrom pydantic_core import ValidationError"),
-        (ADAPTER, "import boto3, aiohttp, ijson, urllib3\nfrom rollcall.core.tree import Tree"),
+        (ADAPTER, "import boto3, httptools, ijson, urllib3\nfrom rollcall.core.tree import Tree"),
         (ENGINE, "from botocore.exceptions import ClientError\nfrom rollcall.adapters.queue import Queue"),
         (HANDLER, "from functions._runtime import Runtime\nfrom rollcall.engine.worker import Worker"),
         (JOB, "from rollcall import Job\nfrom functions.jobs.bank._targets import BANK\nfrom decimal import Decimal"),

@@ -5,74 +5,114 @@ import ssl
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from rollcall.adapters.secrets import Secrets
+from rollcall.adapters.http_request import Origin, names_authorization, written
+from rollcall.adapters.secrets import Authorization, Credentials, Secrets
 from rollcall.core.call import Request, Response
 from rollcall.core.errors import NotSent, Unanswered
 from rollcall.core.target import Location
 
 if TYPE_CHECKING:
-    import aiohttp
-
+    from rollcall.adapters.http_connection import Connection
 
 #: A connection that takes longer was never made: nothing was sent. Half of a call's time, if that is less.
 CONNECT_SECONDS = 5.0
+UNAUTHORIZED = 401
 
 
 class TargetClient:
-    """Sends requests to one target. Belongs to one event loop; aiohttp is imported with the first request."""
+    """Sends requests to one target. Belongs to one event loop; the parser is imported with the first connection.
+
+    No redirect is followed, no cookie kept, no proxy used, and no request sent again by itself: whether to call again
+    is for the job's policy to say, and for the count of attempts to know. The one exception is an answer of 401 where
+    the target's secret has changed since: it proves that nothing was done, and the request goes out once more with
+    the new credentials.
+    """
 
     def __init__(self, location: Location, secrets: Secrets, timeout: timedelta, connections: int) -> None:
-        self._location = location
-        self._secrets = secrets
-        self._timeout = timeout
-        self._connections = connections
-        self._session: aiohttp.ClientSession | None = None
-
-    def _open(self) -> "aiohttp.ClientSession":
-        import aiohttp
-
-        headers, seconds = {"User-Agent": "rollcall"}, self._timeout.total_seconds()
-        if self._location.secret is not None:
-            headers["Authorization"] = self._secrets.authorization(self._location.secret)
-        session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=60),
-            timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=min(seconds / 2, CONNECT_SECONDS)),
-            headers=headers,
-            trust_env=False,
-            auto_decompress=True,
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
-        # aiohttp would send a PUT or DELETE again by itself when a kept connection breaks. Whether to call again is
-        # for the job's policy to say, and for the count of attempts to know; there is no public switch for it.
-        session._retry_connection = False
-        return session
+        """`timeout` is for connecting and the whole answer; at most `connections` are open, further requests wait."""
+        self._url = location.url.rstrip("/")
+        self._credentials = Credentials(secrets, location.secret) if location.secret is not None else None
+        self._seconds = timeout.total_seconds()
+        self._free = asyncio.Semaphore(connections)
+        self._kept: list[Connection] = []
+        self._origin: Origin | None = None
+        self._tls: ssl.SSLContext | None = None
 
     async def send(self, request: Request) -> Response:
-        """The target's answer, whatever its status. Raises NotSent or Unanswered."""
-        import aiohttp
+        """The target's answer, whatever its status.
 
-        if self._session is None:
-            self._session = self._open()
-        url = self._location.url.rstrip("/") + request.path
+        Raises NotSent where nothing can have been done: no connection, TLS failure, a URL that is none. Raises
+        Unanswered where a byte of the request was written and no whole answer came, and Rejected for a request that
+        cannot be written (a line break in a header, a path that is none).
+        """
+        if self._credentials is None or names_authorization(request):
+            return await self._exchange(request, None, self._until())
+        authorization = await self._credentials.present()
+        until = self._until()
+        response = await self._exchange(request, authorization, until)
+        if response.status == UNAUTHORIZED:
+            newer = await self._credentials.newer(authorization)
+            if newer is not None:
+                response = await self._exchange(request, newer, until)
+        return response
+
+    def _until(self) -> float:
+        return asyncio.get_running_loop().time() + self._seconds
+
+    async def _exchange(self, request: Request, authorization: Authorization | None, until: float) -> Response:
+        connection: Connection | None = None
         try:
-            async with self._session.request(
-                request.method, url, data=request.body, headers=request.headers, allow_redirects=False
-            ) as answer:
-                body = await answer.read()
-                headers = {name.lower(): value for name, value in answer.headers.items()}
-                return Response(answer.status, headers, body)
-        except aiohttp.ConnectionTimeoutError as error:
-            raise NotSent(f"{request.method} {url}: no connection in time") from error
-        except (aiohttp.ClientConnectorError, ssl.SSLError, aiohttp.InvalidURL) as error:
-            raise NotSent(f"{request.method} {url}: {error}") from error
+            origin = self._origin = self._origin or Origin.of(self._url)
+            data = written(origin, request, authorization.header if authorization is not None else None)
+            async with asyncio.timeout_at(until), self._free:
+                connection = self._take() or await self._connect(origin)
+                try:
+                    return await connection.exchange(data, request.method)
+                finally:
+                    self._put_back(connection)
         except TimeoutError as error:
-            raise Unanswered(f"{request.method} {url}: no answer within {self._timeout.total_seconds():g} s") from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise Unanswered(f"{request.method} {url}: {str(error) or type(error).__name__}") from error
+            if connection is None:
+                raise NotSent(f"{self._shown(request)}: no connection in time") from error
+            raise Unanswered(f"{self._shown(request)}: no answer within {self._seconds:g} s") from error
+        except (OSError, ValueError) as error:
+            kind = NotSent if connection is None else Unanswered
+            raise kind(f"{self._shown(request)}: {str(error) or type(error).__name__}") from error
+
+    def _shown(self, request: Request) -> str:
+        """What a request was, without a user in the URL."""
+        scheme, _, rest = self._url.partition("://")
+        host, slash, path = rest.partition("/")
+        return f"{request.method} {scheme}://{host.rpartition('@')[2]}{slash}{path}{request.path}"
+
+    def _take(self) -> "Connection | None":
+        """A kept connection that the target has not closed; looked at right before it is written to."""
+        while self._kept:
+            connection = self._kept.pop()
+            if connection.still_open():
+                return connection
+            connection.abort()
+        return None
+
+    def _put_back(self, connection: "Connection") -> None:
+        if connection.may_be_kept():
+            self._kept.append(connection)
+        else:
+            connection.abort()
+
+    async def _connect(self, origin: Origin) -> "Connection":
+        from rollcall.adapters.http_connection import Connection
+
+        if origin.tls and self._tls is None:
+            self._tls = ssl.create_default_context()
+            self._tls.set_alpn_protocols(["http/1.1"])
+        async with asyncio.timeout(min(self._seconds / 2, CONNECT_SECONDS)):
+            _, connection = await asyncio.get_running_loop().create_connection(
+                Connection, origin.host, origin.port, ssl=self._tls
+            )
+            return connection
 
     async def close(self) -> None:
         """Close the kept connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
-            await asyncio.sleep(0)
+        while self._kept:
+            self._kept.pop().abort()
+        await asyncio.sleep(0)

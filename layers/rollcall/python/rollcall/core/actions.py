@@ -38,6 +38,9 @@ class Action(StrEnum):
     MESSAGE_DROPPED = "message.dropped"
     DEAD_LETTER_SETTLED = "dead_letter.settled"
     HOOK_FAILED = "hook.failed"
+    #: A target answered 401, and its secret was read again.
+    CREDENTIALS_REFUSED = "credentials.refused"
+    CREDENTIALS_UNREADABLE = "credentials.unreadable"
 
 
 def log(action: Action, level: int = logging.INFO, /, **fields: object) -> None:
