@@ -15,11 +15,13 @@ from rollcall.adapters.ledger import Ledger
 from rollcall.adapters.manifests import Manifests
 from rollcall.adapters.queue import Queue
 from rollcall.adapters.secrets import Secrets
-from rollcall.core import catalog
+from rollcall.adapters.tables import TableItems
+from rollcall.core import catalog, names
 from rollcall.core.clock import SystemClock
+from rollcall.core.errors import DeclarationError
 from rollcall.core.job import Job
-from rollcall.core.names import secret_name
 from rollcall.core.settings import Settings, required
+from rollcall.core.target import Need, Secret, Table
 
 
 class Context(Protocol):
@@ -65,8 +67,18 @@ class Runtime:
         return Secrets(self.clients.secretsmanager)
 
     def secret(self, name: str) -> str:
-        """The text of a secret that a job needs, as this environment names it."""
-        return self.secrets.text(secret_name(self.settings.environment, name))
+        """The text of a secret, as this environment names it. Raises DeclarationError for one that the job does not need."""
+        self._check_need(Secret(name), f"the secret {name!r}")
+        return self.secrets.text(names.secret_name(self.settings.environment, name))
+
+    def table(self, table: Table) -> TableItems:
+        """The items of a table, as this environment names it. Raises DeclarationError for one that the job does not need."""
+        self._check_need(table, f"the table {table.name!r}")
+        return TableItems(self.clients.tables, names.table_name(self.settings.environment, table.name))
+
+    def _check_need(self, need: Need, what: str) -> None:
+        if need not in self.job.needs:
+            raise DeclarationError(f"job {self.job.name} uses {what}, which is not among its needs; add it there")
 
     @cached_property
     def job(self) -> Job:

@@ -29,6 +29,7 @@ class FanOutRuntime(Runtime):
             queue=self.queue,
             read=reports.read,
             secret=self.secret,
+            table=self.table,
             clock=self.clock,
             new_nonce=self.new_token,
         )

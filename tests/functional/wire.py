@@ -39,7 +39,8 @@ class Wire:
 
     def __init__(self, clients: Clients) -> None:
         self.reset()
-        for client in (clients.dynamodb, clients.sqs, clients.s3, clients.events, clients.secretsmanager):
+        ours = (clients.dynamodb, clients.tables, clients.sqs, clients.s3, clients.events, clients.secretsmanager)
+        for client in ours:
             client.meta.events.register_first("before-call", self._on_request)  # type: ignore[arg-type]
             client.meta.events.register_last("after-call", self._on_answer)
 

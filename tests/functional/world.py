@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import Any, cast
 
-from rollcall import Call, Entry, Job, Location, Response, Retry, Run, Target, daily
+from rollcall import Call, Entry, Job, Location, Response, Retry, Run, Table, Target, daily
 from rollcall.adapters.bus import Bus
 from rollcall.adapters.clients import Clients
 from rollcall.adapters.functions import Functions
@@ -22,6 +22,7 @@ from rollcall.adapters.manifests import Manifests
 from rollcall.adapters.queue import Queue
 from rollcall.adapters.reports import Reports
 from rollcall.adapters.secrets import Secrets
+from rollcall.adapters.tables import TableItems
 from rollcall.adapters.update import Update
 from rollcall.core.actions import Action
 from rollcall.core.call import IDEMPOTENCY_HEADER, Request, Send
@@ -214,6 +215,10 @@ class World:
     def close(self) -> None:
         self.threads.shutdown()
 
+    def table(self, table: Table) -> TableItems:
+        """The items of a table, which here has its own name."""
+        return TableItems(self.clients.tables, table.name)
+
     def token(self) -> str:
         return f"n{next(self._numbers)}"
 
@@ -231,6 +236,7 @@ class World:
             queue=self.queue,
             read=Reports(self.reports, self.secrets, self.clients).read,
             secret=self.secrets.text,
+            table=self.table,
             clock=self.clock,
             new_nonce=self.token,
         )
@@ -260,7 +266,7 @@ class World:
 
     def worker(self, send: Send | None = None) -> Worker:
         """A worker's environment; a new one has read nothing yet."""
-        caller = Caller(self.job, send or self.target.send, self.secrets.text, self.clock)
+        caller = Caller(self.job, send or self.target.send, self.secrets.text, self.table, self.clock)
         width = worker_sizing(self.job).width
         return Worker(self.job, self.ledger, self.queue, caller, self.clock, random.Random(1), width)  # noqa: S311
 

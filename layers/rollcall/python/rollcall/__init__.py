@@ -19,12 +19,12 @@ from rollcall.core.rate import Rate
 from rollcall.core.retry import Jitter, Retry
 from rollcall.core.run import Run, RunCompleted
 from rollcall.core.schedule import Cron, Schedule, daily, every, monthly, weekdays, weekly
-from rollcall.core.tables import Items
+from rollcall.core.tables import ConditionFailed, Items
 from rollcall.core.target import Format, Keys, Location, Report, Secret, Table, Target
 
 __all__ = [
-    "NEVER_ARRIVED", "AtLeast", "Breaker", "Call", "Cron", "DeclarationError", "Entry", "Format", "Http", "HttpError",
-    "Items", "Jitter", "Job", "Keys", "Location", "NeverArrived", "NotSent", "Outcome", "Overlap", "Rate", "Rejected",
-    "Report", "Response", "Retry", "Run", "RunCompleted", "Schedule", "Secret", "ShareOfLast", "SourceError", "Table",
-    "Target", "TryAgain", "Unanswered", "daily", "every", "monthly", "weekdays", "weekly",
+    "NEVER_ARRIVED", "AtLeast", "Breaker", "Call", "ConditionFailed", "Cron", "DeclarationError", "Entry", "Format",
+    "Http", "HttpError", "Items", "Jitter", "Job", "Keys", "Location", "NeverArrived", "NotSent", "Outcome", "Overlap",
+    "Rate", "Rejected", "Report", "Response", "Retry", "Run", "RunCompleted", "Schedule", "Secret", "ShareOfLast",
+    "SourceError", "Table", "Target", "TryAgain", "Unanswered", "daily", "every", "monthly", "weekdays", "weekly",
 ]  # fmt: skip

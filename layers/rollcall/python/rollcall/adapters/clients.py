@@ -1,5 +1,6 @@
 """boto3 clients: made on first use, with bounded waits, from the default credential chain."""
 
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import boto3
@@ -39,11 +40,22 @@ class Clients:
     def __init__(self, session: boto3.Session | None = None) -> None:
         self._session = session or boto3.Session()
         self._made: dict[str, object] = {}
+        # A session is not safe between threads, and plain callbacks ask from theirs.
+        self._making = Lock()
 
     def _client(self, service: str) -> object:
-        if service not in self._made:
-            self._made[service] = self._session.client(service, config=CONFIG)  # type: ignore[call-overload]
-        return self._made[service]
+        with self._making:
+            if service not in self._made:
+                self._made[service] = self._session.client(service, config=CONFIG)  # type: ignore[call-overload]
+            return self._made[service]
+
+    @property
+    def tables(self) -> "DynamoDBClient":
+        """DynamoDB with Python values in place of typed attributes, for the tables of jobs."""
+        with self._making:
+            if "tables" not in self._made:
+                self._made["tables"] = self._session.resource("dynamodb", config=CONFIG).meta.client
+            return self._made["tables"]  # type: ignore[return-value]
 
     @property
     def dynamodb(self) -> "DynamoDBClient":

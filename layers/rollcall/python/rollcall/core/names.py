@@ -44,6 +44,11 @@ def ledger_name(environment: str) -> str:
     return f"rollcall-{environment}-ledger"
 
 
+def table_name(environment: str, name: str) -> str:
+    """The table that jobs call `name`."""
+    return f"rollcall-{environment}-{name}"
+
+
 def manifests_name(environment: str, account: str, region: str) -> str:
     """The bucket of manifests; bucket names are shared by all accounts of the world."""
     return f"rollcall-{environment}-manifests-{account}-{region}"

@@ -17,6 +17,8 @@ RETRIED = frozenset({408, 425, 429, *range(500, 600)})
 NEVER_EXECUTED = frozenset({425, 429})
 #: A location's rate that lifts the target's own.
 UNLIMITED = "unlimited"
+#: What the engine calls its own table.
+LEDGER = "ledger"
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
@@ -126,6 +128,8 @@ class Table:
 
     def __post_init__(self) -> None:
         checked_name("table", self.name, 40)
+        if self.name == LEDGER:
+            raise DeclarationError(f"the table name {LEDGER!r} is taken by the engine's own; take another")
 
 
 Need: TypeAlias = Report | Secret | Table

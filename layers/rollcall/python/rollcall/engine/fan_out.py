@@ -12,7 +12,8 @@ from rollcall.core.clock import Clock
 from rollcall.core.errors import SourceError
 from rollcall.core.job import Job
 from rollcall.core.run import Record, Run, RunRecord, RunState
-from rollcall.core.target import Report
+from rollcall.core.tables import Items
+from rollcall.core.target import Report, Table
 from rollcall.engine.dispatch import SAFETY, Dispatch
 from rollcall.engine.enumeration import enumerate_entries, too_short
 from rollcall.engine.starting import MOST_ENUMERATIONS, Invocation, Resume, Start, take
@@ -29,6 +30,8 @@ class FanOut:
     #: The records of a report, and the text of a secret, as this environment binds them.
     read: Callable[[Report], Iterator[Record]]
     secret: Callable[[str], str]
+    #: The items of a table that the job needs.
+    table: Callable[[Table], Items]
     clock: Clock
     #: A text that no other enumeration has: names the manifest's folder until it is sealed.
     new_nonce: Callable[[], str]
@@ -57,7 +60,9 @@ class FanOut:
     def _seal(self, run: RunRecord) -> RunRecord:
         if run.enumerations > MOST_ENUMERATIONS:
             return self._refuse(run, f"its enumeration died {MOST_ENUMERATIONS} times; see the logs of this function")
-        source_run = Run(run.id, run.job, run.scheduled_for, run.generation, run.params, self.read, self.secret)
+        source_run = Run(
+            run.id, run.job, run.scheduled_for, run.generation, run.params, self.read, self.secret, self.table
+        )
         try:
             found = enumerate_entries(
                 self.job, run, source_run, self.manifests, self.new_nonce(), lambda: self._late(run)
