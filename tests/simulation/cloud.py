@@ -1,0 +1,269 @@
+"""A deployment of jobs on simulated services: the real engine, driven by AWS's rules, in virtual time.
+
+    with SimulatedCloud([job]) as cloud:
+        cloud.target(job).script = failing(0.01)
+        run = cloud.fire(job)
+        cloud.run_until_announced(run)
+
+Callbacks must be coroutines: a plain one runs in a thread, which has no part in virtual time.
+"""
+
+import asyncio
+import inspect
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from rollcall.adapters.ledger import Ledger
+from rollcall.core.job import Job
+from rollcall.core.names import function_name
+from rollcall.core.outcome import Outcome
+from rollcall.core.run import RunRecord, iso, run_id
+from rollcall.core.sizing import (
+    COMPLETION_TIMEOUT,
+    DEAD_LETTER_TIMEOUT,
+    FAN_OUT_TIMEOUT,
+    LEAST_MAXIMUM_CONCURRENCY,
+    WATCHDOG_TIMEOUT,
+    worker_sizing,
+)
+from rollcall.core.tree import CHUNK_SIZE, FAN_IN
+from rollcall.engine import progress
+from tests.simulation import handlers
+from tests.simulation.functions import Environment, Event, Handler, SimulatedFunction, invoke_async
+from tests.simulation.gate import Gate
+from tests.simulation.inline import inline_pools
+from tests.simulation.polling import QueuePoller
+from tests.simulation.services import Services, SimulatedClients
+from tests.simulation.target import SimulatedTarget
+from tests.simulation.virtual_time import START, VirtualClock, VirtualLoop
+from tools.local_cloud.event_source import EventSource
+from tools.local_cloud.partial_batch import failed_items
+from tools.local_cloud.resources import ENVIRONMENT, LEDGER, QueueAddress, make_queues
+from tools.local_cloud.stream import StreamSource
+
+Result = TypeVar("Result")
+
+WATCHDOG_SECONDS = 60.0
+#: Lambda looks into a stream four times a second (https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html).
+STREAM_SECONDS = 0.25
+#: Who receives from queues and streams for Lambda.
+MAPPING = "event source mapping"
+
+
+class SimulatedCloud:
+    """Jobs with their targets, deployed; a context manager that leaves nothing behind."""
+
+    def __init__(
+        self,
+        jobs: Iterable[Job],
+        *,
+        secrets: Mapping[str, str] | None = None,
+        start: datetime = START,
+        chunk_size: int = CHUNK_SIZE,
+        fan_in: int = FAN_IN,
+        #: How many places apart queues may hand out groups in another order than they were sent in.
+        scatter: int = 0,
+        seed: int = 0,
+    ) -> None:
+        self.jobs = list(jobs)
+        for job in self.jobs:
+            if not inspect.iscoroutinefunction(job.callback_function):
+                raise TypeError(f"{job.name}: a simulated callback is a coroutine; a thread does not know virtual time")
+        self._runner = asyncio.Runner(loop_factory=VirtualLoop)
+        loop = self._runner.get_loop()
+        assert isinstance(loop, VirtualLoop)
+        self.clock = VirtualClock(loop, start)
+        self.services = Services.new(self.clock.timestamp, {LEDGER: "pk"}, secrets, scatter=scatter, seed=seed)
+        #: Clients for looking at things from outside: not counted, and without faults.
+        self.observer = SimulatedClients(replace(self.services, gate=Gate()))
+        self.ledger = Ledger(self.observer.dynamodb, LEDGER)
+        self.targets = {job.target.name: SimulatedTarget(self.clock) for job in self.jobs}
+        self.functions: dict[str, SimulatedFunction] = {}
+        self.queues: dict[str, tuple[QueueAddress, QueueAddress]] = {}
+        self._shape = chunk_size, fan_in
+        self._seed = seed
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stack = ExitStack()
+
+    # --- a life ---
+
+    def __enter__(self) -> Self:
+        self._stack.enter_context(self._runner)
+        self._stack.enter_context(inline_pools())
+        self._runner.run(self._deploy())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for task in self._tasks:
+            task.cancel()
+        self._stack.close()
+
+    # --- what happens in it ---
+
+    def fire(self, job: Job, scheduled_for: datetime | None = None, nonce: str | None = None) -> str:
+        """The scheduler starts an occurrence, due now if nothing else is said; returns the id of its run."""
+        due = scheduled_for or self.clock.now()
+        event = {"scheduled_time": iso(due), **({"nonce": nonce} if nonce is not None else {})}
+        self._invoke_async(self.function("fan_out", job), event)
+        return run_id(job.name, due, nonce)
+
+    def pass_time(self, duration: timedelta) -> None:
+        """Let everything go on for so long."""
+        self._runner.run(asyncio.sleep(duration.total_seconds()))
+        self._check()
+
+    def run_until(
+        self,
+        condition: Callable[[], bool],
+        within: timedelta = timedelta(days=1),
+        every: timedelta = timedelta(seconds=1),
+    ) -> None:
+        """Let everything go on until the condition holds, asked `every` so often; AssertionError after `within`."""
+        self._runner.run(self._until(condition, within, every))
+
+    def run_until_announced(self, *runs: str, within: timedelta = timedelta(days=1)) -> None:
+        """Until the ends of these runs are on the bus."""
+        self.run_until(lambda: {*runs} <= {detail["run"] for detail in self.announcements}, within)
+
+    # --- what came of it ---
+
+    def target(self, job: Job) -> SimulatedTarget:
+        return self.targets[job.target.name]
+
+    def function(self, kind: str, job: Job | None = None) -> SimulatedFunction:
+        """One of fan_out and worker, with a job, and dead_letter, completion and watchdog without."""
+        return self.functions[function_name(ENVIRONMENT, kind, job.name if job else None)]
+
+    @property
+    def requests(self) -> Counter[tuple[str, str]]:
+        """The requests made so far, by service and operation."""
+        return self.services.gate.requests
+
+    @property
+    def announcements(self) -> list[dict[str, Any]]:
+        """The details of all events on the bus, in order."""
+        return self.services.events.details
+
+    @property
+    def failures(self) -> list[tuple[str, datetime, str]]:
+        """Invocations that failed: of which function, when and why."""
+        return [(name, *failure) for name, function in self.functions.items() for failure in function.failures]
+
+    def run(self, run: str) -> RunRecord:
+        record = self.ledger.run(run)
+        assert record is not None, f"there is no run {run}"
+        return record
+
+    def outcomes(self, run: str) -> dict[Outcome, int]:
+        """The outcomes that occur, with their counts."""
+        return {outcome: count for outcome, count in progress.outcomes(self.ledger, self.run(run)).items() if count}
+
+    def on_queue(self, job: Job, *, dead_letters: bool = False) -> int:
+        """Messages on the job's queue, those in flight included."""
+        address = self.queues[job.name][1 if dead_letters else 0]
+        return len(self.services.sqs.queue(address.url).messages)
+
+    # --- how it is made ---
+
+    async def _deploy(self) -> None:
+        self._deploy_function("dead_letter", None, DEAD_LETTER_TIMEOUT, handlers.dead_letter)
+        self._deploy_function("completion", None, COMPLETION_TIMEOUT, partial(handlers.completion, self.jobs))
+        self._deploy_function("watchdog", None, WATCHDOG_TIMEOUT, partial(handlers.watchdog, self.jobs))
+        for job in self.jobs:
+            self._deploy_job(job)
+        self._start(self._watch())
+        self._start(self._follow_stream())
+
+    def _deploy_job(self, job: Job) -> None:
+        queue, dead = self.queues[job.name] = make_queues(self.observer.sqs, job)
+        sizing = worker_sizing(job)
+        fan_out = self._deploy_function(
+            "fan_out", job, FAN_OUT_TIMEOUT, partial(handlers.fan_out, job, queue.url, self._shape)
+        )
+        self.services.lambda_.functions[fan_out.name] = partial(self._invoke_async, fan_out)
+        worker = self._deploy_function(
+            "worker", job, sizing.timeout, partial(handlers.worker, job, queue.url, self.target(job))
+        )
+        self._deploy_mapping(queue, worker, sizing.batch_size, sizing.maximum_concurrency)
+        self._deploy_mapping(dead, self.function("dead_letter"), sizing.batch_size, LEAST_MAXIMUM_CONCURRENCY)
+
+    def _deploy_function(
+        self, kind: str, job: Job | None, timeout: timedelta, make: Callable[[VirtualClock, Environment], Handler]
+    ) -> SimulatedFunction:
+        name = function_name(ENVIRONMENT, kind, job.name if job else None)
+        # A range of seeds for each function's environments.
+        first = (self._seed << 32) + (len(self.functions) << 20)
+        function = SimulatedFunction(name, timeout, partial(make, self.clock), self.services, self.clock, first)
+        self.functions[name] = function
+        return function
+
+    def _deploy_mapping(
+        self, queue: QueueAddress, function: SimulatedFunction, batch_size: int, concurrency: int
+    ) -> None:
+        client = SimulatedClients(self.services, MAPPING).sqs
+        source = EventSource(client, queue.url, queue.arn, batch_size)
+        poller = QueuePoller(source, self.services.sqs, queue.url, concurrency, function.invoke, self.clock)
+        self._start(poller.run())
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(WATCHDOG_SECONDS)
+            await invoke_async(self.function("watchdog"), {}, waits=())
+
+    async def _follow_stream(self) -> None:
+        stream, changed = self.services.dynamodb.stream(LEDGER), asyncio.Event()
+        stream.on_change = changed.set
+        source, completion = StreamSource(stream, LEDGER), self.function("completion")  # type: ignore[arg-type]
+
+        def invoke(event: Event) -> object:
+            answer: object = {"batchItemFailures": [{"itemIdentifier": ""}]}
+            try:
+                answer = _at_once(completion.invoke(event))
+            finally:
+                if failed_items(answer) != []:
+                    changed.set()
+            return answer
+
+        while True:
+            await changed.wait()
+            changed.clear()
+            await asyncio.sleep(STREAM_SECONDS)
+            source.poll(invoke)
+
+    def _invoke_async(self, function: SimulatedFunction, event: Event) -> None:
+        self._start(invoke_async(function, event))
+
+    def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = self._runner.get_loop().create_task(coroutine)
+        self._tasks.add(task)
+
+    def _check(self) -> None:
+        """Raise what the driver itself failed with: the simulation's own mistakes, never the engine's."""
+        for task in [task for task in self._tasks if task.done()]:
+            self._tasks.discard(task)
+            task.result()
+
+    async def _until(self, condition: Callable[[], bool], within: timedelta, every: timedelta) -> None:
+        end = self.clock.now() + within
+        while not condition():
+            assert self.clock.now() < end, f"it did not happen within {within}; failed were {self.failures[-5:]}"
+            await asyncio.sleep(every.total_seconds())
+            self._check()
+
+
+def _at_once(coroutine: Coroutine[Any, Any, Result]) -> Result:
+    """The result of a coroutine that waits for nothing."""
+    try:
+        coroutine.send(None)
+    except StopIteration as ended:
+        result: Result = ended.value
+        return result
+    raise AssertionError("it waits for something")

@@ -1,0 +1,161 @@
+"""What runs in the simulated functions: the engine, put together as the entry points in `functions/` do it."""
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from functions.completion.handler import ended_run
+from rollcall.adapters.bus import Bus
+from rollcall.adapters.clients import AWS_ERRORS
+from rollcall.adapters.functions import Functions
+from rollcall.adapters.ledger import Ledger
+from rollcall.adapters.manifests import Manifests
+from rollcall.adapters.queue import Queue
+from rollcall.adapters.reports import Reports
+from rollcall.adapters.secrets import Secrets
+from rollcall.core.call import Request, Response
+from rollcall.core.errors import RollcallError
+from rollcall.core.job import Job
+from rollcall.core.names import secret_name
+from rollcall.core.sizing import worker_sizing
+from rollcall.engine.calling import Caller
+from rollcall.engine.completion import Announcer
+from rollcall.engine.dead_letter import DeadLetters
+from rollcall.engine.fan_out import FanOut
+from rollcall.engine.starting import Invocation, request_of
+from rollcall.engine.watchdog import Watchdog
+from rollcall.engine.worker import Worker
+from tests.simulation.functions import Environment, Event, Handler
+from tests.simulation.target import SimulatedTarget
+from tests.simulation.virtual_time import VirtualClock
+from tools.local_cloud.resources import BUS, ENVIRONMENT, LEDGER, MANIFESTS
+
+
+def new_worker(
+    environment: Environment, job: Job, queue_url: str, target: SimulatedTarget, clock: VirtualClock
+) -> Worker:
+    """A worker's engine in a new environment: the one place that knows how it is put together."""
+
+    async def send(request: Request) -> Response:
+        environment.check()
+        response = await target.send(request, environment.name)
+        environment.check()
+        return response
+
+    parts = Parts(environment, clock)
+    caller = Caller(job, send, parts.secret, clock)
+    spread = random.Random(environment.seed)  # noqa: S311
+    return Worker(job, parts.ledger, parts.queue(queue_url), caller, clock, spread, worker_sizing(job).width)
+
+
+@dataclass
+class Parts:
+    """What several functions need, over the clients of one environment."""
+
+    environment: Environment
+    clock: VirtualClock
+
+    def __post_init__(self) -> None:
+        clients = self.environment.clients
+        self.ledger = Ledger(clients.dynamodb, LEDGER)
+        self.manifests = Manifests(clients.s3, MANIFESTS)
+        self.secrets = Secrets(clients.secretsmanager)
+        self._random = random.Random(self.environment.seed)  # noqa: S311
+
+    def queue(self, url: str) -> Queue:
+        return Queue(self.environment.clients.sqs, url, self.clock)
+
+    def secret(self, name: str) -> str:
+        return self.secrets.text(secret_name(ENVIRONMENT, name))
+
+    def token(self) -> str:
+        """A text that nobody else has, and that is the same in every simulation."""
+        return f"{self.environment.seed:04x}{self._random.getrandbits(48):012x}"
+
+    def functions(self) -> Functions:
+        return Functions(self.environment.clients.lambda_, ENVIRONMENT)
+
+    def announcer(self, jobs: Iterable[Job]) -> Announcer:
+        hooks = {job.name: job.hook for job in jobs}
+        bus = Bus(self.environment.clients.events, BUS)
+        return Announcer(self.ledger, bus, self.functions(), hooks.get, self.clock, self.token())
+
+
+def fan_out(job: Job, queue_url: str, shape: tuple[int, int], clock: VirtualClock, environment: Environment) -> Handler:
+    """The handler of a job's fan-out; `shape` is chunk size and fan-in of new runs."""
+    parts = Parts(environment, clock)
+    engine = FanOut(
+        job=job,
+        ledger=parts.ledger,
+        manifests=parts.manifests,
+        queue=parts.queue(queue_url),
+        read=Reports({}, parts.secrets, environment.clients).read,
+        secret=parts.secret,
+        clock=clock,
+        new_nonce=parts.token,
+    )
+
+    async def handle(event: Event, deadline: datetime) -> object:
+        run = engine.handle(request_of(event), Invocation(parts.token(), deadline, *shape))
+        return {"runs": {} if run is None else {run.id: run.state.value}}
+
+    return handle
+
+
+def worker(job: Job, queue_url: str, target: SimulatedTarget, clock: VirtualClock, environment: Environment) -> Handler:
+    """The handler of a job's workers."""
+    engine = new_worker(environment, job, queue_url, target, clock)
+
+    async def handle(event: Event, deadline: datetime) -> object:
+        return _failed(await engine.handle(event["Records"], deadline))
+
+    return handle
+
+
+def dead_letter(clock: VirtualClock, environment: Environment) -> Handler:
+    """The handler of dead letters, of all jobs."""
+    parts = Parts(environment, clock)
+    engine = DeadLetters(parts.ledger, parts.manifests, clock)
+
+    async def handle(event: Event, deadline: datetime) -> object:
+        del deadline
+        return _failed(engine.handle(event["Records"]))
+
+    return handle
+
+
+def completion(jobs: Iterable[Job], clock: VirtualClock, environment: Environment) -> Handler:
+    """The handler of the ledger's stream."""
+    parts = Parts(environment, clock)
+
+    async def handle(event: Event, deadline: datetime) -> object:
+        del deadline
+        announcer = parts.announcer(jobs)
+        for record in event["Records"]:
+            run = ended_run(record)
+            try:
+                if run is not None:
+                    announcer.announce(run)
+            except (*AWS_ERRORS, RollcallError):
+                return _failed([record["dynamodb"]["SequenceNumber"]])
+        return _failed([])
+
+    return handle
+
+
+def watchdog(jobs: Iterable[Job], clock: VirtualClock, environment: Environment) -> Handler:
+    """The handler of the watchdog's tick."""
+    parts = Parts(environment, clock)
+
+    async def handle(event: Event, deadline: datetime) -> object:
+        del event, deadline
+        Watchdog(jobs, parts.ledger, parts.functions(), parts.announcer(jobs), clock).look()
+        return None
+
+    return handle
+
+
+def _failed(items: list[str]) -> dict[str, Any]:
+    return {"batchItemFailures": [{"itemIdentifier": name} for name in items]}

@@ -1,0 +1,65 @@
+"""All simulated services of one cloud, and the clients by which an execution environment reaches them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from rollcall.adapters.clients import Clients
+from tests.simulation.dynamodb import DynamoDB
+from tests.simulation.events import Events
+from tests.simulation.gate import Client, Gate
+from tests.simulation.lambda_ import Lambda
+from tests.simulation.s3 import S3
+from tests.simulation.secretsmanager import SecretsManager
+from tests.simulation.sqs import Sqs
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The models, and the gate before them."""
+
+    gate: Gate
+    dynamodb: DynamoDB
+    sqs: Sqs
+    s3: S3
+    events: Events
+    lambda_: Lambda
+    secretsmanager: SecretsManager
+
+    @classmethod
+    def new(
+        cls,
+        now: Callable[[], float],
+        tables: Mapping[str, str],
+        secrets: Mapping[str, str] | None = None,
+        *,
+        scatter: int = 0,
+        seed: int = 0,
+    ) -> "Services":
+        """Empty ones, whose time is `now`, in seconds since 1970; tables by name with their hash key."""
+        return cls(
+            Gate(),
+            DynamoDB(now, tables),
+            Sqs(now, scatter=scatter, seed=seed),
+            S3(),
+            Events(),
+            Lambda(),
+            SecretsManager(secrets),
+        )
+
+
+class SimulatedClients(Clients):
+    """The clients of one execution environment."""
+
+    def __init__(self, services: Services, origin: str = "") -> None:
+        models = {
+            "dynamodb": services.dynamodb,
+            "sqs": services.sqs,
+            "s3": services.s3,
+            "events": services.events,
+            "lambda": services.lambda_,
+            "secretsmanager": services.secretsmanager,
+        }
+        self._made = {name: Client(name, model, services.gate, origin) for name, model in models.items()}
+
+    def _client(self, service: str) -> object:
+        return self._made[service]
