@@ -1,8 +1,11 @@
-"""The parts that turn calls of a stand-in away or count them: limit, outage, arrivals."""
+"""The parts that turn calls of a stand-in away or count them: limit, outage, arrivals, and the time they go by."""
+
+import time
 
 import pytest
 
 from tools.stand_ins.arrivals import Arrivals
+from tools.stand_ins.clock import LoopClock
 from tools.stand_ins.limit import Limit
 from tools.stand_ins.outage import Outage
 
@@ -22,8 +25,10 @@ def test_a_slot_comes_back_every_interval_and_the_burst_after_a_rest() -> None:
 
 
 def test_who_keeps_the_pace_exactly_is_never_limited_however_the_floats_fall() -> None:
-    limit = Limit(per_s=7, burst=1)
-    assert all(limit.take(1_000_000 + n / 7) for n in range(10_000))
+    for per_s in (3, 7, 10, 50):
+        limit = Limit(per_s, burst=3)
+        assert all(limit.take(1_000_000) for _ in range(2))
+        assert all(limit.take(1_000_000 + n / per_s) for n in range(10_000))
 
 
 def test_a_call_that_is_turned_away_uses_nothing_up() -> None:
@@ -105,3 +110,13 @@ def test_the_busiest_second_is_that_of_counting_every_window() -> None:
     # A window that begins between two calls holds no more than the one that begins with the next call.
     windows = [sum(begin <= each < begin + 1 for each in times) for begin in times]
     assert arrivals.stats()["busiest_second"] == max(windows)
+
+
+# --- Clock ---
+
+
+def test_now_means_the_same_to_every_process_and_monotonic_is_that_of_the_machine() -> None:
+    clock = LoopClock()
+    assert abs(clock.now() - time.time()) < 60
+    before = time.monotonic()
+    assert before <= clock.monotonic() <= time.monotonic()
