@@ -1,10 +1,12 @@
 """A server on loopback that says byte for byte what a story makes it say."""
 
+import asyncio
 import socket
+import ssl
 import struct
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 
 #: What is done with one connection after its request's head has come: raw bytes to answer, or a deed of its own.
@@ -83,6 +85,28 @@ def serving(*replies: Reply, keep_alive: bool = False, greeting: bytes = b"") ->
             with suppress(OSError, IndexError):
                 under_way[-1].shutdown(socket.SHUT_RDWR)
             thread.join()
+
+
+@asynccontextmanager
+async def judging(judge: Callable[[str], Awaitable[bytes]], tls: ssl.SSLContext | None = None) -> AsyncIterator[Server]:
+    """Answers many requests at once, in the running event loop, each with what `judge` makes of its head."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        server.connections += 1
+        with suppress(OSError, asyncio.IncompleteReadError):
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode()
+                server.heads.append(head)
+                length = next((line[15:] for line in head.split("\r\n") if line.startswith("Content-Length:")), "0")
+                await reader.readexactly(int(length))
+                writer.write(await judge(head))
+        writer.transport.abort()
+
+    listener = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
+    server = Server(listener.sockets[0].getsockname()[1])
+    async with listener:
+        yield server
+    await asyncio.sleep(0)
 
 
 def unused_port() -> int:

@@ -1,21 +1,32 @@
 """The target's HTTP client, over real sockets: what came back, and whether the request may have arrived."""
 
 import asyncio
+import datetime
+import gzip
 import json
 import socket
+import ssl
+import zlib
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import timedelta
+from pathlib import Path
+from threading import Event
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
-from rollcall import Location, NotSent, Response, Unanswered
+from rollcall import Location, NotSent, Rejected, Response, Unanswered
+from rollcall.adapters import http_connection
 from rollcall.adapters.clients import Clients
 from rollcall.adapters.http import TargetClient
 from rollcall.adapters.secrets import Secrets
 from rollcall.core.call import Request
-from tests.functional.loopback import answer, reset, serving, unused_port
+from tests.functional.loopback import answer, judging, reset, serving, unused_port
 
+GET = Request("GET", "/", {}, None)
 POST = Request("POST", "/deposits/D00?notify=no", {"Idempotency-Key": "k-1", "Content-Type": "application/json"}, b"{}")
 
 
@@ -61,9 +72,10 @@ def test_any_status_is_an_answer(send: Send, status: int) -> None:
         assert send(server.url).status == status
 
 
-def test_a_redirect_is_an_answer_and_not_followed(send: Send) -> None:
-    with serving(answer("302 Found", b"", "Location: /elsewhere")) as server:
-        assert send(server.url).status == 302
+@pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"])
+def test_a_redirect_is_an_answer_and_not_followed(send: Send, status: str) -> None:
+    with serving(answer(status, b"", "Location: /elsewhere")) as server:
+        assert send(server.url).status == int(status[:3])
     assert len(server.heads) == 1
 
 
@@ -75,7 +87,8 @@ def test_the_targets_credentials_come_from_its_secret(aws: Clients, send: Send) 
 
 
 def test_a_proxy_of_the_environment_is_not_used(send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{unused_port()}")
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{unused_port()}")
     with serving(answer("200 OK")) as server:
         assert send(server.url).status == 200
 
@@ -94,6 +107,254 @@ def test_cookies_are_not_kept(send: Send) -> None:
     assert "cookie" not in server.heads[1].lower()
 
 
+# --- what is written ---
+
+
+def test_what_a_path_may_not_hold_is_quoted_and_nothing_else(send: Send) -> None:
+    with serving(answer("200 OK")) as server:
+        send(f"{server.url}/a b", Request("GET", "/Zoë/x%2Fy%7E;v=1/it's (A)?q=a b&r=[1]|2", {}, None))
+    assert server.heads[0].startswith("GET /a%20b/Zo%C3%AB/x%2Fy%7E;v=1/it's%20(A)?q=a%20b&r=[1]|2 HTTP/1.1\r\n")
+
+
+def test_no_compressed_answer_is_asked_for(send: Send) -> None:
+    with serving(answer("200 OK")) as server:
+        send(server.url)
+    assert "accept-encoding" not in server.heads[0].lower()
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "length"),
+    [("GET", None, None), ("DELETE", None, None), ("PUT", None, "0"), ("POST", b"", "0"), ("DELETE", b"{}", "2")],
+)
+def test_the_length_of_a_body_is_told_where_there_may_be_one(
+    send: Send, method: str, body: bytes | None, length: str | None
+) -> None:
+    with serving(answer("200 OK")) as server:
+        send(server.url, Request(method, "/", {}, body))
+    lengths = [line[16:] for line in server.heads[0].split("\r\n") if line.startswith("Content-Length: ")]
+    assert lengths == ([] if length is None else [length])
+
+
+def test_a_callback_may_name_itself(send: Send) -> None:
+    with serving(answer("200 OK")) as server:
+        send(server.url, Request("GET", "/", {"user-agent": "books/2", "ACCEPT": "text/csv", "X-Client": "Zoë"}, None))
+    lines = server.heads[0].split("\r\n")
+    assert [line for line in lines if line.lower().startswith(("user-agent", "accept", "x-client"))] == [
+        "user-agent: books/2", "ACCEPT: text/csv", "X-Client: Zoë",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        Request("GET", "/a\r\nX: y", {}, None),
+        Request("GET", "/a\nX: y", {}, None),
+        Request("GET", "/a\x00", {}, None),
+        Request("GET", "/deposits/D#7", {}, None),
+        Request("GET", "deposits", {}, None),
+        Request("GET", "@elsewhere.example/", {}, None),
+        Request("GET", "/\ud800", {}, None),
+        Request("GET", "/", {"X": "a\r\nX: y"}, None),
+        Request("GET", "/", {"X": "a\ny"}, None),
+        Request("GET", "/", {"X": "a\x00"}, None),
+        Request("GET", "/", {"X": "\ud800"}, None),
+        Request("GET", "/", {"X\r\nY": "a"}, None),
+        Request("GET", "/", {"X: y": "a"}, None),
+        Request("GET", "/", {"": "a"}, None),
+        Request("GET / HTTP/1.1\r\nX: y\r\n", "/", {}, None),
+        Request("POST", "/", {"content-length": "0"}, b"GET / HTTP/1.1\r\n\r\n"),
+        Request("POST", "/", {"Transfer-Encoding": "chunked"}, b"0\r\n\r\nGET / HTTP/1.1\r\n\r\n"),
+        Request("GET", "/", {"Host": "elsewhere.example"}, None),
+        Request("POST", "/", {"Expect": "100-continue"}, b"{}"),
+    ],
+    ids=repr,
+)
+def test_a_request_that_would_be_read_as_another_is_refused(send: Send, request_: Request) -> None:
+    with serving(answer("200 OK")) as server, pytest.raises(Rejected):
+        send(server.url, request_)
+    assert server.heads == []
+
+
+# --- what is read ---
+
+
+def chunked(*pieces: bytes, trailer: bytes = b"", head: str = "HTTP/1.1 200 OK") -> bytes:
+    body = b"".join(b"%x;note=1\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
+    return (
+        f"{head}\r\nX-Kind: chunked\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+        + body
+        + b"0\r\n"
+        + trailer
+        + b"\r\n"
+    )
+
+
+def test_a_body_in_chunks_and_nothing_of_its_trailers(send: Send) -> None:
+    with serving(chunked(b"one ", b"two", trailer=b"X-Kind: trailer\r\n"), keep_alive=True) as server:
+        for _ in range(2):
+            response = send(server.url)
+            assert (response.body, response.headers["x-kind"]) == (b"one two", "chunked")
+    assert server.connections == 1
+
+
+def test_a_body_until_the_connection_ends(send: Send) -> None:
+    with serving(b"HTTP/1.0 200 OK\r\n\r\nall of it") as server:
+        assert send(server.url).body == b"all of it"
+
+
+def test_an_answer_in_many_pieces(send: Send) -> None:
+    def drip(connection: socket.socket) -> None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in answer("200 OK", b"slowly", "X-Kind: a"):
+            connection.sendall(bytes([byte]))
+
+    with serving(drip) as server:
+        response = send(server.url)
+    assert (response.body, response.headers) == (b"slowly", {"content-length": "6", "x-kind": "a"})
+
+
+@pytest.mark.parametrize("method", ["HEAD", "GET"])
+def test_an_answer_without_a_body_is_whole_at_its_heads_end(send: Send, method: str) -> None:
+    status = "200 OK" if method == "HEAD" else "304 Not Modified"
+    with serving(answer(status, length=9), answer("200 OK", b"next"), keep_alive=True) as server:
+        assert send(server.url, Request(method, "/", {}, None)).body == b""
+        assert send(server.url).body == b"next"
+    assert server.connections == 1
+
+
+def test_an_answer_of_204_needs_no_length(send: Send) -> None:
+    with serving(b"HTTP/1.1 204 No Content\r\n\r\n", keep_alive=True) as server:
+        assert [send(server.url).status for _ in range(2)] == [204, 204]
+    assert server.connections == 1
+
+
+def test_what_comes_before_the_answer_is_passed_over(send: Send) -> None:
+    early = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nX-Kind: hint\r\n\r\n"
+    with serving(early + answer("200 OK", b"{}", "X-Kind: answer")) as server:
+        response = send(server.url)
+    assert (response.status, response.headers["x-kind"], response.body) == (200, "answer", b"{}")
+
+
+def test_a_header_that_comes_twice_is_joined(send: Send) -> None:
+    with serving(answer("200 OK", b"", "Allow: GET", "X-Empty:", "allow: PUT")) as server:
+        headers = send(server.url).headers
+    assert (headers["allow"], headers["x-empty"]) == ("GET, PUT", "")
+
+
+@pytest.mark.parametrize(
+    ("coding", "body", "read"),
+    [
+        ("gzip", gzip.compress(b"{}" * 99), b"{}" * 99),
+        ("X-GZIP", gzip.compress(b"{}"), b"{}"),
+        ("deflate", zlib.compress(b"{}"), b"{}"),
+        ("gzip", b"", b""),
+        ("br", b"\x0b\x00", b"\x0b\x00"),
+    ],
+)
+def test_a_body_that_is_compressed_though_nobody_asked_for_it(
+    send: Send, coding: str, body: bytes, read: bytes
+) -> None:
+    with serving(answer("200 OK", body, f"Content-Encoding: {coding}")) as server:
+        assert send(server.url).body == read
+
+
+# --- which connection is used ---
+
+
+def hang_up(closed: Event) -> Callable[[socket.socket], None]:
+    """Answer as if the connection were kept, and close it."""
+
+    def reply(connection: socket.socket) -> None:
+        connection.sendall(answer("200 OK"))
+        connection.shutdown(socket.SHUT_RDWR)
+        closed.set()
+
+    return reply
+
+
+def test_a_kept_connection_that_was_closed_meanwhile_is_replaced_unseen(send: Send) -> None:
+    """No event loop runs between the requests, as while an environment of a function is frozen."""
+    put, closed = Request("PUT", "/deposits/D00", {}, b"{}"), Event()
+    with serving(hang_up(closed), answer("200 OK")) as server:
+        assert send(server.url, put).status == 200
+        assert closed.wait(5)
+        assert send(server.url, put).status == 200
+    assert (len(server.heads), server.connections) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("reply", "connections"),
+    [
+        (answer("200 OK", b"", "Connection: close"), 2),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n", 2),
+        (answer("200 OK", b"", "Keep-Alive: timeout=0"), 2),
+        (answer("200 OK", b"", "Keep-Alive: timeout=5, max=100"), 1),
+        (answer("200 OK") + answer("200 OK"), 2),
+        (answer("200 OK") + b"?", 2),
+    ],
+    ids=["close", "HTTP/1.0", "kept for no time", "kept", "two answers", "surplus"],
+)
+def test_a_connection_is_kept_where_both_sides_want_it(send: Send, reply: bytes, connections: int) -> None:
+    with serving(reply, keep_alive=True) as server:
+        assert [send(server.url).status for _ in range(2)] == [200, 200]
+    assert server.connections == connections
+
+
+def test_a_connection_is_not_kept_for_long(send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_connection, "IDLE_SECONDS", 0.0)
+    with serving(answer("200 OK"), keep_alive=True) as server:
+        assert [send(server.url).status for _ in range(2)] == [200, 200]
+    assert server.connections == 2
+
+
+def test_an_answer_before_the_whole_request_ends_the_connection(send: Send) -> None:
+    too_large = Request("PUT", "/", {}, bytes(16 * 1024 * 1024))
+    with serving(answer("413 Content Too Large"), answer("200 OK"), keep_alive=True) as server:
+        assert send(server.url, too_large).status == 413
+        assert send(server.url).status == 200
+    assert server.connections == 2
+
+
+def test_no_more_connections_are_made_than_asked_for(aws: Clients, runner: asyncio.Runner) -> None:
+    two_there = asyncio.Barrier(2)
+
+    async def judge(_: str) -> bytes:
+        await two_there.wait()
+        return answer("200 OK")
+
+    async def story() -> int:
+        async with judging(judge) as server:
+            client = TargetClient(Location(server.url), Secrets(aws.secretsmanager), timedelta(seconds=5), 2)
+            answers = await asyncio.gather(*(client.send(POST) for _ in range(6)))
+            assert [response.status for response in answers] == [200] * 6
+            await client.close()
+        return server.connections
+
+    assert runner.run(story()) == 2
+
+
+def test_a_call_that_is_cancelled_closes_its_connection(aws: Clients, runner: asyncio.Runner) -> None:
+    ended = Event()
+
+    def wait_for_the_end(connection: socket.socket) -> None:
+        connection.settimeout(5)
+        if connection.recv(1) == b"":
+            ended.set()
+
+    async def story(url: str, heads: list[str]) -> None:
+        client = TargetClient(Location(url), Secrets(aws.secretsmanager), timedelta(seconds=5), 1)
+        task = asyncio.create_task(client.send(POST))
+        while not heads:
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    with serving(wait_for_the_end) as server:
+        runner.run(story(server.url, server.heads))
+        assert ended.wait(5)
+
+
 # --- provably not sent ---
 
 
@@ -107,8 +368,109 @@ def test_an_unknown_host_proves_that_nothing_was_sent(send: Send) -> None:
         send("http://nobody.invalid")
 
 
+def test_a_connection_that_is_not_made_in_time_proves_that_nothing_was_sent(send: Send) -> None:
+    """The queue of a listener that accepts nobody is full after two, and further ones get no word."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, ExitStack() as waiting:
+        address = listener.getsockname()
+        for _ in range(4):
+            another = waiting.enter_context(socket.socket())
+            another.setblocking(False)
+            another.connect_ex(address)
+        with pytest.raises(NotSent, match="no connection in time"):
+            send(f"http://127.0.0.1:{address[1]}")
+
+
+def test_a_request_that_waited_for_others_proves_that_nothing_was_sent(aws: Clients, runner: asyncio.Runner) -> None:
+    async def story() -> list[Response | BaseException]:
+        client = TargetClient(Location(server.url), Secrets(aws.secretsmanager), timedelta(seconds=0.2), 1)
+        return [*await asyncio.gather(client.send(POST), client.send(POST), return_exceptions=True)]
+
+    with serving(hang) as server:
+        assert [type(end) for end in runner.run(story())] == [Unanswered, NotSent]
+    assert len(server.heads) == 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://127.0.0.1", "http://", "127.0.0.1", "http://127.0.0.1:99999", "http://127.0.0.1:x", "http://a..b",
+        "https://127.0.0.1/?key=s3cr3t", "http://user:s3cr3t@127.0.0.1",
+    ],
+)  # fmt: skip
+def test_a_url_that_is_none_proves_that_nothing_was_sent(send: Send, url: str) -> None:
+    with pytest.raises(NotSent) as raised:
+        send(url)
+    assert "s3cr3t" not in str(raised.value)
+
+
+# --- TLS ---
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a server `localhost`, signed by itself, with its key."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name.from_rfc4514_string("CN=localhost")
+    now, day = datetime.datetime.now(datetime.UTC), timedelta(days=1)
+    signed = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now - day, now + day)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("tls") / "localhost.pem"
+    pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    private = key.private_bytes(pem, pkcs8, serialization.NoEncryption())
+    path.write_bytes(signed.public_bytes(pem) + private)
+    return path
+
+
+def send_over_tls(aws: Clients, certificate: Path, host: str) -> tuple[list[int], int]:
+    """Two requests: their statuses, and the connections that they took."""
+
+    async def judge(_: str) -> bytes:
+        return answer("200 OK", b"{}")
+
+    async def story() -> tuple[list[int], int]:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(certificate)
+        async with judging(judge, tls) as server:
+            url = server.url.replace("http://127.0.0.1", f"https://{host}")
+            client = TargetClient(Location(url), Secrets(aws.secretsmanager), timedelta(seconds=5), 1)
+            try:
+                return [(await client.send(POST)).status for _ in range(2)], server.connections
+            finally:
+                await client.close()
+
+    return asyncio.run(story())
+
+
+def test_https_to_a_server_whose_certificate_is_trusted(
+    aws: Clients, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    assert send_over_tls(aws, certificate, "localhost") == ([200, 200], 1)
+
+
+def test_a_certificate_that_nobody_vouches_for_proves_that_nothing_was_sent(aws: Clients, certificate: Path) -> None:
+    with pytest.raises(NotSent, match="CERTIFICATE_VERIFY_FAILED"):
+        send_over_tls(aws, certificate, "localhost")
+
+
+def test_a_certificate_of_another_host_proves_that_nothing_was_sent(
+    aws: Clients, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with pytest.raises(NotSent, match="mismatch"):
+        send_over_tls(aws, certificate, "127.0.0.1")
+
+
 def test_a_failed_handshake_proves_that_nothing_was_sent(send: Send) -> None:
     with serving(b"", greeting=b"220 mail.example ready\r\n") as server, pytest.raises(NotSent):
+        send(server.url.replace("http:", "https:"))
+
+
+def test_a_handshake_without_an_end_proves_that_nothing_was_sent(send: Send) -> None:
+    with serving(b"") as server, pytest.raises(NotSent, match="no connection in time"):
         send(server.url.replace("http:", "https:"))
 
 
@@ -130,13 +492,77 @@ def break_in_the_body(connection: socket.socket) -> None:
     connection.sendall(answer("200 OK", b"half", length=100))
 
 
-@pytest.mark.parametrize("trouble", [hang, hang_in_the_body, reset, break_in_the_body, b"nonsense\r\n\r\n"], ids=str)
+def reset_in_the_body(connection: socket.socket) -> None:
+    break_in_the_body(connection)
+    reset(connection)
+
+
+def end(_: socket.socket) -> None:
+    """Close in order, without a word."""
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        hang, hang_in_the_body, end, reset, break_in_the_body, reset_in_the_body,
+        b"nonsense\r\n\r\n",
+        b"HTTP/1.1 200 OK\nContent-Length: 0\n\n",
+        b"HTTP/1.1 99 Odd\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhal",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nhalf",
+        b"HTTP/1.1 200 OK\r\nX-Cut",
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n",
+        answer("200 OK", gzip.compress(b"{}" * 99)[:-4], "Content-Encoding: gzip"),
+        answer("200 OK", b"plain", "Content-Encoding: gzip"),
+    ],
+    ids=repr,
+)  # fmt: skip
 def test_a_request_without_a_whole_answer_may_have_arrived(
     send: Send, trouble: bytes | Callable[[socket.socket], None]
 ) -> None:
     with serving(trouble) as server, pytest.raises(Unanswered):
         send(server.url)
     assert len(server.heads) == 1
+
+
+def fill(before: bytes, piece: bytes) -> Callable[[socket.socket], None]:
+    """Begin an answer and send more and more of it, until the other side has had enough."""
+
+    def reply(connection: socket.socket) -> None:
+        connection.settimeout(5)
+        connection.sendall(before)
+        with suppress(ConnectionError):
+            while True:
+                connection.sendall(piece)
+
+    return reply
+
+
+@pytest.mark.parametrize(
+    ("endless", "what"),
+    [
+        (fill(b"HTTP/1.1 200 OK\r\nX: ", b"x" * 999), "the head of the answer is too large"),
+        (fill(b"HTTP/1.1 200 OK\r\n", b"X-Kind: x\r\n"), "the head of the answer is too large"),
+        (fill(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), "the head of the answer is too large"),
+        (fill(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 999), "the answer is too large"),
+        (fill(answer("200 OK", length=99_000_000), b"x" * 999), "the answer is too large"),
+        (fill(chunked()[:-5], b"1\r\nx\r\n"), "the answer is too large"),
+        (fill(chunked()[:-2], b"X-Kind: x\r\n"), "the answer is too large"),
+        (answer("200 OK", gzip.compress(bytes(999_999)), "Content-Encoding: gzip"), "too large"),
+    ],
+    ids=["a header", "headers", "1xx", "no length", "length", "chunks", "trailers", "compressed"],
+)
+def test_an_answer_without_end_fills_no_memory(
+    send: Send, monkeypatch: pytest.MonkeyPatch, endless: bytes | Callable[[socket.socket], None], what: str
+) -> None:
+    monkeypatch.setattr(http_connection, "MOST_BYTES", 200_000)
+    with serving(endless) as server, pytest.raises(Unanswered, match=what):
+        send(server.url)
 
 
 def test_an_answer_that_takes_too_long_says_how_long_was_waited(send: Send) -> None:

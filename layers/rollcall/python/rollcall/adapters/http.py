@@ -30,7 +30,7 @@ class TargetClient:
 
     def __init__(self, location: Location, secrets: Secrets, timeout: timedelta, connections: int) -> None:
         """`timeout` is for connecting and the whole answer; at most `connections` are open, further requests wait."""
-        self._url = location.url.rstrip("/")
+        self._url = location.url
         self._credentials = Credentials(secrets, location.secret) if location.secret is not None else None
         self._seconds = timeout.total_seconds()
         self._free = asyncio.Semaphore(connections)
@@ -60,10 +60,10 @@ class TargetClient:
         return asyncio.get_running_loop().time() + self._seconds
 
     async def _exchange(self, request: Request, authorization: Authorization | None, until: float) -> Response:
+        origin = self._parsed(request)
+        data = written(origin, request, authorization.header if authorization is not None else None)
         connection: Connection | None = None
         try:
-            origin = self._origin = self._origin or Origin.of(self._url)
-            data = written(origin, request, authorization.header if authorization is not None else None)
             async with asyncio.timeout_at(until), self._free:
                 connection = self._take() or await self._connect(origin)
                 try:
@@ -72,17 +72,19 @@ class TargetClient:
                     self._put_back(connection)
         except TimeoutError as error:
             if connection is None:
-                raise NotSent(f"{self._shown(request)}: no connection in time") from error
-            raise Unanswered(f"{self._shown(request)}: no answer within {self._seconds:g} s") from error
+                raise NotSent(f"{_shown(origin, request)}: no connection in time") from error
+            raise Unanswered(f"{_shown(origin, request)}: no answer within {self._seconds:g} s") from error
         except (OSError, ValueError) as error:
             kind = NotSent if connection is None else Unanswered
-            raise kind(f"{self._shown(request)}: {str(error) or type(error).__name__}") from error
+            raise kind(f"{_shown(origin, request)}: {str(error) or type(error).__name__}") from error
 
-    def _shown(self, request: Request) -> str:
-        """What a request was, without a user in the URL."""
-        scheme, _, rest = self._url.partition("://")
-        host, slash, path = rest.partition("/")
-        return f"{request.method} {scheme}://{host.rpartition('@')[2]}{slash}{path}{request.path}"
+    def _parsed(self, request: Request) -> Origin:
+        if self._origin is None:
+            try:
+                self._origin = Origin.of(self._url)
+            except ValueError as error:
+                raise NotSent(f"{request.method} {request.path}: {error}") from error
+        return self._origin
 
     def _take(self) -> "Connection | None":
         """A kept connection that the target has not closed; looked at right before it is written to."""
@@ -116,3 +118,7 @@ class TargetClient:
         while self._kept:
             self._kept.pop().abort()
         await asyncio.sleep(0)
+
+
+def _shown(origin: Origin, request: Request) -> str:
+    return f"{request.method} {origin.url}{request.path}"

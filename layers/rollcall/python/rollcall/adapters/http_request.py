@@ -51,6 +51,10 @@ class Origin:
         tls = parts.scheme == "https"
         return cls(tls, host, parts.port or (443 if tls else 80), authority, _quoted(parts.path.rstrip("/")))
 
+    @property
+    def url(self) -> str:
+        return f"{'https' if self.tls else 'http'}://{self.authority}{self.path}"
+
 
 def names_authorization(request: Request) -> bool:
     """Whether a callback brings credentials of its own, which the target's must not replace."""

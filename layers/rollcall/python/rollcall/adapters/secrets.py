@@ -93,4 +93,4 @@ class Credentials:
         return Authorization(header)
 
     async def _read(self) -> str:
-        return await asyncio.to_thread(self._secrets.authorization, self._name, fresh=self._present is not None)
+        return await asyncio.to_thread(self._secrets.authorization, self._name, fresh=True)
