@@ -67,12 +67,12 @@ class Runtime:
         return Secrets(self.clients.secretsmanager)
 
     def secret(self, name: str) -> str:
-        """The text of a secret, as this environment names it. Raises DeclarationError for one that the job does not need."""
+        """The text of a secret, as this environment names it. Raises DeclarationError where the job needs none such."""
         self._check_need(Secret(name), f"the secret {name!r}")
         return self.secrets.text(names.secret_name(self.settings.environment, name))
 
     def table(self, table: Table) -> TableItems:
-        """The items of a table, as this environment names it. Raises DeclarationError for one that the job does not need."""
+        """The items of a table, as this environment names it. Raises DeclarationError where the job needs none such."""
         self._check_need(table, f"the table {table.name!r}")
         return TableItems(self.clients.tables, names.table_name(self.settings.environment, table.name))
 
@@ -82,7 +82,9 @@ class Runtime:
 
     @cached_property
     def job(self) -> Job:
-        return catalog.load(required(self.settings.job_module, "job_module"))
+        """The job, with its target as this environment binds it."""
+        job = catalog.load(required(self.settings.job_module, "job_module"))
+        return job if self.settings.target is None else job.bound_to(self.settings.target)
 
     def deadline(self, context: Context) -> datetime:
         """When this invocation is killed."""

@@ -7,9 +7,12 @@ from aws_cdk import Stack
 
 from rollcall.core import names
 from rollcall.core.job import Job
-from rollcall.core.target import Location, Secret
+from rollcall.core.target import Location, Secret, Table
 from stacks.environment import Environment
 from stacks.function import Function
+
+#: What `rollcall.Items` asks of a table. No scan and no deletion: neither belongs into a run.
+TABLE_ACTIONS = ("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem")
 
 
 def runs_of(job: str) -> str:
@@ -26,7 +29,18 @@ def allow_reports(function: Function, reports: Mapping[str, Location]) -> None:
 
 
 def allow_needs(function: Function, environment: Environment, job: Job) -> None:
-    """Let `function` read the secrets that `job` declares among its needs."""
+    """Let `function` read the secrets and use the tables that `job` declares among its needs."""
     for need in job.needs:
-        if isinstance(need, Secret):
-            function.allow_secrets(names.secret_name(environment.name, need.name))
+        match need:
+            case Secret():
+                function.allow_secrets(names.secret_name(environment.name, need.name))
+            case Table():
+                _allow_table(function, names.table_name(environment.name, need.name), need)
+
+
+def _allow_table(function: Function, name: str, table: Table) -> None:
+    # By name: a reference would keep the tables' stack from ever changing before the jobs'.
+    arn = Stack.of(function).format_arn(service="dynamodb", resource="table", resource_name=name)
+    function.allow(TABLE_ACTIONS, arn)
+    if table.indexes:
+        function.allow(["dynamodb:Query"], *(f"{arn}/index/{index}" for index, _, _ in table.indexes))

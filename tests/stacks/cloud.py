@@ -47,6 +47,10 @@ class Cloud:
             for stack in assembly.stacks
             if stack.stack_name.startswith(f"rollcall-{environment.name}-")
         }
+        #: Stack -> the stacks that are deployed before it.
+        self.depends: dict[str, set[str]] = {
+            stack.stack_name: {each.id for each in stack.dependencies} for stack in assembly.stacks
+        }
         self.resources = [
             Resource(
                 stack, id_, raw["Type"], _evaluated(raw.get("Properties", {}), template), raw.get("DeletionPolicy")

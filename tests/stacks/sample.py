@@ -7,7 +7,7 @@ from pathlib import Path
 from aws_cdk import RemovalPolicy
 from aws_cdk.aws_logs import RetentionDays
 
-from rollcall import Call, Entry, Job, Location, Report, Run, Secret, Target, daily, every
+from rollcall import Call, Entry, Job, Location, Report, Run, Secret, Table, Target, daily, every
 from rollcall.core.catalog import Declared
 from rollcall.core.job import Job as JobType
 from stacks.environment import Environment
@@ -15,16 +15,18 @@ from stacks.environment import Environment
 SLOW = Target("slow-bank", concurrency=14, timeout=timedelta(seconds=60))
 IN_BUCKET = Report("in-bucket")
 OVER_HTTP = Report("over-http")
+DUE = Table("due", key="id", indexes=(("by-state", "state", "due"), ("by-client", "client", "due")))
+ANSWERS = Table("answers", key="payment")
 
 FULL = Job(
     "pay",
     schedule=daily("02:30", "14:45", timezone="Europe/London"),
     target=SLOW,
     concurrency=12,
-    needs=[IN_BUCKET, OVER_HTTP, Secret("signing")],
+    needs=[IN_BUCKET, OVER_HTTP, Secret("signing"), DUE, ANSWERS],
 )
 #: Its name begins with the other's.
-SMALL = Job("pay-back", schedule=every(seconds=15), target=SLOW, concurrency=2)
+SMALL = Job("pay-back", schedule=every(seconds=15), target=SLOW, concurrency=2, needs=[ANSWERS])
 
 
 def no_entries(_: Run) -> Iterator[Entry]:

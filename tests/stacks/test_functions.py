@@ -37,7 +37,8 @@ def test_every_environment_is_one_that_the_handler_reads(cloud: Cloud) -> None:
         settings = Settings.from_environ(function["Environment"]["Variables"])
         name = cloud.environment.name
         assert settings.environment == name
-        assert settings.ledger == cloud.one("AWS::DynamoDB::Table")["TableName"]
+        assert settings.ledger == f"rollcall-{name}-ledger"
+        assert cloud.one("AWS::DynamoDB::Table", TableName=settings.ledger)
         assert settings.manifests == cloud.one("AWS::S3::Bucket")["BucketName"]
         assert settings.bus == cloud.one("AWS::Events::EventBus")["Name"]
 

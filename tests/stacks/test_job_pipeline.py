@@ -173,13 +173,17 @@ def test_a_function_touches_no_queue_but_its_own_jobs(case: Case, kind: str) -> 
 
 
 @pytest.mark.parametrize("kind", ["fan_out", "worker", "dead_letter"])
-def test_a_function_reads_and_changes_items_of_its_ledger_only(case: Case, kind: str) -> None:
+def test_a_function_reads_and_changes_items_of_its_ledger_and_of_its_jobs_tables_only(case: Case, kind: str) -> None:
     cloud, declared = case
     actions = {"dynamodb:BatchGetItem", "dynamodb:UpdateItem"}
     if kind == "fan_out":
         actions |= {"dynamodb:PutItem"}
-    table = f"arn:aws:dynamodb:eu-west-1:111122223333:table/rollcall-{cloud.environment.name}-ledger"
-    assert cloud.allowed(cloud.function(kind, declared.job.name), "dynamodb") == {table: actions}
+    arn = f"arn:aws:dynamodb:eu-west-1:111122223333:table/rollcall-{cloud.environment.name}-{{}}".format
+    expected = {arn("ledger"): actions}
+    for table in declared.job.tables if kind != "dead_letter" else ():
+        expected[arn(table.name)] = {f"dynamodb:{each}" for each in ("GetItem", "PutItem", "Query", "UpdateItem")}
+        expected |= {f"{arn(table.name)}/index/{index}": {"dynamodb:Query"} for index, _, _ in table.indexes}
+    assert cloud.allowed(cloud.function(kind, declared.job.name), "dynamodb") == expected
 
 
 def test_only_fan_out_writes_manifests_and_only_its_own_jobs(case: Case) -> None:

@@ -74,15 +74,15 @@ def templates(checkout: Path) -> dict[str, dict[str, Any]]:
 
 
 def test_a_new_job_file_is_all_that_it_takes(checkout: Path, dependencies: Path, context: dict[str, Any]) -> None:
-    (checkout / "functions/jobs/accounting").mkdir(exist_ok=True)
+    for system in (checkout / "functions/jobs").glob("*/"):
+        shutil.rmtree(system)
+    (checkout / "functions/jobs/accounting").mkdir()
     (checkout / "functions/jobs/accounting/__init__.py").touch()
     (checkout / "functions/jobs/accounting/_targets.py").write_text(
         "from rollcall import Report, Target\n"
         'ACCOUNTING = Target("accounting", concurrency=80)\n'
         'CLIENT_DEPOSITS = Report("client-deposits")\n'
     )
-    for job in (checkout / "functions/jobs/accounting").glob("[!_]*.py"):
-        job.unlink()
     shutil.copy(ROOT / "docs/examples/deposit_statements.py", checkout / "functions/jobs/accounting")
     done = synthesize(checkout, dependencies, context, "staging")
     assert done.returncode == 0, done.stderr
