@@ -131,7 +131,7 @@ class Sqs:
             raise refusal("InvalidParameterValue", operation, "MessageGroupId can only include alphanumeric and punct.")
         if entry.get("DelaySeconds"):
             raise refusal("InvalidParameterValue", operation, "The request include parameter that is not valid: Delay")
-        if not body.isascii() and _NO_TEXT.search(body):
+        if _NO_TEXT.search(body):
             raise refusal("InvalidMessageContents", operation, "Invalid characters in message body")
         if _bytes(entry) > MOST_BYTES:
             raise refusal("InvalidParameterValue", operation, f"Message must be shorter than {MOST_BYTES} bytes.")

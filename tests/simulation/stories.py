@@ -1,0 +1,172 @@
+"""Words for stories that are told to a model and to moto alike."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from rollcall.adapters.clients import Clients
+from tests.simulation.dynamodb import DynamoDB
+from tests.simulation.gate import Client, Gate
+from tests.simulation.sqs import Sqs
+
+TABLE = "ledger"
+_NAMES = count()
+
+
+@dataclass
+class StoryClock:
+    """Seconds since 1970, which pass when a story says so."""
+
+    seconds: float = 1_800_000_000.0
+
+    def later(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two that hear a story, as boto3's clients: their types are the story's business."""
+
+    dynamodb: Any
+    sqs: Any
+    is_moto: bool = False
+
+    def queue(self, **attributes: str) -> "StoryQueue":
+        """A new FIFO queue in high-throughput mode, with content-based deduplication."""
+        name = f"story-{next(_NAMES)}.fifo"
+        usual = {
+            "FifoQueue": "true",
+            "ContentBasedDeduplication": "true",
+            "DeduplicationScope": "messageGroup",
+            "FifoThroughputLimit": "perMessageGroupId",
+            "VisibilityTimeout": "30",
+        }
+        url = self.sqs.create_queue(QueueName=name, Attributes=usual | attributes)["QueueUrl"]
+        return StoryQueue(self.sqs, url)
+
+    def table(self) -> "StoryItem":
+        """An item that is not there yet."""
+        return StoryItem(self.dynamodb, {"pk": {"S": f"item-{next(_NAMES)}"}})
+
+
+@dataclass(frozen=True)
+class StoryQueue:
+    """A queue in a story."""
+
+    sqs: Any
+    url: str
+
+    @property
+    def arn(self) -> str:
+        answer = self.sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=["QueueArn"])
+        return str(answer["Attributes"]["QueueArn"])
+
+    def send(self, body: str, group: str = "g", **more: Any) -> str:
+        """The message's id."""
+        return str(
+            self.sqs.send_message(QueueUrl=self.url, MessageBody=body, MessageGroupId=group, **more)["MessageId"]
+        )
+
+    def receive(self, most: int = 1, **more: Any) -> list[dict[str, Any]]:
+        answer = self.sqs.receive_message(
+            QueueUrl=self.url,
+            MaxNumberOfMessages=most,
+            MessageSystemAttributeNames=["All"],
+            MessageAttributeNames=["All"],
+            **more,
+        )
+        messages: list[dict[str, Any]] = answer.get("Messages", [])
+        return messages
+
+    def bodies(self, most: int = 1, **more: Any) -> list[str]:
+        return [message["Body"] for message in self.receive(most, **more)]
+
+    def delete(self, message: Mapping[str, Any]) -> None:
+        self.sqs.delete_message(QueueUrl=self.url, ReceiptHandle=message["ReceiptHandle"])
+
+    def put_off(self, message: Mapping[str, Any], seconds: int) -> None:
+        self.sqs.change_message_visibility(
+            QueueUrl=self.url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=seconds
+        )
+
+
+@dataclass(frozen=True)
+class StoryItem:
+    """An item in a story."""
+
+    dynamodb: Any
+    key: dict[str, Any]
+
+    def put(self, **attributes: Mapping[str, Any]) -> None:
+        self.dynamodb.put_item(TableName=TABLE, Item={**self.key, **attributes})
+
+    def update(
+        self,
+        expression: str,
+        values: Mapping[str, Any] | None = None,
+        *,
+        when: str | None = None,
+        names: Mapping[str, str] | None = None,
+        **more: Any,
+    ) -> dict[str, Any]:
+        """The attributes that the answer has."""
+        request: dict[str, Any] = {"TableName": TABLE, "Key": self.key, "UpdateExpression": expression, **more}
+        if when is not None:
+            request["ConditionExpression"] = when
+        if values is not None:
+            request["ExpressionAttributeValues"] = values
+        if names is not None:
+            request["ExpressionAttributeNames"] = names
+        return comparable(self.dynamodb.update_item(**request).get("Attributes", {}))
+
+    def get(self) -> dict[str, Any]:
+        """The item without its key; empty where there is none."""
+        answer = self.dynamodb.get_item(TableName=TABLE, Key=self.key, ConsistentRead=True)
+        return comparable(answer.get("Item", {}))
+
+    def holds(self, condition: str, values: Mapping[str, Any] | None = None) -> bool:
+        """Whether a condition holds on the item as it is."""
+        try:
+            self.update("REMOVE untouched", values, when=condition)
+        except ClientError as error:
+            assert code(error) == "ConditionalCheckFailedException", error  # noqa: PT017
+            return False
+        return True
+
+
+def comparable(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes without the key, sets in one order."""
+    return {
+        name: {kind: sorted(value) if kind in {"NS", "SS"} else value for kind, value in attribute.items()}
+        for name, attribute in item.items()
+        if name != "pk"
+    }
+
+
+def code(error: ClientError) -> str:
+    return str(error.response["Error"]["Code"])
+
+
+def refused(act: Callable[[], object]) -> str:
+    """The code with which something is refused; empty where it is not."""
+    try:
+        act()
+    except ClientError as error:
+        return code(error)
+    return ""
+
+
+def model_side(clock: StoryClock) -> Side:
+    gate = Gate()
+
+    def now() -> float:
+        return clock.seconds
+
+    return Side(Client("dynamodb", DynamoDB(now, {TABLE: "pk"}), gate, ""), Client("sqs", Sqs(now), gate, ""))
+
+
+def moto_side(clients: Clients) -> Side:
+    return Side(clients.dynamodb, clients.sqs, is_moto=True)
