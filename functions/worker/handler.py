@@ -29,8 +29,8 @@ class WorkerRuntime(Runtime):
     @cached_property
     def worker(self) -> Worker:
         width = worker_sizing(self.job).width
-        caller = Caller(self.job, self.target.send, self.secret, self.clock)
-        return Worker(self.job, self.ledger, self.queue, caller, self.clock, self.random, width)
+        caller = Caller(self.job, self.target.send, self.secret, self.table, self.clock)
+        return Worker(self.job, self.ledger, self.queue, caller, self.clock, self.random, width, self.new_token())
 
 
 runtime = WorkerRuntime()

@@ -1,6 +1,7 @@
 """A deployment of one job on moto, with a virtual clock, a scripted target, and words to tell stories with."""
 
 import asyncio
+import heapq
 import itertools
 import json
 import logging
@@ -8,7 +9,7 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import Any, cast
@@ -61,6 +62,7 @@ class VirtualClock:
     def __init__(self) -> None:
         self._now = DUE
         self._lock = Lock()
+        self._awaited: list[datetime] = []
 
     def now(self) -> datetime:
         return self._now
@@ -68,6 +70,15 @@ class VirtualClock:
     def sleep(self, duration: timedelta) -> None:
         with self._lock:
             self._now += max(timedelta(0), duration)
+
+    async def wait(self, duration: timedelta) -> None:
+        """Whoever waits for the earliest moment goes on first."""
+        until = self._now + max(timedelta(0), duration)
+        heapq.heappush(self._awaited, until)
+        while self._awaited[0] < until:
+            await asyncio.sleep(0)
+        heapq.heappop(self._awaited)
+        self._now = max(self._now, until)
 
     def set(self, moment: datetime) -> None:
         self._now = moment
@@ -148,9 +159,14 @@ def entries(number: int) -> list[Entry]:
     return [Entry(key, {"deposit": key}) for key in keys(number)]
 
 
+#: Options of `a_job` that are its target's.
+OF_TARGET = {each.name for each in fields(Target)} - {"name", "concurrency"}
+
+
 def a_job(**options: Any) -> Job:
     """A job whose callback puts the entry to the target; its source is the world's list."""
-    target = Target("accounting", concurrency=100, timeout=options.pop("timeout", timedelta(seconds=10)))
+    of_target = {name: options.pop(name) for name in OF_TARGET & options.keys()}
+    target = replace(Target("accounting", concurrency=100), **of_target)
     window = options.pop("window", 50_000)
     options.setdefault("retry", RETRY)
     options.setdefault("concurrency", 20)
@@ -268,7 +284,7 @@ class World:
         """A worker's environment; a new one has read nothing yet."""
         caller = Caller(self.job, send or self.target.send, self.secrets.text, self.table, self.clock)
         width = worker_sizing(self.job).width
-        return Worker(self.job, self.ledger, self.queue, caller, self.clock, random.Random(1), width)  # noqa: S311
+        return Worker(self.job, self.ledger, self.queue, caller, self.clock, random.Random(1), width, self.token())  # noqa: S311
 
     def work(
         self,

@@ -9,19 +9,21 @@ from hypothesis import strategies as st
 from rollcall.core.answers import LONGEST_REASON, SUCCESS, Answer, of_error, of_result, retry_after
 from rollcall.core.errors import HttpError, NotSent, Rejected, TryAgain, Unanswered
 from rollcall.core.outcome import Outcome
+from rollcall.core.target import Target
 
 NOW = datetime(2026, 11, 21, 2, 30, tzinfo=UTC)
+TARGET = Target("accounting", concurrency=10)
 AGAIN = None
 
 
 def status(code: int, header: str | None = None, *, unanswered_before: bool = False) -> Answer:
     """The answer to a call that ended with HTTP status `code`."""
     headers = {} if header is None else {"retry-after": header}
-    return of_error(HttpError(code, headers, "said so"), NOW, unanswered_before=unanswered_before)
+    return of_error(HttpError(code, headers, "said so"), NOW, TARGET, unanswered_before=unanswered_before)
 
 
 def raised(error: BaseException) -> Answer:
-    return of_error(error, NOW)
+    return of_error(error, NOW, TARGET)
 
 
 # --- What a callback returns ---

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
+from unittest.mock import Mock
 
 import pytest
 
@@ -106,7 +107,20 @@ def test_an_answered_client_has_nothing_to_remember() -> None:
 def call(target: Target) -> Call:
     """A first call, whose coroutines are run where they are waited for."""
     no_time, http = timedelta(0), Http(target, "run-1")
-    return Call(RUN_ID, "DEP-1", "run-1", 1, DUE, no_time, no_time, http, _secret=str.upper, _wait=asyncio.run)
+    return Call(
+        RUN_ID,
+        "DEP-1",
+        "run-1",
+        attempt=1,
+        last_attempt=False,
+        scheduled_for=DUE,
+        late_by=no_time,
+        remaining=no_time,
+        http=http,
+        _secret=str.upper,
+        _table=Mock(),
+        _wait=asyncio.run,
+    )
 
 
 def test_a_plain_callback_waits_for_its_answer() -> None:

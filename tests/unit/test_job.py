@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from rollcall import Call, Cron, DeclarationError, Entry, Job, Overlap, Report, Run, RunCompleted, Secret, Target, daily
 from rollcall.core.job import LONGEST_JOB_NAME
+from rollcall.core.sizing import window
 from tests.unit.jobs import DUE, RUN_ID, accept, job, no_entries, whole_job
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def test_a_schedule_that_nothing_would_fire_is_refused_like_everything_else(sche
 
 def test_what_a_job_does_not_say_is_decided_for_it() -> None:
     silent = job()
-    assert (silent.concurrency, silent.window, silent.deadline) == (10, 50_000, timedelta(hours=8))
+    assert (silent.concurrency, window(silent), silent.deadline) == (10, 50_000, timedelta(hours=8))
     assert (silent.overlap, silent.first_wins, silent.expect) == (Overlap.SKIP, False, None)
 
 

@@ -26,10 +26,19 @@ class Batch:
     attempts: Mapping[int, int] = field(default_factory=dict)
     #: Positions that go back and may have had an attempt that was never answered.
     unanswered: Collection[int] = ()
+    #: Positions that go back, of which no answer says whether the target did anything.
+    indefinite: Collection[int] = ()
+    #: Positions that go back until the target may be asked about their call.
+    asking: Collection[int] = ()
     #: Positions that go back without a call.
     held: Collection[int] = ()
     #: Positions that had been noted as begun and no longer are.
     ended: Collection[int] = ()
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to write."""
+        said = (self.outcomes, self.attempts, self.unanswered, self.indefinite, self.asking, self.held, self.ended)
+        return any(map(bool, said))
 
 
 def settle(ledger: Ledger, run: RunRecord, chunk: Node, batch: Batch, now: datetime) -> Mapping[int, Outcome]:
@@ -74,7 +83,8 @@ def _write(
     exceptional: Mapping[int, Outcome],
 ) -> NodeRecord:
     update = Update().set(expires_at=expiry(run)).add("settled", [*succeeded, *exceptional])
-    update.add("held", batch.held).add("unanswered", batch.unanswered).discard("begun", batch.ended)
+    update.add("held", batch.held).add("asking", batch.asking).discard("begun", batch.ended)
+    update.add("unanswered", batch.unanswered).add("indefinite", batch.indefinite)
     _move_on(update, batch.attempts)
     for outcome in sorted(set(exceptional.values())):
         update.add(outcome.value, [position for position, found in exceptional.items() if found is outcome])
@@ -110,12 +120,14 @@ def count(ledger: Ledger, run: RunRecord, node: Node, record: NodeRecord, now: d
 
 def begin(ledger: Ledger, run: RunRecord, chunk: Node, positions: Collection[int]) -> NodeRecord:
     """Note that redelivered positions are about to be called; returns the chunk as it was before."""
-    update = Update().set(expires_at=expiry(run)).add("begun", positions).discard("held", positions)
+    update = Update().set(expires_at=expiry(run)).add("begun", positions)
+    update.discard("held", positions).discard("asking", positions)
     key = node_key(run.id, run.generation, chunk)
     return NodeRecord.of(update.send(ledger.client, ledger.table, key, "ALL_OLD"))
 
 
 def note_attempt(ledger: Ledger, run: RunRecord, chunk: Node, position: int, attempt: int) -> None:
     """Use up an attempt before it is made, as one that is never answered."""
-    update = Update().set(expires_at=expiry(run)).add(tried(attempt), [position]).add("unanswered", [position])
+    update = Update().set(expires_at=expiry(run)).add(tried(attempt), [position])
+    update.add("unanswered", [position]).add("indefinite", [position])
     update.send(ledger.client, ledger.table, node_key(run.id, run.generation, chunk))

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from rollcall.adapters.items import values_of
 from rollcall.core.errors import RollcallError
 from rollcall.core.outcome import EXCEPTIONAL, Outcome
-from rollcall.core.run import JobRecord, RunRecord, RunState, from_iso
+from rollcall.core.rate import moment
+from rollcall.core.run import JobRecord, RunRecord, RunState, TargetRecord, from_iso
 from rollcall.core.tree import Node
 from rollcall.core.values import batched
 
@@ -38,10 +39,14 @@ class NodeRecord:
     begun: frozenset[int] = frozenset()
     #: Positions that were returned without a call.
     held: frozenset[int] = frozenset()
+    #: Positions whose call was not answered, until the target may be asked about it.
+    asking: frozenset[int] = frozenset()
     #: Attempts used up by positions that came back for another.
     attempts: Mapping[int, int] = field(default_factory=dict)
     #: Positions with an attempt that was never answered.
     unanswered: frozenset[int] = frozenset()
+    #: Positions with an attempt whose answer, if there was one, leaves open whether the target did anything.
+    indefinite: frozenset[int] = frozenset()
 
     @classmethod
     def of(cls, item: Mapping[str, Any]) -> "NodeRecord":
@@ -50,8 +55,10 @@ class NodeRecord:
             by_outcome={outcome: item.get(outcome.value, _NONE) for outcome in EXCEPTIONAL},
             begun=item.get("begun", _NONE),
             held=item.get("held", _NONE),
+            asking=item.get("asking", _NONE),
             attempts=_attempts(item),
             unanswered=item.get("unanswered", _NONE),
+            indefinite=item.get("indefinite", _NONE),
         )
 
     def full(self, expected: int) -> bool:
@@ -90,6 +97,10 @@ def job_key(job: str) -> str:
 
 def node_key(run: str, generation: int, node: Node) -> str:
     return f"node#{run}#{generation}#{node.level}#{node.number}"
+
+
+def target_key(target: str) -> str:
+    return f"target#{target}"
 
 
 def entry_key(run: str, entry_id: str) -> str:
@@ -134,6 +145,10 @@ class Ledger:
     def job(self, job: str) -> JobRecord:
         """The job's record; an empty one where no run of it was ever started."""
         return job_record(job, self.items([job_key(job)]).get(job_key(job), {}))
+
+    def target(self, target: str) -> TargetRecord:
+        """The target's record; an empty one where nothing was ever said of it."""
+        return target_record(target, self.items([target_key(target)]).get(target_key(target), {}))
 
     def nodes(self, run: RunRecord, nodes: Iterable[Node]) -> dict[Node, NodeRecord]:
         """The nodes' records; empty ones where nothing is settled yet."""
@@ -183,4 +198,23 @@ def job_record(job: str, item: Mapping[str, Any]) -> JobRecord:
         queued=item.get("queued"),
         open=item.get("open", frozenset()),
         last_total=item.get("last_total"),
+        paused=item.get("paused", False),
+    )
+
+
+def target_record(target: str, item: Mapping[str, Any]) -> TargetRecord:
+    """The target of an item."""
+    open_until, opened_at, trying_until = item.get("open_until"), item.get("opened_at"), item.get("trying_until")
+    return TargetRecord(
+        name=target,
+        free=item.get("free"),
+        held_until=item.get("held_until"),
+        epoch=item.get("epoch", 0),
+        failures=item.get("failures", 0),
+        open_until=None if open_until is None else moment(open_until),
+        opened_at=None if opened_at is None else moment(opened_at),
+        reason=item.get("reason"),
+        failed_tries=item.get("failed_tries", 0),
+        trier=item.get("trier"),
+        trying_until=None if trying_until is None else moment(trying_until),
     )

@@ -45,6 +45,13 @@ class Update:
                 self._clause("SET", f"{self.name(name)} = {self.value(value)}")
         return self
 
+    def set_once(self, **fields: object) -> "Update":
+        """SET each field that is not there yet."""
+        for name, value in fields.items():
+            placeholder = self.name(name)
+            self._clause("SET", f"{placeholder} = if_not_exists({placeholder}, {self.value(value)})")
+        return self
+
     def remove(self, *names: str) -> "Update":
         for name in names:
             self._clause("REMOVE", self.name(name))
@@ -54,6 +61,17 @@ class Update:
         """Add members to a set; none adds nothing."""
         if found := frozenset(members):
             self._clause("ADD", f"{self.name(name)} {self.value(found)}")
+        return self
+
+    def increase(self, name: str, by: int) -> "Update":
+        """Add to a number that is there."""
+        placeholder = self.name(name)
+        self._clause("SET", f"{placeholder} = {placeholder} + {self.value(by)}")
+        return self
+
+    def count_up(self, name: str, by: int) -> "Update":
+        """Add to a number, from 0 where there is none. An SDK's retry may add twice: for estimates only."""
+        self._clause("ADD", f"{self.name(name)} {self.value(by)}")
         return self
 
     def discard(self, name: str, members: Iterable[int] | Iterable[str]) -> "Update":

@@ -78,9 +78,7 @@ def of_error(error: BaseException, now: datetime, target: Target, *, unanswered_
         case Rejected():
             return Answer(Outcome.REJECTED, "rejected", reason)
         case TryAgain():
-            return Answer(
-                None, "try_again", reason, never_executed=True, target_failed=True, retry_after=error.after
-            )
+            return Answer(None, "try_again", reason, never_executed=True, target_failed=True, retry_after=error.after)
         case NotSent():
             return Answer(None, "not_sent", reason, never_executed=True, target_failed=True)
         case Unanswered() | TimeoutError() | ConnectionError():

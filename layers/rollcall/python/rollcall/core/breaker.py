@@ -28,4 +28,4 @@ class Breaker:
 
     def pause_after(self, failed_tries: int) -> timedelta:
         """How long it stays open, once so many tries in a row have failed."""
-        return min(self.pause * 2 ** min(failed_tries, 20), LONGEST_HOLD)
+        return min(self.pause * (1 << min(failed_tries, 20)), LONGEST_HOLD)

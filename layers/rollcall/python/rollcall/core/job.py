@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from datetime import timedelta
 from enum import StrEnum
 from functools import cached_property
@@ -15,7 +16,7 @@ from rollcall.core.outcome import NeverArrived, Outcome
 from rollcall.core.retry import Retry
 from rollcall.core.run import Run, RunCompleted
 from rollcall.core.schedule import Schedule
-from rollcall.core.target import Need, Report, Table, Target, checked_name
+from rollcall.core.target import Location, Need, Report, Table, Target, checked_name
 
 if TYPE_CHECKING:
     from rollcall.core.payload import PayloadType
@@ -69,7 +70,7 @@ class Job:
         expect: AtLeast | ShareOfLast | None = None,
         #: From the scheduled time; a run that is not complete by then is reported as overdue.
         deadline: timedelta = timedelta(hours=8),
-        #: Entries on the queue that are not settled, over all runs; None: 50,000, or an hour's worth of the target's rate.
+        #: Entries on the queue that are not settled, over all runs; None: as many as fit, see `sizing.window`.
         window: int | None = None,
         #: A second entry with the same key and another payload is a duplicate instead of a contradiction.
         first_wins: bool = False,
@@ -117,6 +118,12 @@ class Job:
 
     def __repr__(self) -> str:
         return f"Job({self.name!r})"
+
+    def bound_to(self, location: Location) -> "Job":
+        """This job where its target is `location`, with the rate that the target has there."""
+        bound = copy(self)
+        bound.target = location.bind(self.target)
+        return bound
 
     def source(self, function: SourceT) -> SourceT:
         """Decorator: the generator that yields the run's entries one by one."""

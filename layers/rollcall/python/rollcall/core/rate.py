@@ -106,6 +106,4 @@ def slots(rate: Rate, free: int | None, now: int, wanted: int, latest: int) -> S
     first = now - rate.tolerance if free is None else max(free, now - rate.tolerance)
     fitting = max(0, (latest - first) // rate.interval + 1) if latest >= first else 0
     count = min(wanted, fitting)
-    return Slots(
-        [max(now, first + number * rate.interval) for number in range(count)], first + count * rate.interval
-    )
+    return Slots([max(now, first + number * rate.interval) for number in range(count)], first + count * rate.interval)

@@ -124,6 +124,31 @@ class JobRecord:
     open: frozenset[str] = frozenset()
     #: Entries of the last sealed run, for `ShareOfLast`.
     last_total: int | None = None
+    #: Whether its entries are held until somebody lets it go on.
+    paused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TargetRecord:
+    """A target as the ledger knows it."""
+
+    name: str
+    #: Its next free slot, and until when held entries were told to wait for one; in microseconds since 1970.
+    free: int | None = None
+    held_until: int | None = None
+    #: Its breaker: each opening and closing begins another epoch, and calls of an earlier one count for nothing.
+    epoch: int = 0
+    #: In a row, as far as they were reported.
+    failures: int = 0
+    open_until: datetime | None = None
+    opened_at: datetime | None = None
+    #: The answer that opened it.
+    reason: str | None = None
+    #: Calls in a row that tried in vain whether it is back.
+    failed_tries: int = 0
+    #: Who tries now, and until when nobody else does.
+    trier: str | None = None
+    trying_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

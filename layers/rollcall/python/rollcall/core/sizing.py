@@ -5,7 +5,6 @@ from datetime import timedelta
 
 from rollcall.core.job import Job
 from rollcall.core.rate import Rate
-from rollcall.core.target import Target
 
 #: The most messages in a FIFO batch
 #: (https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html).
@@ -55,13 +54,13 @@ class WorkerSizing:
     visibility: timedelta
 
 
-def worker_sizing(job: Job, target: Target | None = None) -> WorkerSizing:
+def worker_sizing(job: Job) -> WorkerSizing:
     """As many calls at once in an invocation as fit (waiting is what costs), as few invocations as give the rest.
 
-    `target` is the job's as its environment binds it, by default as declared. Where it takes no keys, an invocation
-    makes one call at a time. Where it is rated, a batch is no larger than the slots that come while it waits.
+    Where the target takes no keys, an invocation makes one call at a time. Where it is rated, a batch is no larger
+    than the slots that come while it waits.
     """
-    target = target or job.target
+    target = job.target
     together = BATCH_SIZE if target.keys is not None else 1
     maximum = max(LEAST_MAXIMUM_CONCURRENCY, min(job.concurrency // together, MOST_MAXIMUM_CONCURRENCY))
     width = min(together, job.concurrency // maximum)
@@ -83,9 +82,10 @@ def _paced_batch(rate: Rate, maximum_concurrency: int) -> int:
     return max(1, min(BATCH_SIZE, rate.calls_within(PATIENCE) // maximum_concurrency))
 
 
-def window(job: Job, target: Target | None = None) -> int:
+def window(job: Job) -> int:
     """How many unsettled entries the job's queue may hold over all its runs."""
     if job.window is not None:
         return job.window
-    rate = (target or job.target).rate
-    return MOST_WINDOW if rate is None else max(LEAST_WINDOW, min(rate.calls_within(timedelta(hours=1)), MOST_WINDOW))
+    if job.target.rate is None:
+        return MOST_WINDOW
+    return max(LEAST_WINDOW, min(job.target.rate.calls_within(timedelta(hours=1)), MOST_WINDOW))

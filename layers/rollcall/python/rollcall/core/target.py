@@ -64,7 +64,7 @@ class Target:
     #: Answers that prove that nothing was done; 503 is one where the target says so.
     never_executed: frozenset[int] = NEVER_EXECUTED
     #: None: it takes no keys. Then a claim stands before each call, and an unanswered one is never repeated blindly.
-    keys: Keys | None = Keys()  # noqa: RUF009 - a frozen value
+    keys: Keys | None = Keys()
     #: How long after a call its effect may still show up; earlier, a probe that finds nothing proves nothing.
     settles_within: timedelta = timedelta(minutes=5)
 

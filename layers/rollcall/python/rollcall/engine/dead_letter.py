@@ -6,7 +6,7 @@ from typing import Any
 
 from rollcall.adapters import counting, entries
 from rollcall.adapters.clients import AWS_ERRORS
-from rollcall.adapters.entries import EntryName
+from rollcall.adapters.entries import EntryName, Told
 from rollcall.adapters.ledger import Ledger
 from rollcall.adapters.manifests import Manifests
 from rollcall.core.actions import Action, log
@@ -61,14 +61,16 @@ class DeadLetters:
         record = self._ledger.nodes(run, [chunk])[chunk]
         if position in record.settled:
             return counting.count(self._ledger, run, chunk, record, now)
-        if position in record.held:
+        if position in record.held | record.asking:
             raise HeldEntry(f"{message.key} of {run.id} is held, not lost; its dead letter waits until it is settled")
         attempts = record.attempts.get(position, 0)
         every_call_answered = attempts > 0 and position not in record.unanswered | record.begun
         outcome = Outcome.FAILED if every_call_answered else Outcome.UNKNOWN
         answer = Answer(outcome, "dead_letter", REASON, answered=every_call_answered)
         name = EntryName(message.key, message.index)
-        entries.note_outcome(self._ledger, run, name, outcome, answer, attempts, now, message.payload)
+        since = None if every_call_answered else run.started_at
+        told = Told(answer, attempts, unanswered_since=since, payload=message.payload)
+        entries.note_outcome(self._ledger, run, name, outcome, told, now)
         counting.settle(self._ledger, run, chunk, counting.Batch({position: outcome}), now)
         log(
             Action.DEAD_LETTER_SETTLED,

@@ -3,15 +3,24 @@
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from rollcall.adapters.ledger import Ledger
+from rollcall.adapters.ledger import (
+    Ledger,
+    job_key,
+    job_record,
+    run_key,
+    run_record,
+    target_key,
+    target_record,
+)
 from rollcall.core.actions import Action, log
 from rollcall.core.clock import Clock
 from rollcall.core.errors import InvalidMessage
+from rollcall.core.job import Job
 from rollcall.core.message import SENT_AGAIN, Message
-from rollcall.core.run import OPEN, RunRecord, RunState
+from rollcall.core.run import OPEN, JobRecord, RunRecord, RunState, TargetRecord
 from rollcall.core.tree import Node
 
 #: How long a run's state is believed without another look.
@@ -29,6 +38,8 @@ class Delivery:
     message: Message
     #: Received before, or marked by a take-over: it may have been called.
     again: bool
+    #: The earliest that it can have been called in this generation.
+    first_received: datetime
     run: RunRecord
 
     @property
@@ -41,21 +52,38 @@ class Delivery:
 
 
 class Control:
-    """The states of runs, each read again once it is older than `CONTROL_AGE`."""
+    """What may stop a job's calls: its runs' states, the job itself, its target; read again once older than 5 s."""
 
-    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+    def __init__(self, ledger: Ledger, job: Job, clock: Clock) -> None:
         self._ledger = ledger
+        self._job = job
         self._clock = clock
         self._known: dict[str, tuple[datetime, RunRecord]] = {}
+        self._read_at = datetime.min.replace(tzinfo=UTC)
+        self.job = JobRecord(job.name)
+        self.target = TargetRecord(job.target.name)
 
     def runs(self, names: Iterable[str]) -> Mapping[str, RunRecord]:
-        """The runs that exist, by id."""
+        """The runs that exist, by id; job and target are then as young as they."""
         wanted, now = set(names), self._clock.now()
         stale = [name for name in wanted if name not in self._known or now - self._known[name][0] > CONTROL_AGE]
-        if stale:
-            self._known = {name: known for name, known in self._known.items() if now - known[0] <= CONTROL_AGE}
-            self._known |= {name: (now, run) for name, run in self._ledger.runs(stale).items()}
+        if stale or now - self._read_at > CONTROL_AGE:
+            self._read(stale, now)
         return {name: self._known[name][1] for name in wanted if name in self._known}
+
+    @property
+    def age(self) -> timedelta:
+        """How long ago job and target were read."""
+        return self._clock.now() - self._read_at
+
+    def _read(self, runs: Iterable[str], now: datetime) -> None:
+        about_job, about_target = job_key(self._job.name), target_key(self._job.target.name)
+        items = self._ledger.items([*map(run_key, runs), about_job, about_target])
+        self.job = job_record(self._job.name, items.pop(about_job, {}))
+        self.target = target_record(self._job.target.name, items.pop(about_target, {}))
+        self._read_at = now
+        self._known = {name: known for name, known in self._known.items() if now - known[0] <= CONTROL_AGE}
+        self._known |= {run.id: (now, run) for run in map(run_record, items.values())}
 
 
 def deliveries(records: Iterable[Mapping[str, Any]], control: Control, job: str) -> list[Delivery]:
@@ -73,7 +101,18 @@ def deliveries(records: Iterable[Mapping[str, Any]], control: Control, job: str)
         if run is None or reason is not None:
             dropped(record, reason or "its run is not known")
             continue
-        found.append(Delivery(record["messageId"], record["receiptHandle"], message, _again(record), run))
+        marked = SENT_AGAIN in record.get("messageAttributes", {})
+        received = _first_receive(record)
+        found.append(
+            Delivery(
+                message_id=record["messageId"],
+                receipt=record["receiptHandle"],
+                message=message,
+                again=marked or _receives(record) > 1,
+                first_received=run.started_at if marked or received is None else received,
+                run=run,
+            )
+        )
     return found
 
 
@@ -107,6 +146,11 @@ def _message(record: Mapping[str, Any]) -> Message | None:
         return None
 
 
-def _again(record: Mapping[str, Any]) -> bool:
-    received = int(record.get("attributes", {}).get("ApproximateReceiveCount", "1"))
-    return received > 1 or SENT_AGAIN in record.get("messageAttributes", {})
+def _receives(record: Mapping[str, Any]) -> int:
+    return int(record.get("attributes", {}).get("ApproximateReceiveCount", "1"))
+
+
+def _first_receive(record: Mapping[str, Any]) -> datetime | None:
+    """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html"""
+    stamp = record.get("attributes", {}).get("ApproximateFirstReceiveTimestamp")
+    return None if stamp is None else datetime.fromtimestamp(int(stamp) / 1000, UTC)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from rollcall.adapters import counting, entries, runs
-from rollcall.adapters.entries import EntryName
+from rollcall.adapters.entries import EntryName, Told
 from rollcall.adapters.ledger import Ledger
 from rollcall.adapters.manifests import Manifests
 from rollcall.adapters.queue import Outgoing, Queue, batches
@@ -32,8 +32,18 @@ CHUNKS_A_CHECKPOINT = 20
 class Dispatch:
     """Writes a run's messages; one object per invocation of fan-out."""
 
-    def __init__(self, job: Job, ledger: Ledger, manifests: Manifests, queue: Queue, clock: Clock) -> None:
+    def __init__(
+        self,
+        job: Job,
+        ledger: Ledger,
+        manifests: Manifests,
+        queue: Queue,
+        clock: Clock,
+        #: Unsettled entries that the queue may hold, over all runs.
+        window: int,
+    ) -> None:
         self._job = job
+        self._window = window
         self._ledger = ledger
         self._manifests = manifests
         self._queue = queue
@@ -75,7 +85,7 @@ class Dispatch:
         """How far the job's window allows to send, whole chunks."""
         others = self._ledger.job(run.job).open - {run.id}
         waiting = sum(unsettled(self._ledger, other) for other in self._ledger.runs(others).values())
-        room = self._job.window - waiting - unsettled(self._ledger, run)
+        room = self._window - waiting - unsettled(self._ledger, run)
         end = run.checkpoint + max(0, room)
         return run.total if end >= run.total else end - end % run.chunk_size
 
@@ -107,10 +117,9 @@ class Dispatch:
             return
         now = self._clock.now()
         for index, reason in reasons.items():
-            line, answer = lines[index], Answer(Outcome.REJECTED, "invalid", reason)
-            entries.note_outcome(
-                self._ledger, run, EntryName(line.key, index), Outcome.REJECTED, answer, 0, now, line.payload
-            )
+            line = lines[index]
+            told = Told(Answer(Outcome.REJECTED, "invalid", reason), attempts=0, definite=True, payload=line.payload)
+            entries.note_outcome(self._ledger, run, EntryName(line.key, index), Outcome.REJECTED, told, now)
             log(Action.ENTRY_REJECTED, run=run.id, job=run.job, key=line.key, reason=reason)
         positions = {run.tree.chunk_of(index)[1]: Outcome.REJECTED for index in reasons}
         counting.settle(self._ledger, run, chunk, counting.Batch(positions), now)
@@ -131,4 +140,5 @@ def _message(run: RunRecord, chunk: Node, index: int, line: ManifestEntry) -> Me
         key=line.key or "",
         payload=line.payload,
         idempotency_key=line.idempotency_key,
+        unanswered_since=line.unanswered_since,
     )

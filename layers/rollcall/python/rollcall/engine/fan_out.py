@@ -12,6 +12,7 @@ from rollcall.core.clock import Clock
 from rollcall.core.errors import SourceError
 from rollcall.core.job import Job
 from rollcall.core.run import Record, Run, RunRecord, RunState
+from rollcall.core.sizing import window
 from rollcall.core.tables import Items
 from rollcall.core.target import Report, Table
 from rollcall.engine.dispatch import SAFETY, Dispatch
@@ -49,7 +50,7 @@ class FanOut:
                 run = self._seal(run)
                 if run.state is not RunState.DISPATCHING:
                     return run
-            dispatch = Dispatch(self.job, self.ledger, self.manifests, self.queue, self.clock)
+            dispatch = Dispatch(self.job, self.ledger, self.manifests, self.queue, self.clock, window(self.job))
             return dispatch.go_on(run)
         except runs.LostLease as lost:
             return lost.run

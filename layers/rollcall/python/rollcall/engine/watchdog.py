@@ -13,6 +13,7 @@ from rollcall.core.actions import Action, log
 from rollcall.core.clock import Clock
 from rollcall.core.job import Job
 from rollcall.core.run import OPEN, JobRecord, RunRecord, RunState
+from rollcall.core.sizing import window
 from rollcall.engine.completion import Announcer
 from rollcall.engine.progress import unfinished, unsettled
 
@@ -74,8 +75,9 @@ class Watchdog:
 
     def _has_room(self, job: Job, run: RunRecord, open_runs: Collection[RunRecord]) -> bool:
         """Whether a top-up is worth an invocation: a tenth of the job's window, or all that is left."""
-        room = job.window - sum(unsettled(self.ledger, each) for each in open_runs)
-        return room >= min(job.window // 10, run.total - run.checkpoint)
+        most = window(job)
+        room = most - sum(unsettled(self.ledger, each) for each in open_runs)
+        return room >= min(most // 10, run.total - run.checkpoint)
 
     def _heal(self, run: RunRecord) -> None:
         """Climb again from full nodes that their parents do not know of: whoever filled one may have died."""

@@ -2,16 +2,19 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
-from rollcall.adapters.entries import EntryName
+from rollcall.adapters.entries import EntryName, EntryRecord, Told
 from rollcall.adapters.ledger import NodeRecord
 from rollcall.core.answers import Answer
 from rollcall.core.outcome import Outcome
-from rollcall.core.run import RunRecord
+from rollcall.core.run import RunRecord, from_iso
 from rollcall.core.tree import Node
 from rollcall.engine.deliveries import Delivery
+
+AT_ONCE = timedelta(0)
+FOREVER = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(slots=True)
@@ -23,18 +26,35 @@ class Work:
     attempts: int = 0
     #: Whether a call may have been made whose answer nobody has.
     unanswered: bool = False
+    #: Whether an attempt's answer, if any, leaves open whether the target did anything.
+    indefinite: bool = False
     #: Whether it is among its chunk's begun.
     begun: bool = False
     #: Whether an earlier call seems to have taken a worker down.
     suspect: bool = False
+    #: Whether it is settled already.
+    settled: bool = False
+    #: Whether the target is to be asked about an earlier call, instead of called.
+    must_ask: bool = False
+    #: What its record says, where that was read.
+    record: EntryRecord = field(default_factory=EntryRecord)
+    #: When its call may begin, where the target is rated.
+    slot: datetime | None = None
+    #: When its last call began, and when that is over, come what may: its invocation's end.
+    began: datetime | None = None
+    call_until: datetime = FOREVER
     #: What its call ended with.
     answer: Answer | None = None
     #: The final word, where there is one.
     outcome: Outcome | None = None
+    #: Whether its record says so already.
+    told: bool = False
     #: How long it stays on the queue, where it is returned.
     wait: timedelta | None = None
     #: Whether it is returned without a call.
     uncalled: bool = False
+    #: Whether it is returned to be asked about later.
+    asking: bool = False
 
     @property
     def position(self) -> int:
@@ -45,21 +65,46 @@ class Work:
         return EntryName(self.delivery.message.key, self.delivery.message.index)
 
     @property
+    def decided(self) -> bool:
+        """Whether nothing more is done for it in this batch."""
+        return self.settled or self.outcome is not None or self.wait is not None
+
+    @property
     def known(self) -> bool:
         """Whether nothing can have happened to it that was not read from its chunk."""
         return self.begun or not self.delivery.again
 
+    @property
+    def unanswered_since(self) -> datetime | None:
+        """The earliest that a call can have been made whose answer nobody has."""
+        since = self.delivery.message.unanswered_since
+        if since is not None:
+            return from_iso(since)
+        return self.record.first_call or self.delivery.first_received if self.unanswered else None
+
     def put_back(self, wait: timedelta) -> None:
         """Return it without a call."""
         self.wait, self.uncalled, self.outcome = wait, True, None
+
+    def ask_later(self, wait: timedelta) -> None:
+        """Return it, to be asked about then."""
+        self.wait, self.asking, self.outcome = wait, True, None
+
+    def told_of(self, answer: Answer) -> Told:
+        """What its record is to say, where it ends with `answer`."""
+        return Told(answer, self.attempts, self.unanswered_since, definite=not self.indefinite)
+
+    def end(self, outcome: Outcome, answer: Answer) -> None:
+        self.outcome, self.answer = outcome, answer
 
     def remember(self, chunk: NodeRecord) -> None:
         """Take over what the chunk knew of the entry before it was begun."""
         self.begun = True
         self.attempts = chunk.attempts.get(self.position, 0)
         self.suspect = self.position in chunk.begun
-        accounted_for = self.attempts > 0 or self.position in chunk.held
+        accounted_for = self.attempts > 0 or self.position in chunk.held | chunk.asking
         self.unanswered = self.position in chunk.unanswered or self.suspect or not accounted_for
+        self.indefinite = self.position in chunk.indefinite or self.unanswered
 
 
 def apart(works: list[Work]) -> tuple[list[Work], list[tuple[Delivery, Work]]]:

@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,15 +21,18 @@ from rollcall.core.outcome import Outcome
 from rollcall.core.run import RunRecord, RunState
 from rollcall.core.sizing import SETTLE_MARGIN
 from rollcall.core.tree import Node
+from rollcall.engine.attempts import Attempts, ClaimedAttempts, KeyedAttempts
 from rollcall.engine.calling import Caller
-from rollcall.engine.deliveries import Control, Delivery, deliveries
-from rollcall.engine.work import Work, apart, by_chunk, by_group
+from rollcall.engine.deliveries import CONTROL_AGE, Control, Delivery, deliveries
+from rollcall.engine.gate import Gate, Passage
+from rollcall.engine.pacing import Pacer
+from rollcall.engine.work import AT_ONCE, Work, apart, by_chunk, by_group
 
-AT_ONCE = timedelta(0)
-SUSPECTED = Answer(
-    Outcome.UNKNOWN, "worker_died", "a worker died or ran out of time in each of its calls", answered=False
-)
 CANCELLED = Answer(Outcome.CANCELLED, "cancelled", "its run was cancelled before it was called")
+#: How long entries of a paused job stay away.
+PAUSED = timedelta(minutes=1)
+#: A slot that was missed by more is taken anew: calls that begin late would come together with those on time.
+LATE = timedelta(seconds=1)
 
 
 class Worker:
@@ -43,15 +47,21 @@ class Worker:
         clock: Clock,
         random_: random.Random,
         width: int,
+        #: Unique to this worker.
+        owner: str,
     ) -> None:
         self._job = job
         self._ledger = ledger
         self._queue = queue
-        self._caller = caller
         self._clock = clock
         self._random = random_
         self._width = width
-        self._control = Control(ledger, clock)
+        self._control = Control(ledger, job, clock)
+        self._gate = Gate(ledger, self._control, job.target, clock, random_, owner)
+        rate = job.target.rate
+        self._pacer = None if rate is None else Pacer(ledger, self._control, rate, clock, random_)
+        kind = KeyedAttempts if job.target.keys is not None else ClaimedAttempts
+        self._attempts: Attempts = kind(job, ledger, caller, clock, random_)
 
     async def handle(self, records: Sequence[Mapping[str, Any]], deadline: datetime) -> list[str]:
         """Handle the records of one SQS event by `deadline`; returns the ids of those that stay on the queue.
@@ -59,10 +69,11 @@ class Worker:
         Whatever happens to an entry is in its outcome or its wait; nothing is raised for one.
         """
         works, copies = apart([Work(found) for found in deliveries(records, self._control, self._job.name)])
-        for work in works:
-            if work.delivery.run.state is RunState.CANCELLING:
-                work.outcome, work.answer = Outcome.CANCELLED, CANCELLED
-        groups = by_group(self._begin(works))
+        self._stop(works)
+        await self._pass_gate(works, deadline)
+        await self._take_turns(works, deadline)
+        works = [work for work in works if not work.settled]
+        groups = by_group(works)
         together = [group for group in groups if not any(work.suspect for work in group)]
         width = asyncio.Semaphore(self._width)
         await asyncio.gather(*(self._call_in_order(group, deadline, width) for group in together))
@@ -78,30 +89,101 @@ class Worker:
         self._put_off({copy.receipt: first.wait for copy, first in staying if first.wait is not None})
         return [copy.message_id for copy, _ in staying]
 
-    def _begin(self, works: list[Work]) -> list[Work]:
+    # --- before the calls ---
+
+    def _stop(self, works: list[Work]) -> None:
+        """What is not called at all: entries of cancelled runs, and of a paused job."""
+        for work in works:
+            if work.delivery.run.state is RunState.CANCELLING:
+                work.end(Outcome.CANCELLED, CANCELLED)
+            elif self._control.job.paused:
+                work.put_back(PAUSED * self._random.uniform(0.5, 1))
+
+    async def _pass_gate(self, works: list[Work], deadline: datetime) -> None:
+        """Hold what the target's breaker keeps back; one entry may try whether the target is back."""
+        waiting = [work for work in works if not work.decided]
+        if not waiting:
+            return
+        passage = self._gate.passage(self._job.target.timeout + SETTLE_MARGIN)
+        if passage is Passage.ONE and not await self._try(waiting, deadline):
+            passage = Passage.SHUT
+        if passage is Passage.SHUT:
+            self._hold([work for work in waiting if not work.decided], "breaker")
+
+    async def _try(self, works: list[Work], deadline: datetime) -> bool:
+        """Make one call to see whether the target is back. An entry that was never tried goes first: its attempts
+        are not used up by an outage.
+        """
+        firsts = [group[0] for group in by_group(works)]
+        self._random.shuffle(firsts)
+        answer = None
+        for work in sorted(firsts, key=lambda work: work.delivery.again):
+            await self._take_turns([work], deadline)
+            if not work.decided:
+                await self._call(work, deadline, trying=True)
+                answer = work.answer
+            if answer is not None or work.wait is not None:
+                break
+        self._gate.tried(answer)
+        return not self._gate.shut
+
+    async def _take_turns(self, works: list[Work], deadline: datetime) -> None:
+        """Slots for those that still wait, and what the ledger knows of them; never a hold once one has begun."""
+        waiting = [work for work in works if not work.decided and work.answer is None]
+        if self._pacer is not None and waiting:
+            round_ = waiting[: self._width]
+            slots = self._pacer.take(len(round_), self._latest(deadline))
+            for work, slot in zip(round_, slots, strict=False):
+                work.slot = slot
+            if len(slots) < len(round_):
+                self._hold(waiting[len(slots) :], "rate")
+                waiting = waiting[: len(slots)]
+        self._begin(waiting)
+
+    def _hold(self, works: list[Work], reason: str) -> None:
+        """Return works without a call, until it is worth trying again."""
+        if not works:
+            return
+        if reason == "rate" and self._pacer is not None:
+            waits = self._pacer.waits(len(works))
+        else:
+            waits = [self._gate.wait() for _ in works]
+        for work, wait in zip(works, waits, strict=True):
+            work.put_back(wait)
+        log(Action.ENTRY_HELD, job=self._job.name, entries=len(works), reason=reason, wait_seconds=_seconds(waits[0]))
+
+    def _begin(self, works: list[Work]) -> None:
         """Note redelivered entries as begun, and learn from the same write what is known of them.
 
-        If their call kills the worker, they are suspects when they come again. Those that are settled leave here.
+        If their call kills the worker, they are suspects when they come again.
         """
-        again = [work for work in works if work.delivery.again and work.outcome is None]
-        settled: list[Work] = []
-        for run, chunk, some in by_chunk(again):
-            try:
-                settled += self._begin_chunk(run, chunk, some)
-            except AWS_ERRORS as error:
-                log(Action.ENTRY_RETURNED, logging.ERROR, run=run.id, entries=len(some), reason=str(error))
-                for work in some:
-                    work.put_back(AT_ONCE)
-        return [work for work in works if work not in settled]
+        for run, chunk, some in by_chunk(works):
+            again = [work for work in some if work.delivery.again and not work.begun]
+            with self._returning(run, again):
+                self._begin_chunk(run, chunk, again)
+            undecided = [work for work in some if not work.decided]
+            with self._returning(run, undecided):
+                self._attempts.remember(run, undecided)
 
-    def _begin_chunk(self, run: RunRecord, chunk: Node, works: list[Work]) -> list[Work]:
-        """The works of a chunk that turn out to be settled."""
+    @contextmanager
+    def _returning(self, run: RunRecord, works: list[Work]) -> Iterator[None]:
+        """Return works whose ledger cannot be read or written now."""
+        try:
+            yield
+        except (*AWS_ERRORS, RollcallError) as error:
+            log(Action.ENTRY_RETURNED, logging.ERROR, run=run.id, entries=len(works), reason=str(error))
+            for work in works:
+                work.put_back(AT_ONCE)
+
+    def _begin_chunk(self, run: RunRecord, chunk: Node, works: list[Work]) -> None:
+        if not works:
+            return
         record = counting.begin(self._ledger, run, chunk, [work.position for work in works])
         for work in works:
             work.remember(record)
+            work.settled = work.position in record.settled
         if record.settled:
             counting.count(self._ledger, run, chunk, record, self._clock.now())
-        return [work for work in works if work.position in record.settled]
 
     # --- the calls ---
 
@@ -111,7 +193,7 @@ class Worker:
         for work in group:
             if wait is not None:
                 work.put_back(wait)
-            elif work.outcome is None and work.wait is None:
+            elif not work.decided:
                 async with width:
                     await self._call(work, deadline)
             wait = work.wait
@@ -122,50 +204,62 @@ class Worker:
         for work in group:
             if returned:
                 work.put_back(AT_ONCE)
-            elif work.outcome is None and work.wait is None:
-                await (self._call_suspect if work.suspect else self._call)(work, deadline)
+            elif not work.decided:
+                await self._call(work, deadline)
             returned += self._settle([work])
         return returned
 
-    async def _call(self, work: Work, deadline: datetime) -> None:
-        if self._out_of_time(deadline):
-            work.put_back(AT_ONCE)
-            return
-        work.attempts += 1
-        answer = await self._caller.attempt(
-            work.delivery.run, work.delivery.message, work.attempts, unanswered_before=work.unanswered
-        )
-        work.answer = answer
-        work.unanswered = work.unanswered or not answer.answered
-        if answer.outcome is not None:
-            work.outcome = answer.outcome
-        elif work.attempts <= self._job.retry.retries:
-            work.wait = self._job.retry.wait(work.attempts, self._random, answer.retry_after)
-        else:
-            work.outcome = Outcome.UNKNOWN if work.unanswered else Outcome.FAILED
+    async def _call(self, work: Work, deadline: datetime, *, trying: bool = False) -> None:
+        """Call an entry, or ask about it; `trying` makes the one call that may pass the gate."""
+        again = True
+        while again and await self._turn(work, deadline, trying=trying):
+            work.began, work.call_until, epoch = self._clock.now(), deadline, self._gate.epoch
+            again = await self._attempts.make(work)
+            if work.answer is not None:
+                self._gate.saw(work.delivery.message.key, work.answer, work.began, epoch)
 
-    async def _call_suspect(self, work: Work, deadline: datetime) -> None:
-        """Call an entry during whose call a worker may have died, its attempt used up beforehand."""
-        about = {"run": work.delivery.run.id, "key": work.delivery.message.key, "attempts": work.attempts}
-        log(Action.ENTRY_SUSPECT, logging.WARNING, **about)
-        if work.attempts > self._job.retry.retries:
-            work.answer, work.outcome = SUSPECTED, Outcome.UNKNOWN
-            return
+    async def _turn(self, work: Work, deadline: datetime, *, trying: bool) -> bool:
+        """Wait until the entry may be called; False if it is returned instead."""
+        if not await self._slot(work, deadline):
+            return False
         if self._out_of_time(deadline):
             work.put_back(AT_ONCE)
-            return
-        attempt = work.attempts + 1
-        try:
-            counting.note_attempt(self._ledger, work.delivery.run, work.delivery.chunk, work.position, attempt)
-        except AWS_ERRORS as error:
-            log(Action.ENTRY_RETURNED, logging.ERROR, **about, reason=str(error))
-            work.put_back(AT_ONCE)
-            return
-        await self._call(work, deadline)
+            return False
+        if self._control.age > CONTROL_AGE:
+            self._stop_late(work)
+        if not (trying or work.decided) and self._gate.shut:
+            self._hold([work], "breaker")
+        return not work.decided
+
+    async def _slot(self, work: Work, deadline: datetime) -> bool:
+        """Wait for the work's slot; False if there is none in time, and it is held."""
+        if self._pacer is None:
+            return True
+        now = self._clock.now()
+        if work.slot is None or now > work.slot + LATE:
+            slots = self._pacer.take(1, self._latest(deadline))
+            if not slots:
+                self._hold([work], "rate")
+                return False
+            work.slot = slots[0]
+        await self._clock.wait(work.slot - now)
+        work.slot = None
+        return True
+
+    def _stop_late(self, work: Work) -> None:
+        """Look again, for a batch that takes long: a run may be cancelled, a job paused, a breaker open."""
+        run = self._control.runs([work.delivery.run.id]).get(work.delivery.run.id)
+        if run is not None and run.state is RunState.CANCELLING:
+            work.end(Outcome.CANCELLED, CANCELLED)
+        elif self._control.job.paused:
+            work.put_back(PAUSED * self._random.uniform(0.5, 1))
+
+    def _latest(self, deadline: datetime) -> datetime:
+        """When the last call may begin: one begun later might not be settled before this invocation is killed."""
+        return deadline - self._job.target.timeout - SETTLE_MARGIN / 2
 
     def _out_of_time(self, deadline: datetime) -> bool:
-        """Whether a call begun now might not be settled before this invocation is killed."""
-        return self._clock.now() + self._job.target.timeout + SETTLE_MARGIN / 2 > deadline
+        return self._clock.now() > self._latest(deadline)
 
     # --- after the calls ---
 
@@ -174,6 +268,7 @@ class Worker:
 
         If the ledger cannot be written, all of a chunk's entries stay: called again with the same key.
         """
+        self._judge(works)
         waits: dict[str, timedelta] = {}
         returned: list[str] = []
         for run, chunk, some in by_chunk(works):
@@ -190,6 +285,22 @@ class Worker:
         self._put_off(waits)
         return returned
 
+    def _judge(self, works: list[Work]) -> None:
+        """Tell the breaker what the calls ended with, and whether refused credentials were the entry's own fault."""
+        revoked = self._gate.credentials_revoked
+        try:
+            self._gate.report()
+        except AWS_ERRORS as error:
+            log(Action.ENTRY_RETURNED, logging.ERROR, entries=0, reason=f"the breaker was not told: {error}")
+        for work in works:
+            answer, began = work.answer, work.began
+            if answer is None or began is None or not answer.credentials_refused or work.outcome is None:
+                continue
+            if self._gate.accepted_since(began) or (work.attempts > self._job.retry.retries and not revoked):
+                continue
+            work.outcome = None
+            work.wait = self._gate.wait() if revoked else self._job.retry.wait(work.attempts, self._random)
+
     def _put_off(self, waits: Mapping[str, timedelta]) -> None:
         try:
             self._queue.put_off(waits)
@@ -204,12 +315,14 @@ class Worker:
         suspected_still = [work for work in returned if work.suspect and work.uncalled]
         batch = counting.Batch(
             outcomes={work.position: work.outcome for work in works if work.outcome is not None},
-            attempts={work.position: work.attempts for work in returned if not work.uncalled},
+            attempts={work.position: work.attempts for work in returned if work.attempts and not work.uncalled},
             unanswered=[work.position for work in returned if work.unanswered],
+            indefinite=[work.position for work in returned if work.indefinite],
             held=[work.position for work in returned if work.uncalled and work.known and not work.suspect],
+            asking=[work.position for work in returned if work.asking],
             ended=[work.position for work in works if work.begun and work not in suspected_still],
         )
-        superseded = counting.settle(self._ledger, run, chunk, batch, now)
+        superseded = counting.settle(self._ledger, run, chunk, batch, now) if batch else {}
         for work in works:
             if work.outcome is not None and work.position in superseded:
                 self._superseded(run, work, work.outcome, superseded[work.position])
@@ -229,15 +342,20 @@ class Worker:
         about = {"run": run.id, "job": run.job, "key": work.delivery.message.key, "attempt": work.attempts}
         about |= {"error": answer.error, "reason": answer.reason}
         if work.outcome is not None:
-            entries.note_outcome(self._ledger, run, work.name, work.outcome, answer, work.attempts, now)
+            if not work.told:
+                entries.note_outcome(self._ledger, run, work.name, work.outcome, work.told_of(answer), now)
             log(_ACTIONS[work.outcome], logging.WARNING, **about)
         elif work.wait is not None and not work.uncalled:
-            log(Action.ENTRY_RETRY, **about, wait_seconds=round(work.wait.total_seconds(), 3))
+            log(Action.ENTRY_RETRY, **about, wait_seconds=_seconds(work.wait))
+
+
+def _seconds(wait: timedelta) -> float:
+    return round(wait.total_seconds(), 3)
 
 
 _ACTIONS = {
-    Outcome.REJECTED: Action.ENTRY_REJECTED,
     Outcome.FAILED: Action.ENTRY_FAILED,
+    Outcome.REJECTED: Action.ENTRY_REJECTED,
     Outcome.UNKNOWN: Action.ENTRY_UNKNOWN,
     Outcome.CANCELLED: Action.ENTRY_CANCELLED,
 }

@@ -1,0 +1,159 @@
+"""The gate before the target: shut while its breaker is open; what the calls of one worker say about the breaker."""
+
+import logging
+import random
+from datetime import datetime, timedelta
+from enum import Enum
+
+from rollcall.adapters import targets
+from rollcall.adapters.ledger import Ledger
+from rollcall.core.actions import Action, log
+from rollcall.core.answers import Answer
+from rollcall.core.breaker import LONGEST_HOLD
+from rollcall.core.clock import Clock
+from rollcall.core.outcome import Outcome
+from rollcall.core.run import TargetRecord
+from rollcall.core.target import Target
+from rollcall.engine.deliveries import Control
+
+#: Failures in a row within one worker that it tells the others of. Single ones are noise, and each report is a write.
+REPORTED = 3
+#: Entries in a row whose credentials were refused, with nobody's accepted since: then it is not about one entry.
+REFUSALS = 2
+#: How long entries wait while another worker tries whether the target is back.
+WHILE_TRIED = timedelta(seconds=5)
+
+
+class Passage(Enum):
+    """What may pass."""
+
+    FREE = "free"
+    #: One call, to try whether the target is back.
+    ONE = "one"
+    SHUT = "shut"
+
+
+class Gate:
+    """Belongs to one worker; knows what its own calls ended with, and what the ledger says of the others'."""
+
+    def __init__(
+        self, ledger: Ledger, control: Control, target: Target, clock: Clock, random_: random.Random, owner: str
+    ) -> None:
+        self._ledger = ledger
+        self._control = control
+        self._target = target
+        self._clock = clock
+        self._random = random_
+        self._owner = owner
+        #: Failures in a row that nobody was told of yet, in which epoch, and whether some were told.
+        self._in_a_row = 0
+        self._epoch = 0
+        self._reported = False
+        self._reason = ""
+        self._refused: set[str] = set()
+        self._accepted_at: datetime | None = None
+
+    @property
+    def epoch(self) -> int:
+        """A call carries the epoch in which it began."""
+        return self._control.target.epoch
+
+    @property
+    def shut(self) -> bool:
+        """Whether calls must not be made now, by all that this worker knows."""
+        return self._control.target.open_until is not None or self._in_a_row >= self._target.breaker.failures
+
+    def passage(self, lease: timedelta) -> Passage:
+        """What may pass; ONE takes the lease of the one that tries, for so long."""
+        target, now = self._control.target, self._clock.now()
+        if target.open_until is not None and target.open_until <= now:
+            target = targets.lease_try(self._ledger, target, self._owner, now, lease)
+        self._see(target)
+        if target.open_until is None:
+            return Passage.FREE
+        return Passage.ONE if target.trier == self._owner and target.open_until <= now else Passage.SHUT
+
+    def wait(self) -> timedelta:
+        """How long a held entry waits: until the target is tried, and then the longer the longer it has been down."""
+        target, now = self._control.target, self._clock.now()
+        if target.open_until is None or target.opened_at is None:
+            return self._target.breaker.pause * self._random.uniform(0, 0.25)
+        if target.open_until <= now:
+            return WHILE_TRIED * self._random.uniform(0.2, 1)
+        spread = max(self._target.breaker.pause / 4, (now - target.opened_at) / 2)
+        wait = target.open_until - now + spread * self._random.uniform(0, 1)
+        return min(wait, LONGEST_HOLD)
+
+    # --- what calls ended with ---
+
+    def saw(self, entry: str, answer: Answer, began: datetime, epoch: int) -> None:
+        """Note the end of a call. One of an earlier epoch says nothing about this one."""
+        if epoch != self.epoch:
+            return
+        if answer.credentials_refused:
+            if not self.accepted_since(began):
+                self._refused.add(entry)
+                self._reason = f"credentials refused: {answer.reason}"
+        elif answer.target_failed:
+            self._in_a_row += 1
+            self._reason = answer.reason or answer.error or ""
+        elif answer.outcome in {Outcome.SUCCEEDED, Outcome.REJECTED}:
+            self._in_a_row = 0
+            self._refused.clear()
+            self._accepted_at = self._clock.now()
+
+    def accepted_since(self, began: datetime) -> bool:
+        """Whether a call with these credentials was answered well after `began`."""
+        return self._accepted_at is not None and self._accepted_at >= began
+
+    @property
+    def credentials_revoked(self) -> bool:
+        """Whether the credentials of so many entries in a row were refused that it is not about one of them."""
+        return len(self._refused) >= REFUSALS
+
+    def report(self) -> None:
+        """Tell the others, where there is something to tell; opens the breaker once enough calls failed in a row."""
+        target, breaker, now = self._control.target, self._target.breaker, self._clock.now()
+        if target.open_until is not None:
+            return
+        if self.credentials_revoked:
+            self._opened(targets.open_breaker(self._ledger, target, breaker, now, self._reason))
+        elif self._in_a_row >= min(REPORTED, breaker.failures):
+            after = targets.note_failures(self._ledger, target, breaker, self._in_a_row, now, self._reason)
+            self._in_a_row, self._reported = 0, True
+            self._opened(after)
+        elif self._in_a_row == 0 and (self._reported or target.failures):
+            self._reported = False
+            self._see(targets.forget_failures(self._ledger, target))
+
+    def tried(self, answer: Answer | None) -> None:
+        """Say what the call that may pass alone ended with; None where none was made."""
+        target, now = self._control.target, self._clock.now()
+        if answer is None:
+            targets.give_up_try(self._ledger, target, self._owner)
+        elif answer.target_failed or answer.credentials_refused:
+            reason = answer.reason or answer.error or ""
+            self._see(targets.reopen_breaker(self._ledger, target, self._target.breaker, self._owner, now, reason))
+        else:
+            self._see(targets.close_breaker(self._ledger, target, self._owner))
+            self._accepted_at = now
+            log(Action.BREAKER_CLOSED, logging.WARNING, target=self._target.name)
+
+    def _opened(self, target: TargetRecord) -> None:
+        """Log the opening, where it was ours."""
+        if target.open_until is not None and target.opened_at == self._clock.now():
+            log(
+                Action.BREAKER_OPENED,
+                logging.ERROR,
+                target=self._target.name,
+                until=target.open_until.isoformat(),
+                reason=target.reason,
+            )
+        self._see(target)
+
+    def _see(self, target: TargetRecord) -> None:
+        """Believe what the ledger says; what was seen in an earlier epoch counts for nothing."""
+        if target.epoch != self._epoch:
+            self._epoch, self._in_a_row, self._reported = target.epoch, 0, False
+            self._refused.clear()
+        self._control.target = target
