@@ -6,7 +6,7 @@ take turns, so that other load falls on all of them. Then, by `-X importtime`, t
 and are not among boto3's own.
 
 Limits: other load makes the medians larger; the difference of the CPU times is beside it and suffers less. What the
-handlers import later, on first use (clients, the job, aiohttp with the first request), is not in it.
+handlers import later, on first use (clients, the job, httptools with the first connection), is not in it.
 """
 
 import argparse

@@ -10,8 +10,9 @@ from types import ModuleType
 
 import pytest
 
-from bench import cost, fan_out_memory, imports, requests, throughput
+from bench import cost, fan_out_memory, http_clients, imports, requests, throughput
 from bench.__main__ import BENCHMARKS
+from bench.http_client import MODULES
 from bench.main_job import Ran, run_main_job
 from tools.local_cloud.isolation import isolate
 from tools.local_cloud.ministack import CHECKOUT
@@ -61,6 +62,11 @@ def test_fan_outs_memory_is_measured() -> None:
     assert found["small"]["messages"] == 20
     assert found["large"]["messages"] == 300
     assert found["large"]["peak_memory_mb"] > 10
+
+
+def test_http_clients_are_compared() -> None:
+    found = http_clients.measure(arguments(http_clients, "--entries", "4", "--width", "2", "--rounds", "1")).fields
+    assert found["cpu_seconds_per_1000"].keys() == MODULES.keys()
 
 
 def test_imports_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
