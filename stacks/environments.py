@@ -9,8 +9,11 @@ from stacks.environment import Environment
 
 DEV = Environment(
     name="dev",
-    systems=("accounting",),
-    targets={"accounting": Location("https://accounting.dev.example.com", "rollcall/dev/accounting")},
+    systems=("accounting", "transfers"),
+    targets={
+        "accounting": Location("https://accounting.dev.example.com", "rollcall/dev/accounting"),
+        "bank": Location("https://bank.dev.example.com", "rollcall/dev/bank"),
+    },
     reports={
         "client-deposits": Location("https://workday.dev.example.com/raas/client-deposits", "rollcall/dev/workday"),
         "lsp-bills": Location("https://workday.dev.example.com/raas/lsp-bills", "rollcall/dev/workday"),
@@ -27,8 +30,11 @@ DEV = Environment(
 
 STAGING = Environment(
     name="staging",
-    systems=("accounting",),
-    targets={"accounting": Location("https://accounting.staging.example.com", "rollcall/staging/accounting")},
+    systems=("accounting", "transfers"),
+    targets={
+        "accounting": Location("https://accounting.staging.example.com", "rollcall/staging/accounting"),
+        "bank": Location("https://bank.staging.example.com", "rollcall/staging/bank"),
+    },
     reports={
         "client-deposits": Location(
             "https://workday.staging.example.com/raas/client-deposits", "rollcall/staging/workday"
@@ -49,8 +55,11 @@ STAGING = Environment(
 
 PROD = Environment(
     name="prod",
-    systems=("accounting",),
-    targets={"accounting": Location("https://accounting.prod.example.com", "rollcall/prod/accounting")},
+    systems=("accounting", "transfers"),
+    targets={
+        "accounting": Location("https://accounting.prod.example.com", "rollcall/prod/accounting"),
+        "bank": Location("https://bank.prod.example.com", "rollcall/prod/bank"),
+    },
     reports={
         "client-deposits": Location("https://workday.prod.example.com/raas/client-deposits", "rollcall/prod/workday"),
         "lsp-bills": Location("https://workday.prod.example.com/raas/lsp-bills", "rollcall/prod/workday"),

@@ -1,0 +1,48 @@
+"""Where a transfer stands, and what an answer of the bank makes of that."""
+
+from enum import Enum, StrEnum, auto
+
+#: Answers about our request and not about the transfer in it: credentials, addresses.
+_NOT_ABOUT_THE_TRANSFER = frozenset({401, 403, 404, 405})
+#: Timeout, Too Early, Too Many Requests: the bank asks to be called again.
+_NOT_NOW = frozenset({408, 425, 429})
+_CONFLICT = 409
+
+
+class State(StrEnum):
+    """Of a transfer; execute_transfers.py says how one leads to another."""
+
+    PENDING = "PENDING"
+    IN_FLY = "IN_FLY"
+    PROCESSING = "PROCESSING"
+    RETRY = "RETRY"
+    FINISHED = "FINISHED"
+    FAILED = "FAILED"
+
+
+#: What a run takes, in this order: what it marks IN_FLY itself must not come round again.
+TAKEN = (State.IN_FLY, State.RETRY, State.PENDING)
+#: What may be put off: after a call that the bank did not take.
+OPEN = (*TAKEN, State.PROCESSING)
+#: What may be sent to the bank: a failed one by a redrive.
+CALLABLE = (*OPEN, State.FAILED)
+
+
+class Meaning(Enum):
+    """What an answer other than 2xx says of the transfer."""
+
+    #: The bank will not do it.
+    REFUSED = auto()
+    #: The bank did not look at it, or could not do it now.
+    DOWN = auto()
+    #: The bank is still at an earlier call with this key.
+    UNDER_WAY = auto()
+
+
+def meaning(status: int) -> Meaning:
+    """What an answer with this status, not 2xx, says of the transfer."""
+    if status == _CONFLICT:
+        return Meaning.UNDER_WAY
+    if 400 <= status < 500 and status not in _NOT_NOW | _NOT_ABOUT_THE_TRANSFER:
+        return Meaning.REFUSED
+    return Meaning.DOWN
