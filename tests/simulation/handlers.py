@@ -20,6 +20,8 @@ from rollcall.core.errors import RollcallError
 from rollcall.core.job import Job
 from rollcall.core.names import secret_name
 from rollcall.core.sizing import worker_sizing
+from rollcall.core.tables import Items
+from rollcall.core.target import Table
 from rollcall.engine.calling import Caller
 from rollcall.engine.completion import Announcer
 from rollcall.engine.dead_letter import DeadLetters
@@ -45,9 +47,9 @@ def new_worker(
         return response
 
     parts = Parts(environment, clock)
-    caller = Caller(job, send, parts.secret, clock)
-    spread = random.Random(environment.seed)  # noqa: S311
-    return Worker(job, parts.ledger, parts.queue(queue_url), caller, clock, spread, worker_sizing(job).width)
+    caller = Caller(job, send, parts.secret, parts.table, clock)
+    queue, spread = parts.queue(queue_url), random.Random(environment.seed)  # noqa: S311
+    return Worker(job, parts.ledger, queue, caller, clock, spread, worker_sizing(job).width, environment.name)
 
 
 @dataclass
@@ -69,6 +71,9 @@ class Parts:
 
     def secret(self, name: str) -> str:
         return self.secrets.text(secret_name(ENVIRONMENT, name))
+
+    def table(self, table: Table) -> Items:
+        raise NotImplementedError(f"{table.name}: the tables of jobs are not modelled")
 
     def token(self) -> str:
         """A text that nobody else has, and that is the same in every simulation."""
@@ -93,6 +98,7 @@ def fan_out(job: Job, queue_url: str, shape: tuple[int, int], clock: VirtualCloc
         queue=parts.queue(queue_url),
         read=Reports({}, parts.secrets, environment.clients).read,
         secret=parts.secret,
+        table=parts.table,
         clock=clock,
         new_nonce=parts.token,
     )

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +19,7 @@ Reply: TypeAlias = int | Response | Exception
 Script: TypeAlias = Callable[[str, int], Reply | None]
 Latency: TypeAlias = Callable[[Request], timedelta]
 
+_SECOND = timedelta(seconds=1)
 _OK = Response(200, {}, b"ok")
 
 
@@ -28,8 +29,7 @@ class Called:
 
     key: str
     idempotency_key: str
-    #: Seconds since 1970.
-    at: float
+    at: datetime
     #: The execution environment that made it.
     origin: str = ""
 
@@ -64,11 +64,11 @@ class SimulatedTarget:
     peak: int = 0
     _in_flight: int = 0
     _numbers: Counter[str] = field(default_factory=Counter)
-    _times: list[float] = field(default_factory=list)
+    _times: list[datetime] = field(default_factory=list)
 
     async def send(self, request: Request, origin: str = "") -> Response:
         """The answer. Raises NotSent or Unanswered where a script or an outage says so."""
-        key, now = request.path.rsplit("/", 1)[-1], self.clock.timestamp()
+        key, now = request.path.rsplit("/", 1)[-1], self.clock.now()
         idempotency_key = request.headers.get(IDEMPOTENCY_HEADER, "")
         self.calls.append(Called(key, idempotency_key, now, origin))
         self._numbers[key] += 1
@@ -87,15 +87,15 @@ class SimulatedTarget:
             raise reply
         return reply if isinstance(reply, Response) else Response(reply, {}, b"")
 
-    def _reply(self, key: str, now: float) -> Reply:
+    def _reply(self, key: str, now: datetime) -> Reply:
         for outage in self.outages:
-            if outage.since.timestamp() <= now < outage.until.timestamp():
+            if outage.since <= now < outage.until:
                 return outage.reply
         if self.most_in_flight is not None and self._in_flight >= self.most_in_flight:
             return 429
         if (
             self.most_a_second is not None
-            and len(self._times) - bisect_left(self._times, now - 1) >= self.most_a_second
+            and len(self._times) - bisect_right(self._times, now - _SECOND) >= self.most_a_second
         ):
             return 429
         reply = self.script(key, self._numbers[key]) if self.script is not None else None
@@ -109,16 +109,16 @@ class SimulatedTarget:
 
     def most_within(self, window: timedelta) -> int:
         """The most calls that arrived in any window of this length."""
-        most, first, seconds = 0, 0, window.total_seconds()
+        most, first = 0, 0
         for last, at in enumerate(self._times):
-            while at - self._times[first] >= seconds:
+            while at - self._times[first] >= window:
                 first += 1
             most = max(most, last - first + 1)
         return most
 
     def between(self, since: datetime, until: datetime) -> int:
         """How many calls arrived from `since` until before `until`."""
-        return bisect_left(self._times, until.timestamp()) - bisect_left(self._times, since.timestamp())
+        return bisect_left(self._times, until) - bisect_left(self._times, since)
 
 
 def _took_effect(reply: Reply) -> bool:

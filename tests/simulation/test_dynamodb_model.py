@@ -202,7 +202,7 @@ def test_a_value_that_is_an_empty_set_is_refused(side: Side, item: StoryItem) ->
 
 
 def test_a_failed_condition_tells_the_item_where_it_is_asked_to(side: Side, item: StoryItem) -> None:
-    request = {"when": "n = :v", "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+    request: dict[str, Any] = {"when": "n = :v", "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
     with pytest.raises(side.dynamodb.exceptions.ConditionalCheckFailedException) as failure:
         item.update("SET s = :v", {":v": {"N": "6"}}, **request)
     assert comparable(failure.value.response["Item"]) == ITEM
@@ -214,7 +214,7 @@ def test_a_failed_condition_tells_the_item_where_it_is_asked_to(side: Side, item
 
 def test_a_failed_condition_on_nothing_tells_nothing(side: Side) -> None:
     item = side.table()
-    request = {"when": "attribute_exists(pk)", "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+    request: dict[str, Any] = {"when": "attribute_exists(pk)", "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
     with pytest.raises(ClientError) as failure:
         item.update("SET s = :v", {":v": {"N": "6"}}, **request)
     assert not failure.value.response.get("Item")

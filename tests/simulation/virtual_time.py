@@ -78,3 +78,7 @@ class VirtualClock:
     def sleep(self, duration: timedelta) -> None:
         """Blocks as the real one does: nothing else goes on until it is over."""
         self._loop.advance(max(0.0, duration.total_seconds()))
+
+    async def wait(self, duration: timedelta) -> None:
+        """Everything else goes on meanwhile."""
+        await asyncio.sleep(max(0.0, duration.total_seconds()))
