@@ -22,12 +22,15 @@ from tools.cli.locations import Named
 from tools.cli.looks import Look, StallWatch
 from tools.cli.stand_ins import StandIns
 from tools.local_cloud.cloud import LocalCloud
+from tools.local_cloud.counting import TABLES
 
 #: Failed and rejected entries that a result lists one by one; all are counted.
 MOST_LISTED = 20
 LOOK_SECONDS = 1
 #: https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html
 UNBILLED = "dynamodb-streams"
+#: What a result has of the stand-in bank's counts.
+BANK_COUNTS = ("movements", "movements_per_reference", "moved_twice", "refused", "probes")
 TARGET_SECRET = "local-target"
 REPORT_SECRET = "local-report"
 
@@ -36,7 +39,7 @@ REPORT_SECRET = "local-report"
 class Options:
     """What `rollcall run` was asked for."""
 
-    #: Size of the stand-in report.
+    #: Size of the stand-in report; of a job that reads none, items of its first table.
     entries: int = 8_000
     #: The user's own report (file or URL) and target (URL) instead of stand-ins.
     report: str | None = None
@@ -62,7 +65,7 @@ class Result:
     completions: int
     seconds: float
     failures: list[Failure]
-    #: What the stand-in target counted; None where the user's own was called.
+    #: What the target's stand-in counted; None where the user's own was called.
     stand_in: Mapping[str, Any] | None
     requests: Mapping[str, Mapping[str, int]]
     messages_sent: int
@@ -79,12 +82,15 @@ class Result:
 
     @property
     def requests_per_entry(self) -> float | None:
-        """Requests over entries, without those that Lambda itself makes and AWS does not bill: reads of the stream.
+        """Requests over entries, without those to the job's own tables, and without those that Lambda itself makes
+        and AWS does not bill: reads of the stream.
 
         None for a run without entries.
         """
         total = int(self.completed["total"])
-        counted = sum(sum(counts.values()) for service, counts in self.requests.items() if service != UNBILLED)
+        counted = sum(
+            sum(counts.values()) for service, counts in self.requests.items() if service not in (UNBILLED, TABLES)
+        )
         return counted / total if total else None
 
     def fields(self) -> dict[str, Any]:
@@ -100,9 +106,10 @@ class Result:
             "total": self.completed["total"],
             **{outcome.value: self.outcome(outcome) for outcome in Outcome},
             "duplicates": self.completed["duplicates"],
-            "callbacks": stand_in.get("calls"),
-            "injected": stand_in.get("injected"),
+            "callbacks": stand_in.get("calls", stand_in.get("posts")),
+            "injected": stand_in.get("injected", stand_in.get("errors")),
             "calls_per_entry": stand_in.get("calls_per_entry"),
+            "bank": {name: stand_in[name] for name in BANK_COUNTS} if "movements" in stand_in else None,
             "messages_sent": self.messages_sent,
             "completions": self.completions,
             "seconds": round(self.seconds, 3),
@@ -127,9 +134,11 @@ def run_locally(declared: Declared, options: Options, look: Callable[[Look], Non
         cloud = ending.enter_context(LocalCloud(folder=options.folder, port=options.port))
         ending.enter_context(cloud.telling())
         base = stand_ins.base if stand_ins is not None else ""
-        target = _bound(cloud, own_target or Named(Location(f"{base}/target")), TARGET_SECRET)
+        called = stand_ins.of(job.target.name) if stand_ins is not None else ""
+        target = _bound(cloud, own_target or Named(Location(called)), TARGET_SECRET)
         report = _bound(cloud, own_report or Named(Location(f"{base}/report/{job.name}")), REPORT_SECRET)
         cloud.deploy(declared, target, {each.name: report for each in needed})
+        _fill(cloud, declared, options)
         begun, now = time.monotonic(), datetime.now(UTC)
         run = cloud.start(job.name, now, secrets.token_hex(3), options.params)
         completed = _wait(cloud, run, begun, look)
@@ -139,7 +148,7 @@ def run_locally(declared: Declared, options: Options, look: Callable[[Look], Non
             raise RollcallError(f"{run} was announced but is not in the ledger")
         listed = list(islice(failures(cloud.ledger, cloud.manifests, record), MOST_LISTED))
         completions = sum(detail["run"] == run for detail in cloud.announcements())
-        counted = stand_ins.stats() if stand_ins is not None and options.target is None else None
+        counted = stand_ins.counts(job.target.name) if stand_ins is not None and options.target is None else None
         cloud.finish()
         cloud.stop()
         return Result(
@@ -177,9 +186,18 @@ def _stand_ins(declared: Declared, options: Options, ending: ExitStack) -> Stand
     serving = {"job_module": declared.module, "entries": options.entries} if report else {}
     if report and job.reports[0].array is not None:
         serving["items"] = job.reports[0].array
-    return ending.enter_context(
-        StandIns(latency_ms=options.latency_ms, error_rate=options.error_rate, seed=options.seed, **serving)
-    )
+    failing = {"error_rate": options.error_rate, "bank_error_rate": options.error_rate, "seed": options.seed}
+    return ending.enter_context(StandIns(latency_ms=options.latency_ms, **failing, **serving))
+
+
+def _fill(cloud: LocalCloud, declared: Declared, options: Options) -> None:
+    """Put items into the table that stands for a report; those that are there from an earlier run stay alone."""
+    job = declared.job
+    if job.reports or not job.tables:
+        return
+    if job.example_record is None:
+        raise RollcallError(f"{job.name} has no items for its table {job.tables[0].name}: add an @job.example")
+    cloud.fill(job.tables[0], (job.example_record(n) for n in range(options.entries)))
 
 
 def _bound(cloud: LocalCloud, named: Named, secret: str) -> Location:

@@ -57,7 +57,7 @@ def _failed(text: str, code: int = 1) -> int:
 @app.command()
 def run(
     job: Annotated[str, typer.Argument(help="The job's name; `rollcall jobs` lists them.")],
-    entries: Annotated[int, typer.Option(min=0, help="Size of the stand-in report.")] = 8_000,
+    entries: Annotated[int, typer.Option(min=0, help="Size of the stand-in report or table.")] = 8_000,
     report: Annotated[str | None, typer.Option(metavar="FILE|URL", help="Your own report.")] = None,
     target: Annotated[str | None, typer.Option(metavar="URL", help="Your own target.")] = None,
     latency_ms: Annotated[float, typer.Option(min=0, help="What the stand-in target takes to answer.")] = 50,

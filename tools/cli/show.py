@@ -123,6 +123,14 @@ def _facts(fields: dict[str, object]) -> list[str]:
         lines.append(
             f"{fields['callbacks']:,} calls received by the stand-in, which failed {fields['injected']:,} of them"
         )
+    bank = fields["bank"]
+    if isinstance(bank, dict):
+        twice = (
+            f"{len(bank['moved_twice']):,} moved twice: {', '.join(bank['moved_twice'])}"
+            if bank["moved_twice"]
+            else "none moved twice"
+        )
+        lines.append(f"the bank moved money {bank['movements']:,} times, {twice}; it refused {bank['refused']:,}")
     lines.append(f"{fields['messages_sent']:,} messages sent")
     requests = fields["requests"]
     if isinstance(requests, dict):

@@ -11,6 +11,10 @@ from typing import Any, Self
 from tools.local_cloud.isolation import isolated
 from tools.local_cloud.ministack import CHECKOUT
 
+#: Which stand-in plays which target, by the path of its base; every other target is played by the generic one.
+PLAYED_BY = {"bank": "/bank"}
+GENERIC = "/target"
+
 
 class StandInsError(Exception):
     """The stand-ins did not start, and the text is their own, or do not answer any more."""
@@ -39,7 +43,11 @@ class StandIns:
             raise StandInsError(trouble.strip() or "the stand-ins ended without a word")
         self.base = f"http://127.0.0.1:{json.loads(said)['port']}"
         #: Before `/transfers`.
-        self.bank = f"{self.base}/bank"
+        self.bank = self.of("bank")
+
+    def of(self, target: str) -> str:
+        """The base URL of whoever plays the target of this name."""
+        return f"{self.base}{PLAYED_BY.get(target, GENERIC)}"
 
     def _write(self, text: str) -> None:
         if self._process.stdin is not None:
@@ -51,6 +59,12 @@ class StandIns:
 
     def __exit__(self, *_: object) -> None:
         self._process.communicate()
+
+    def counts(self, target: str) -> dict[str, Any]:
+        """What was counted by whoever plays the target of this name. Raises StandInsError."""
+        stats = self.stats()
+        found: dict[str, Any] = stats.pop("bank")
+        return found if target in PLAYED_BY else stats
 
     def stats(self) -> dict[str, Any]:
         """What the target counted, and under `bank` what the bank did. Raises StandInsError."""

@@ -4,7 +4,7 @@ import fcntl
 import json
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -32,7 +32,7 @@ from rollcall.core.sizing import (
     WATCHDOG_TIMEOUT,
     worker_sizing,
 )
-from rollcall.core.target import Location
+from rollcall.core.target import Location, Table
 from tools.local_cloud import resources
 from tools.local_cloud.counting import Requests
 from tools.local_cloud.event_source import LONG_POLL_SECONDS, EventSource
@@ -173,6 +173,12 @@ class LocalCloud:
         return Ledger(self.client("dynamodb"), resources.LEDGER)
 
     @cached_property
+    def tables(self) -> Any:
+        """A client that takes and gives Python values, for the tables of jobs."""
+        resource = self._own_session.resource("dynamodb", endpoint_url=self.ministack.endpoint, config=CONFIG)
+        return resource.meta.client
+
+    @cached_property
     def _hearing(self) -> Any:
         return self.client("sqs", config=CONFIG.merge(Config(read_timeout=LONG_POLL_SECONDS + 10)))
 
@@ -228,8 +234,10 @@ class LocalCloud:
     # --- jobs ---
 
     def deploy(self, declared: Declared, target: Location, reports: Mapping[str, Location]) -> Deployed:
-        """Make the job's queues and functions and start its pollers."""
+        """Make the job's tables, queues and functions and start its pollers."""
         job, sizing = declared.job, worker_sizing(declared.job)
+        for table in job.tables:
+            resources.make_table(self.client("dynamodb"), table)
         queue, dead = resources.make_queues(self.client("sqs"), job)
         fan_out = self._function(
             "fan_out",
@@ -252,6 +260,10 @@ class LocalCloud:
         self._pollers.append(QueuePoller(letters, dead_letter.invoke, LEAST_MAXIMUM_CONCURRENCY))
         self._deployed[job.name] = Deployed(declared, fan_out, worker)
         return self._deployed[job.name]
+
+    def fill(self, table: Table, items: Iterable[Mapping[str, object]]) -> None:
+        """Write items into a table of a deployed job, unless a kept one has items already."""
+        resources.fill_table(self.tables, table, items)
 
     def start(
         self,

@@ -7,8 +7,13 @@ from typing import Any
 
 from botocore.session import Session
 
+from tools.local_cloud.resources import LEDGER
+
 #: Counted beside the requests: messages that a queue reported as accepted.
 ACCEPTED = ("messages", "accepted")
+#: The service that requests to the tables of jobs are counted as: what a job does itself is not what a run costs.
+TABLES = "dynamodb (tables)"
+_LEDGER = f'"{LEDGER}"'.encode()
 
 
 class Requests:
@@ -27,8 +32,10 @@ class Requests:
         for event, handler in self.handlers():
             session.register(event, handler)
 
-    def _count(self, event_name: str = "", **_: Any) -> None:
+    def _count(self, event_name: str = "", request: Any = None, **_: Any) -> None:
         service, operation = event_name.split(".")[1:3]
+        if service == "dynamodb" and _LEDGER not in request.body:
+            service = TABLES
         self.add([(service, operation, 1)])
 
     def _count_messages(self, parsed: Mapping[str, Any], **_: Any) -> None:

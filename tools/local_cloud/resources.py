@@ -1,9 +1,10 @@
 """What `cdk deploy` would make, made in MiniStack from the same settings of the core."""
 
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rollcall.adapters.bus import SOURCE
 from rollcall.core import names
@@ -15,6 +16,8 @@ from rollcall.core.sizing import (
     QUEUE_RETENTION,
     worker_sizing,
 )
+from rollcall.core.target import Table
+from rollcall.core.values import batched
 from tools.local_cloud.isolation import REGION
 
 if TYPE_CHECKING:
@@ -31,6 +34,8 @@ MANIFESTS = names.manifests_name(ENVIRONMENT, ACCOUNT, REGION)
 BUS = names.bus_name(ENVIRONMENT)
 #: Where the command line hears the announcements; no deployment has it.
 ANNOUNCEMENTS = f"{BUS}-announcements"
+#: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html
+MOST_IN_A_BATCH = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,44 @@ def make_ledger(client: "DynamoDBClient") -> str:
             StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
         )
     return client.describe_table(TableName=LEDGER)["Table"]["LatestStreamArn"]
+
+
+def make_table(client: "DynamoDBClient", table: Table) -> None:
+    """Make a table that a job needs, if it is not there."""
+    name = names.table_name(ENVIRONMENT, table.name)
+    if name in client.list_tables()["TableNames"]:
+        return
+    keys = {table.key, *(key for _, *both in table.indexes for key in both)}
+    indexes = [
+        {
+            "IndexName": index,
+            "KeySchema": [
+                {"AttributeName": partition, "KeyType": "HASH"},
+                {"AttributeName": sort, "KeyType": "RANGE"},
+            ],
+            "Projection": {"ProjectionType": "ALL"},
+        }
+        for index, partition, sort in table.indexes
+    ]
+    more: Any = {"GlobalSecondaryIndexes": indexes} if indexes else {}
+    client.create_table(
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": table.key, "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in sorted(keys)],
+        **more,
+    )
+
+
+def fill_table(client: "DynamoDBClient", table: Table, items: Iterable[Mapping[str, object]]) -> None:
+    """Write items into a table that has none; one that has some is left as it is. `client` is a resource's."""
+    name = names.table_name(ENVIRONMENT, table.name)
+    if client.scan(TableName=name, Limit=1)["Items"]:
+        return
+    for some in batched(items, MOST_IN_A_BATCH):
+        puts: Any = [{"PutRequest": {"Item": item}} for item in some]
+        while puts:
+            puts = client.batch_write_item(RequestItems={name: puts})["UnprocessedItems"].get(name)
 
 
 def make_manifests(client: "S3Client", region: str) -> None:
