@@ -10,7 +10,7 @@ from rollcall.adapters.reports import Reports
 from rollcall.core.errors import RollcallError
 from rollcall.core.run import RunRecord
 from rollcall.engine.fan_out import FanOut
-from rollcall.engine.starting import Invocation, Resume, Start, request_of
+from rollcall.engine.starting import Invocation, Request, Start, request_of
 
 #: The ticks of a firing lie within its minute; a start further ahead is a mistake.
 LONGEST_WAIT = timedelta(minutes=1)
@@ -55,7 +55,7 @@ def handler(event: Event, context: Context) -> dict[str, Any]:
     return {"runs": states}
 
 
-def _run(request: Start | Resume, context: Context) -> RunRecord | None:
+def _run(request: Request, context: Context) -> RunRecord | None:
     if isinstance(request, Start):
         ahead = request.scheduled_for - runtime.clock.now()
         if ahead > LONGEST_WAIT:
@@ -64,8 +64,8 @@ def _run(request: Start | Resume, context: Context) -> RunRecord | None:
     return runtime.fan_out.handle(request, Invocation(runtime.new_token(), runtime.deadline(context)))
 
 
-def _occurrences(request: Start | Resume) -> list[Start | Resume]:
+def _occurrences(request: Request) -> list[Request]:
     """A firing of a schedule below a minute starts each of its ticks, at its time, as a run of its own."""
-    if isinstance(request, Resume) or request.nonce is not None:
+    if not isinstance(request, Start) or request.nonce is not None:
         return [request]
     return [replace(request, scheduled_for=tick) for tick in runtime.job.schedule.ticks(request.scheduled_for)]

@@ -1,6 +1,6 @@
 """Counting: one set write per batch and chunk, and the climb from a full chunk to the root."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -11,6 +11,7 @@ from rollcall.core.actions import Action, log
 from rollcall.core.outcome import Outcome
 from rollcall.core.run import RunRecord
 from rollcall.core.tree import Node
+from rollcall.core.values import batched
 
 #: Exceptional outcomes in one write: DynamoDB allows 300 operators and 4 KB in an expression
 #: (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html).
@@ -103,6 +104,23 @@ def _move_on(update: Update, attempts: Mapping[int, int]) -> None:
         update.add(tried(number), positions)
         if number - 1 not in numbers | {0}:
             update.discard(tried(number - 1), positions)
+
+
+def cancel(
+    ledger: Ledger, run: RunRecord, chunk: Node, positions: Sequence[int], now: datetime, *, held: bool = False
+) -> None:
+    """Settle positions of `chunk` as cancelled, unless they are settled or, where `held`, held no more."""
+    for some in batched(positions, MOST_CONDITIONS):
+        update = Update().set(expires_at=expiry(run)).add("settled", some).add(Outcome.CANCELLED.value, some)
+        for position in some:
+            update.when(f"NOT contains({update.name('settled')}, {update.value(position)})")
+            if held:
+                update.when(f"contains({update.name('held')}, {update.value(position)})")
+        try:
+            item = update.send(ledger.client, ledger.table, node_key(run.id, run.generation, chunk))
+        except ConditionFailed:
+            continue  # somebody is at it; the next round sees what is left
+        count(ledger, run, chunk, NodeRecord.of(item), now)
 
 
 def count(ledger: Ledger, run: RunRecord, node: Node, record: NodeRecord, now: datetime) -> None:

@@ -13,7 +13,7 @@ from rollcall.adapters.items import values_of
 from rollcall.core.errors import RollcallError
 from rollcall.core.outcome import EXCEPTIONAL, Outcome
 from rollcall.core.rate import moment
-from rollcall.core.run import JobRecord, RunRecord, RunState, TargetRecord, from_iso
+from rollcall.core.run import Generation, JobRecord, Redrive, RunRecord, RunState, TargetRecord, from_iso
 from rollcall.core.tree import Node
 from rollcall.core.values import batched
 
@@ -164,7 +164,7 @@ def expiry(run: RunRecord) -> int:
 
 def run_record(item: Mapping[str, Any]) -> RunRecord:
     """The run of an item."""
-    lease, completed = item.get("lease_until"), item.get("completed_at")
+    lease, completed, cancelling = (item.get(name) for name in ("lease_until", "completed_at", "cancelling_since"))
     return RunRecord(
         id=item["run"],
         job=item["job"],
@@ -187,6 +187,11 @@ def run_record(item: Mapping[str, Any]) -> RunRecord:
         reason=item.get("reason"),
         completed_at=from_iso(completed) if completed else None,
         announced="announced_at" in item,
+        cancelling_since=from_iso(cancelling) if cancelling else None,
+        redrive=Redrive.from_fields(item["redrive"]) if "redrive" in item else None,
+        past=tuple(
+            Generation(each["nonce"], each["total"], from_iso(each["started_at"])) for each in item.get("past", ())
+        ),
     )
 
 

@@ -65,6 +65,53 @@ def promote(ledger: Ledger, run: RunRecord, job: JobRecord) -> None:
     _transact(ledger, _update(ledger, run_key(run.id), begun), _update(ledger, job_key(job.name), pointer))
 
 
+def redrive(ledger: Ledger, run: RunRecord, leased: RunRecord, job: JobRecord) -> None:
+    """Open the next generation of an announced run, and make the run the job's current one. Raises Conflict.
+
+    `leased` is the run as it is to be.
+    """
+    past = [{"nonce": each.nonce, "total": each.total, "started_at": iso(each.started_at)} for each in leased.past]
+    update = _lease(Update(), leased).set(
+        state=RunState.ENUMERATING.value,
+        generation=leased.generation,
+        started_at=iso(leased.started_at),
+        enumerations=1,
+        redrive=leased.redrive.fields() if leased.redrive is not None else None,
+        past=past,
+        expires_at=expiry(leased),
+    )
+    update.remove("nonce", "total", "duplicates", "checkpoint", "window_end", "reason", "completed_at")
+    update.remove("cancelling_since", "announced_at", "announcer", "announcing_until")
+    update.when_equal(generation=run.generation, state=run.state.value, fence=run.fence)
+    update.when(f"attribute_exists({update.name('announced_at')})")
+    pointer = _pointer(run, job).add("open", [run.id])
+    _transact(ledger, _update(ledger, run_key(run.id), update), _update(ledger, job_key(job.name), pointer))
+
+
+def cancel(ledger: Ledger, run: RunRecord, now: datetime) -> RunRecord:
+    """Call nobody any more: `cancelling` until every entry is settled, or `cancelled` where none is to be.
+
+    Raises LostLease where the run has moved on; read it again.
+    """
+    update = Update().set(fence=run.fence + 1).remove("lease_until", "owner")
+    if run.nonce is None:
+        update.set(state=RunState.CANCELLED.value, completed_at=iso(now))
+    else:
+        update.set(state=RunState.CANCELLING.value, cancelling_since=iso(now))
+    update.when_equal(fence=run.fence, generation=run.generation, state=run.state.value)
+    return _sent(ledger, replace(run, fence=run.fence + 1), update, {"owner": None})
+
+
+def pause(ledger: Ledger, job: str) -> None:
+    """Hold the entries of a job, of all its runs, until it is resumed."""
+    Update().set(paused=True, job=job).send(ledger.client, ledger.table, job_key(job))
+
+
+def resume(ledger: Ledger, job: str) -> None:
+    """Let a paused job go on."""
+    Update().remove("paused").send(ledger.client, ledger.table, job_key(job))
+
+
 def skip(ledger: Ledger, run: RunRecord, job: JobRecord) -> None:
     """Put an occurrence that does not run, as one whose end is still to be announced. Raises Conflict."""
     opened = Update().add("open", [run.id]).when_equal(current=job.current)

@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Any, Self, TypeAlias
 
 from rollcall.core.errors import RollcallError
 from rollcall.core.outcome import Outcome
@@ -65,6 +65,48 @@ OPEN = frozenset({RunState.DISPATCHING, RunState.RUNNING})
 
 
 @dataclass(frozen=True, slots=True)
+class Redrive:
+    """Which entries of a terminal run are settled again, in a generation of their own; all conditions hold."""
+
+    #: By their latest outcome; none chooses every one but succeeded.
+    outcomes: frozenset[Outcome] = frozenset()
+    #: By error class (`http_503`, `unanswered`); none chooses any.
+    errors: frozenset[str] = frozenset()
+    #: By key; none chooses any.
+    keys: frozenset[str] = frozenset()
+    #: Under a new idempotency key: only entries of which every attempt got a definite answer.
+    new_key: bool = False
+
+    def fields(self) -> dict[str, object]:
+        """As the event and the ledger have it."""
+        return {
+            "outcomes": sorted(self.outcomes),
+            "errors": sorted(self.errors),
+            "keys": sorted(self.keys),
+            "new_key": self.new_key,
+        }
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any]) -> Self:
+        """What `fields` wrote. Raises ValueError for an outcome that there is not, TypeError for other forms."""
+        return cls(
+            frozenset(Outcome(name) for name in fields.get("outcomes", ())),
+            frozenset(map(str, fields.get("errors", ()))),
+            frozenset(map(str, fields.get("keys", ()))),
+            bool(fields.get("new_key", False)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """An earlier generation of a run: where its manifest is."""
+
+    nonce: str | None
+    total: int
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class RunRecord:
     """A run as the ledger knows it."""
 
@@ -94,6 +136,19 @@ class RunRecord:
     reason: str | None = None
     completed_at: datetime | None = None
     announced: bool = False
+    cancelling_since: datetime | None = None
+    #: What opened this generation, and the generations before it, from the first.
+    redrive: Redrive | None = None
+    past: tuple[Generation, ...] = ()
+
+    @property
+    def generations(self) -> "list[RunRecord]":
+        """This run as it was in each of its sealed generations, the latest first."""
+        earlier = [
+            replace(self, generation=number, nonce=each.nonce, total=each.total, started_at=each.started_at)
+            for number, each in enumerate(self.past, start=1)
+        ]
+        return [each for each in reversed([*earlier, self]) if each.nonce is not None]
 
     @property
     def tree(self) -> Tree:

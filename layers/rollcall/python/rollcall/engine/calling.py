@@ -25,11 +25,11 @@ from rollcall.core.values import digest
 Function = Callable[[Any, Call], object]
 
 
-def idempotency_key(message: Message) -> str:
+def own_key(run: str, key: str, idempotency_key: str | None) -> str:
     """The entry's own business key, else run and entry; ASCII, and the same whenever the entry is called."""
-    if message.idempotency_key is not None:
-        return quote(message.idempotency_key, safe="!#$&'()*+,-./:;<=>?@[]^_`{|}~ ")
-    return f"{message.run}-{digest(message.key)[:32]}"
+    if idempotency_key is not None:
+        return quote(idempotency_key, safe="!#$&'()*+,-./:;<=>?@[]^_`{|}~ ")
+    return f"{run}-{digest(key)[:32]}"
 
 
 class Caller:
@@ -86,7 +86,7 @@ class Caller:
             return replace(answer, outcome=None, answered=False, definite=False)
 
     def _http(self, message: Message) -> Http:
-        return Http(self._send, idempotency_key(message))
+        return Http(self._send, own_key(message.run, message.key, message.idempotency_key))
 
     async def _limited(
         self, function: Function, payload: object, run: RunRecord, message: Message, number: int, http: Http

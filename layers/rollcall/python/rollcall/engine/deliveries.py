@@ -63,10 +63,12 @@ class Control:
         self.job = JobRecord(job.name)
         self.target = TargetRecord(job.target.name)
 
-    def runs(self, names: Iterable[str]) -> Mapping[str, RunRecord]:
-        """The runs that exist, by id; job and target are then as young as they."""
+    def runs(self, names: Iterable[str], *, fresh: bool = False) -> Mapping[str, RunRecord]:
+        """The runs that exist, by id; job and target are then as young as they. `fresh` reads them anew."""
         wanted, now = set(names), self._clock.now()
-        stale = [name for name in wanted if name not in self._known or now - self._known[name][0] > CONTROL_AGE]
+        stale = [
+            name for name in wanted if fresh or name not in self._known or now - self._known[name][0] > CONTROL_AGE
+        ]
         if stale or now - self._read_at > CONTROL_AGE:
             self._read(stale, now)
         return {name: self._known[name][1] for name in wanted if name in self._known}
@@ -94,6 +96,9 @@ def deliveries(records: Iterable[Mapping[str, Any]], control: Control, job: str)
     """
     parsed = [(record, message) for record in records if (message := _message(record)) is not None]
     runs = control.runs(message.run for _, message in parsed)
+    if any(objection(message, runs.get(message.run), job) for _, message in parsed):
+        # Nothing is dropped on a word that may be old: a redrive may have opened a generation since.
+        runs = control.runs((message.run for _, message in parsed), fresh=True)
     found = []
     for record, message in parsed:
         run = runs.get(message.run)

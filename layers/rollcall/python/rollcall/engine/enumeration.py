@@ -1,8 +1,8 @@
 """Enumerating: from the source's entries to a manifest in chunks that waits for its seal."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import BoundedSemaphore
 
 from rollcall.adapters.manifests import Manifests
@@ -18,6 +18,7 @@ from rollcall.engine.seen import Seen, SeenKeys
 WRITERS = 4
 #: Duplicates that are logged one by one; all of them are counted.
 MOST_LOGGED = 20
+NO_KEY = "it has no idempotency key of its own, and its job moves money: a second run could not know it again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +31,14 @@ class Enumerated:
 
 
 def enumerate_entries(
-    job: Job, run: RunRecord, source_run: Run, manifests: Manifests, nonce: str, out_of_time: Callable[[], bool]
+    job: Job,
+    run: RunRecord,
+    lines: Iterable[ManifestEntry],
+    manifests: Manifests,
+    nonce: str,
+    out_of_time: Callable[[], bool],
 ) -> Enumerated:
-    """Write the run's manifest under `nonce`, a chunk at a time.
+    """Write `lines` as the run's manifest under `nonce`, a chunk at a time; a key that comes again is left out.
 
     Raises SourceError, whatever the source raises within it, if the list cannot be trusted as a whole; nobody
     has been called then.
@@ -41,7 +47,7 @@ def enumerate_entries(
     with SeenKeys() as seen, ThreadPoolExecutor(WRITERS) as writers:
         free = BoundedSemaphore(2 * WRITERS)
         written: list[Future[None]] = []
-        for number, chunk in enumerate(batched(_unique(job, source_run, seen, counts), run.chunk_size)):
+        for number, chunk in enumerate(batched(_unique(job, run, lines, seen, counts), run.chunk_size)):
             if out_of_time():
                 raise SourceError(
                     f"it is not enumerated in time: {counts.total:,} entries so far; make its source faster"
@@ -61,9 +67,19 @@ class _Counts:
     duplicates: int = 0
 
 
-def _unique(job: Job, source_run: Run, seen: SeenKeys, counts: _Counts) -> Iterator[ManifestEntry]:
+def source_lines(job: Job, source_run: Run) -> Iterator[ManifestEntry]:
+    """The entries that the job's source yields, checked. Raises SourceError, whatever the source raises."""
     for entry in _yielded(job, source_run):
         line = job.payloads.enumerated(entry)
+        if job.moves_money and line.rejected is None and line.idempotency_key is None:
+            line = replace(line, rejected=NO_KEY)
+        yield line
+
+
+def _unique(
+    job: Job, run: RunRecord, lines: Iterable[ManifestEntry], seen: SeenKeys, counts: _Counts
+) -> Iterator[ManifestEntry]:
+    for line in lines:
         earlier = Seen.NEVER if line.key is None else seen.add(line)
         if earlier is Seen.DIFFERENT and not job.first_wins:
             raise SourceError(
@@ -73,7 +89,7 @@ def _unique(job: Job, source_run: Run, seen: SeenKeys, counts: _Counts) -> Itera
         if earlier is not Seen.NEVER:
             counts.duplicates += 1
             if counts.duplicates <= MOST_LOGGED:
-                log(Action.ENTRY_DUPLICATE, run=source_run.id, job=job.name, key=line.key)
+                log(Action.ENTRY_DUPLICATE, run=run.id, job=job.name, key=line.key)
             continue
         counts.total += 1
         yield line

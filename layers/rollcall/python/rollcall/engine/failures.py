@@ -1,67 +1,112 @@
-"""Which entries of a run did not succeed, and why."""
+"""Which entries of a run did not succeed, and why: by the latest generation that each of them was in."""
 
 from collections.abc import Collection, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from rollcall.adapters.ledger import Ledger, NodeRecord, entry_key
 from rollcall.adapters.manifests import Manifests
 from rollcall.core.entry import ManifestEntry, entry_id
 from rollcall.core.outcome import EXCEPTIONAL, Outcome
-from rollcall.core.run import RunRecord
+from rollcall.core.run import RunRecord, from_iso
 from rollcall.core.tree import Node
-from rollcall.core.values import Json
 from rollcall.engine.progress import chunks
+from rollcall.engine.seen import Seen, SeenKeys
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
     """An entry that did not succeed."""
 
+    generation: int
     index: int
-    #: None where the source gave none.
-    key: str | None
+    #: The entry as its manifest has it; without a key where the source gave none.
+    line: ManifestEntry
     outcome: Outcome
-    #: Calls that were made.
+    #: Calls that were made in this generation.
     attempts: int
     error: str | None
     reason: str | None
-    payload: Json
+    #: Since when a call may have been made whose answer nobody has, over all generations.
+    unanswered_since: datetime | None
+    #: Whether every attempt got an answer that says whether the target did anything.
+    definite: bool
+
+    @property
+    def key(self) -> str | None:
+        return self.line.key
 
 
 def failures(
     ledger: Ledger, manifests: Manifests, run: RunRecord, wanted: Collection[Outcome] = EXCEPTIONAL
 ) -> Iterator[Failure]:
-    """The entries whose outcome is one of `wanted`, in the order of the manifest."""
-    if run.nonce is None:
-        return
-    for chunk, record in chunks(ledger, run):
-        positions = sorted(position for outcome in wanted for position in record.by_outcome[outcome])
-        if positions:
-            yield from _of_chunk(ledger, manifests, run, chunk, record, positions)
+    """The entries whose latest outcome is one of `wanted`, generation by generation, in the order of the manifests."""
+    generations = run.generations
+    with ExitStack() as ending:
+        seen = ending.enter_context(SeenKeys()) if len(generations) > 1 else None
+        for generation in generations:
+            last = generation is generations[-1]
+            for chunk, record in chunks(ledger, generation):
+                if seen is not None and not last:
+                    yield from _latest(ledger, manifests, generation, chunk, record, wanted, seen)
+                else:
+                    for failure in _of_chunk(ledger, manifests, generation, chunk, record, _positions(record, wanted)):
+                        if seen is None or failure.key is None or seen.add(failure.line) is Seen.NEVER:
+                            yield failure
+
+
+def _latest(
+    ledger: Ledger,
+    manifests: Manifests,
+    run: RunRecord,
+    chunk: Node,
+    record: NodeRecord,
+    wanted: Collection[Outcome],
+    seen: SeenKeys,
+) -> Iterator[Failure]:
+    """Of a redriven generation: what a later one has settled again is passed over, and every key is noted."""
+    lines = enumerate(manifests.read(run, chunk.number))
+    new = {position for position, line in lines if line.key is None or seen.add(line) is Seen.NEVER}
+    positions = [position for position in _positions(record, wanted) if position in new]
+    yield from _of_chunk(ledger, manifests, run, chunk, record, positions)
+
+
+def _positions(record: NodeRecord, wanted: Collection[Outcome]) -> list[int]:
+    return sorted(position for outcome in wanted for position in record.by_outcome[outcome])
 
 
 def _of_chunk(
     ledger: Ledger, manifests: Manifests, run: RunRecord, chunk: Node, record: NodeRecord, positions: list[int]
 ) -> Iterator[Failure]:
+    if not positions:
+        return
     lines = manifests.read(run, chunk.number)
     first = chunk.number * run.chunk_size
-    keys = {position: _record_key(run, lines[position], first + position) for position in positions}
+    keys = {position: entry_key(run.id, entry_id(lines[position].key, first + position)) for position in positions}
     details = ledger.items(keys.values())
     for position, key in keys.items():
         outcome = record.outcome(position)
         if outcome is not None:
-            detail: dict[str, Any] = details.get(key, {}).get(f"g{run.generation}_{outcome.value}", {})
-            yield Failure(
-                index=first + position,
-                key=lines[position].key,
-                outcome=outcome,
-                attempts=detail.get("attempt", 0),
-                error=detail.get("error"),
-                reason=detail.get("reason"),
-                payload=lines[position].payload,
-            )
+            detail = details.get(key, {}).get(f"g{run.generation}_{outcome.value}", {})
+            yield _failure(run, first + position, lines[position], outcome, detail)
 
 
-def _record_key(run: RunRecord, line: ManifestEntry, index: int) -> str:
-    return entry_key(run.id, entry_id(line.key, index))
+def _failure(run: RunRecord, index: int, line: ManifestEntry, outcome: Outcome, detail: dict[str, Any]) -> Failure:
+    since = detail.get("unanswered_since") or line.unanswered_since
+    if since is None and (outcome is Outcome.UNKNOWN or (outcome is Outcome.FAILED and not detail)):
+        unanswered_since: datetime | None = run.started_at
+    else:
+        unanswered_since = None if since is None else from_iso(since)
+    return Failure(
+        generation=run.generation,
+        index=index,
+        line=line,
+        outcome=outcome,
+        attempts=detail.get("attempt", 0),
+        error=detail.get("error"),
+        reason=detail.get("reason"),
+        unanswered_since=unanswered_since,
+        definite=detail.get("definite", False) and unanswered_since is None,
+    )

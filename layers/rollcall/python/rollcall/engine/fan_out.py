@@ -9,6 +9,7 @@ from rollcall.adapters.manifests import Manifests
 from rollcall.adapters.queue import Queue
 from rollcall.core.actions import Action, log
 from rollcall.core.clock import Clock
+from rollcall.core.entry import ManifestEntry
 from rollcall.core.errors import SourceError
 from rollcall.core.job import Job
 from rollcall.core.run import Record, Run, RunRecord, RunState
@@ -16,8 +17,9 @@ from rollcall.core.sizing import window
 from rollcall.core.tables import Items
 from rollcall.core.target import Report, Table
 from rollcall.engine.dispatch import SAFETY, Dispatch
-from rollcall.engine.enumeration import enumerate_entries, too_short
-from rollcall.engine.starting import MOST_ENUMERATIONS, Invocation, Resume, Start, take
+from rollcall.engine.enumeration import enumerate_entries, source_lines, too_short
+from rollcall.engine.redriving import redriven
+from rollcall.engine.starting import MOST_ENUMERATIONS, Invocation, Request, take
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class FanOut:
     #: A text that no other enumeration has: names the manifest's folder until it is sealed.
     new_nonce: Callable[[], str]
 
-    def handle(self, request: Start | Resume, invocation: Invocation) -> RunRecord | None:
+    def handle(self, request: Request, invocation: Invocation) -> RunRecord | None:
         """Bring the requested run as far as this invocation can; returns it, or None if it was not ours to work on.
 
         A failure leaves the run for another invocation to take over at once, and is raised.
@@ -61,26 +63,32 @@ class FanOut:
     def _seal(self, run: RunRecord) -> RunRecord:
         if run.enumerations > MOST_ENUMERATIONS:
             return self._refuse(run, f"its enumeration died {MOST_ENUMERATIONS} times; see the logs of this function")
-        source_run = Run(
-            run.id, run.job, run.scheduled_for, run.generation, run.params, self.read, self.secret, self.table
-        )
         try:
             found = enumerate_entries(
-                self.job, run, source_run, self.manifests, self.new_nonce(), lambda: self._late(run)
+                self.job, run, self._lines(run), self.manifests, self.new_nonce(), lambda: self._late(run)
             )
         except SourceError as error:
             return self._refuse(run, str(error))
-        objection = too_short(self.job, found.total, self.ledger.job(run.job).last_total)
-        if objection is not None:
-            return self._refuse(run, objection)
+        if run.generation == 1:
+            objection = too_short(self.job, found.total, self.ledger.job(run.job).last_total)
+            if objection is not None:
+                return self._refuse(run, objection)
         sealed = runs.seal(
             self.ledger, run, self.clock.now(), nonce=found.nonce, total=found.total, duplicates=found.duplicates
         )
         log(Action.RUN_SEALED, run=run.id, job=run.job, total=found.total, duplicates=found.duplicates)
-        runs.remember_total(self.ledger, run.job, found.total)
+        if run.generation == 1:
+            runs.remember_total(self.ledger, run.job, found.total)
         if sealed.state is RunState.COMPLETE:
             log(Action.RUN_COMPLETE, run=run.id, job=run.job, generation=run.generation, total=found.total)
         return sealed
+
+    def _lines(self, run: RunRecord) -> Iterator[ManifestEntry]:
+        """The entries that this generation is to settle."""
+        if run.redrive is not None:
+            return redriven(self.job, self.ledger, self.manifests, run, run.redrive)
+        reach = (self.read, self.secret, self.table)
+        return source_lines(self.job, Run(run.id, run.job, run.scheduled_for, run.generation, run.params, *reach))
 
     def _refuse(self, run: RunRecord, reason: str) -> RunRecord:
         reason = " ".join(reason.split())

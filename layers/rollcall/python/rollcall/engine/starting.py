@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any, TypeAlias
 
 from rollcall.adapters import runs
 from rollcall.adapters.ledger import Ledger
@@ -10,7 +11,7 @@ from rollcall.core.actions import Action, log
 from rollcall.core.clock import Clock
 from rollcall.core.errors import RollcallError
 from rollcall.core.job import Job, Overlap
-from rollcall.core.run import JobRecord, RunRecord, RunState, from_iso, run_id
+from rollcall.core.run import Generation, JobRecord, Redrive, RunRecord, RunState, from_iso, run_id
 from rollcall.core.tree import CHUNK_SIZE, FAN_IN
 
 #: Races between starts that one invocation sits out.
@@ -36,6 +37,18 @@ class Resume:
 
 
 @dataclass(frozen=True, slots=True)
+class Again:
+    """A request to settle chosen entries of a terminal run again, as they are in its generation `generation`."""
+
+    run: str
+    generation: int
+    redrive: Redrive
+
+
+Request: TypeAlias = Start | Resume | Again
+
+
+@dataclass(frozen=True, slots=True)
 class Invocation:
     """This invocation of fan-out."""
 
@@ -48,14 +61,17 @@ class Invocation:
     fan_in: int = FAN_IN
 
 
-def request_of(event: Mapping[str, object]) -> Start | Resume:
-    """The request in an event: `{"scheduled_time": …, "nonce"?, "params"?}` or `{"resume": run}`.
+def request_of(event: Mapping[str, Any]) -> Request:
+    """The request in an event: `{"scheduled_time": …, "nonce"?, "params"?}`, `{"resume": run}` or
+    `{"redrive": run, "generation": n, "outcomes"?, "errors"?, "keys"?, "new_key"?}`.
 
     Raises RollcallError for any other event.
     """
     try:
         if "resume" in event:
             return Resume(str(event["resume"]))
+        if "redrive" in event:
+            return Again(str(event["redrive"]), int(event["generation"]), Redrive.from_fields(event))
         params = event.get("params", {})
         nonce = event.get("nonce")
         if not isinstance(params, Mapping):
@@ -67,22 +83,29 @@ def request_of(event: Mapping[str, object]) -> Start | Resume:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise RollcallError(
-            f"the event is no start of a run: {error!r}; it takes scheduled_time in ISO 8601 with a zone, or resume"
+            f"the event is no start of a run: {error!r}; it takes scheduled_time in ISO 8601 with a zone, resume, "
+            f"or redrive with generation"
         ) from error
 
 
-def take(ledger: Ledger, job: Job, request: Start | Resume, invocation: Invocation, clock: Clock) -> RunRecord | None:
-    """The run to work on; None where this occurrence is skipped, queued, ended, or in other hands."""
-    name = request.run if isinstance(request, Resume) else run_id(job.name, request.scheduled_for, request.nonce)
+def take(ledger: Ledger, job: Job, request: Request, invocation: Invocation, clock: Clock) -> RunRecord | None:
+    """The run to work on; None where this occurrence is skipped, queued, ended, or in other hands.
+
+    Raises RollcallError for a run that there is not, or that cannot be redriven now.
+    """
+    name = run_id(job.name, request.scheduled_for, request.nonce) if isinstance(request, Start) else request.run
     for attempt in range(MOST_CONFLICTS):
         if attempt:
             clock.sleep(timedelta(milliseconds=50 * attempt))
         try:
             existing = ledger.run(name)
+            if existing is None and not isinstance(request, Start):
+                raise RollcallError(f"there is no run {name}")
+            if existing is not None and isinstance(request, Again) and existing.generation == request.generation:
+                return _redrive(ledger, job, existing, request.redrive, invocation, clock.now())
             if existing is not None:
                 return _go_on(ledger, job, existing, invocation, clock.now())
-            if isinstance(request, Resume):
-                raise RollcallError(f"there is no run {name}")
+            assert isinstance(request, Start)  # noqa: S101 - the others ask for runs that there are
             return _start(ledger, job, _new(name, job, request, invocation, clock.now()))
         except runs.Conflict:
             continue
@@ -163,3 +186,47 @@ def _promote(ledger: Ledger, job: Job, run: RunRecord, invocation: Invocation) -
     runs.promote(ledger, leased, record)
     log(Action.RUN_STARTED, run=run.id, job=job.name, waited=True)
     return leased
+
+
+def _redrive(
+    ledger: Ledger, job: Job, run: RunRecord, redrive: Redrive, invocation: Invocation, now: datetime
+) -> RunRecord:
+    objection = _cannot_redrive(ledger, job, run)
+    if objection is not None:
+        raise RollcallError(f"{run.id} cannot be redriven: {objection}")
+    opened = replace(
+        run,
+        state=RunState.ENUMERATING,
+        generation=run.generation + 1,
+        started_at=now,
+        owner=invocation.owner,
+        fence=run.fence + 1,
+        lease_until=invocation.deadline,
+        enumerations=1,
+        nonce=None,
+        total=0,
+        duplicates=0,
+        checkpoint=0,
+        window_end=0,
+        reason=None,
+        completed_at=None,
+        announced=False,
+        redrive=redrive,
+        past=(*run.past, Generation(run.nonce, run.total, run.started_at)),
+    )
+    runs.redrive(ledger, run, opened, ledger.job(job.name))
+    log(Action.RUN_REDRIVEN, run=run.id, job=job.name, generation=opened.generation, **redrive.fields())
+    return opened
+
+
+def _cannot_redrive(ledger: Ledger, job: Job, run: RunRecord) -> str | None:
+    if not run.state.terminal:
+        return f"it is {run.state}; wait until it has ended"
+    if not run.announced:
+        return "its end is not announced yet; try again in a minute"
+    if not run.generations:
+        return f"it is {run.state} and has no manifest; start the job again"
+    record = ledger.job(job.name)
+    if job.overlap is not Overlap.ALLOW and record.current != run.id and _busy(ledger, record):
+        return f"{record.current} is under way; wait until it has ended"
+    return None

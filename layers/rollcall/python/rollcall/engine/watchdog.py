@@ -14,6 +14,7 @@ from rollcall.core.clock import Clock
 from rollcall.core.job import Job
 from rollcall.core.run import OPEN, JobRecord, RunRecord, RunState
 from rollcall.core.sizing import window
+from rollcall.engine.cancelling import cancel_unsent
 from rollcall.engine.completion import Announcer
 from rollcall.engine.progress import unfinished, unsettled
 
@@ -57,13 +58,16 @@ class Watchdog:
         if run.state.terminal:
             self._end(run)
             return
-        if now > run.scheduled_for + job.deadline:
+        due = run.scheduled_for if run.generation == 1 else run.started_at
+        if now > due + job.deadline:
             log(Action.RUN_OVERDUE, logging.ERROR, run=run.id, job=run.job, state=run.state, deadline=str(job.deadline))
         if run.state in {RunState.ENUMERATING, RunState.DISPATCHING} and not run.leased(now):
             died = run.lease_until is not None
             if died or run.state is RunState.ENUMERATING or self._has_room(job, run, open_runs):
                 self.functions.resume(run.job, run.id)
-        if run.state in OPEN:
+        if run.state is RunState.CANCELLING:
+            cancel_unsent(self.ledger, run, self.clock)
+        if run.state in OPEN or run.state is RunState.CANCELLING:
             self._heal(run)
 
     def _end(self, run: RunRecord) -> None:
