@@ -125,12 +125,11 @@ def _facts(fields: dict[str, object]) -> list[str]:
         )
     bank = fields["bank"]
     if isinstance(bank, dict):
-        twice = (
-            f"{len(bank['moved_twice']):,} moved twice: {', '.join(bank['moved_twice'])}"
-            if bank["moved_twice"]
-            else "none moved twice"
+        twice = sum(count for times, count in bank["movements_per_reference"].items() if times != "1")
+        lines.append(
+            f"the bank moved money {bank['movements']:,} times, more than once for {twice:,} transfers; "
+            f"it refused {bank['refused']:,}"
         )
-        lines.append(f"the bank moved money {bank['movements']:,} times, {twice}; it refused {bank['refused']:,}")
     lines.append(f"{fields['messages_sent']:,} messages sent")
     requests = fields["requests"]
     if isinstance(requests, dict):
