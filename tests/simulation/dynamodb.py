@@ -3,90 +3,26 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-from tests.simulation.attributes import (
-    InvalidValue,
-    Item,
-    Value,
-    from_wire,
-    item_from_wire,
-    item_to_wire,
-    size_of,
-    to_wire,
-    weight,
-)
-from tests.simulation.conditions import parse_condition
-from tests.simulation.expressions import InvalidExpression, Names, Tokens, Values
+from tests.simulation.attributes import Item, Value, item_to_wire, size_of, to_wire
+from tests.simulation.expressions import InvalidExpression, Tokens
 from tests.simulation.refusals import (
     ConditionalCheckFailedException,
     DynamoDBErrors,
     IdempotentParameterMismatchException,
-    ResourceNotFoundException,
     TransactionCanceledException,
     invalid,
     refusal,
 )
 from tests.simulation.stream import Stream
-from tests.simulation.updates import parse_update
+from tests.simulation.table import ConditionFailed, Table, Write
+from tests.simulation.writes import Writes
 
 #: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
-LARGEST_ITEM = 400 * 1024
 MOST_KEYS = 100
 MOST_ACTIONS = 100
 TOKEN_SECONDS = 600.0
-
-
-@dataclass
-class Table:
-    """The items of one table, and what writing them cost."""
-
-    key: str
-    items: dict[Value, Item] = field(default_factory=dict)
-    stream: Stream = field(default_factory=Stream)
-    _sizes: dict[Value, int] = field(default_factory=dict)
-
-    def size(self, key: Value) -> int:
-        return self._sizes.get(key, 0)
-
-    def put(self, key: Value, item: Item | None, size: int, at: float) -> None:
-        """Put, or delete, and tell the stream if that is a change."""
-        old = self.items.get(key)
-        if item is None:
-            self.items.pop(key, None)
-            self._sizes.pop(key, None)
-        else:
-            self.items[key] = item
-            self._sizes[key] = size
-        if old != item:
-            self.stream.append(at, {self.key: key}, old, item)
-
-
-class ConditionFailed(Exception):
-    """A condition did not hold."""
-
-    def __init__(self, old: Item | None) -> None:
-        super().__init__("The conditional request failed")
-        self.old = old
-
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """A write that was checked and may be done."""
-
-    table: Table
-    key: Value
-    old: Item | None
-    #: None deletes; the old one changes nothing, as in a ConditionCheck.
-    new: Item | None
-    size: int
-    #: The attributes that the update names.
-    named: tuple[str, ...] = ()
-
-    def units(self) -> int:
-        """Write request units: by the larger of the item before and after."""
-        return -(-max(self.size, self.table.size(self.key), 1) // 1024)
 
 
 class DynamoDB:
@@ -97,6 +33,7 @@ class DynamoDB:
     def __init__(self, now: Callable[[], float], tables: Mapping[str, str] | None = None) -> None:
         self._now = now
         self.tables = {name: Table(key) for name, key in (tables or {}).items()}
+        self._writes = Writes(self.tables)
         #: Write and read request units used, by table.
         self.write_units: Counter[str] = Counter()
         self.read_units: Counter[str] = Counter()
@@ -118,7 +55,7 @@ class DynamoDB:
         ReturnValues: str = "NONE",  # noqa: N803
         **request: Any,
     ) -> dict[str, Any]:
-        write = self._single("UpdateItem", request, self._update)
+        write = self._single("UpdateItem", request, self._writes.update)
         match ReturnValues:
             case "ALL_NEW":
                 return {"Attributes": item_to_wire(write.new or {})}
@@ -133,10 +70,10 @@ class DynamoDB:
         raise NotImplementedError(f"ReturnValues {ReturnValues} is not modelled")
 
     def put_item(self, *, ReturnValues: str = "NONE", **request: Any) -> dict[str, Any]:  # noqa: N803
-        return self._old(self._single("PutItem", request, self._put), ReturnValues)
+        return self._old(self._single("PutItem", request, self._writes.put), ReturnValues)
 
     def delete_item(self, *, ReturnValues: str = "NONE", **request: Any) -> dict[str, Any]:  # noqa: N803
-        return self._old(self._single("DeleteItem", request, self._delete), ReturnValues)
+        return self._old(self._single("DeleteItem", request, self._writes.delete), ReturnValues)
 
     def get_item(
         self,
@@ -148,7 +85,7 @@ class DynamoDB:
         ExpressionAttributeNames: Mapping[str, str] | None = None,  # noqa: N803
     ) -> dict[str, Any]:
         operation = "GetItem"
-        table = self._table(operation, TableName)
+        table = self._writes.table(operation, TableName)
         item = self._read(operation, TableName, table, Key, consistent=ConsistentRead)
         if item is None:
             return {}
@@ -160,11 +97,11 @@ class DynamoDB:
             raise invalid(operation, f"Too many items requested for the {operation} call")
         responses: dict[str, list[dict[str, Any]]] = {}
         for name, wanted in RequestItems.items():
-            table = self._table(operation, name)
+            table = self._writes.table(operation, name)
             seen: set[Value] = set()
             responses[name] = []
             for key in wanted["Keys"]:
-                hashed = self._key(operation, table, key)
+                hashed = self._writes.key(operation, table, key)
                 if hashed in seen:
                     raise invalid(operation, "Provided list of item keys contains duplicates")
                 seen.add(hashed)
@@ -177,7 +114,7 @@ class DynamoDB:
 
     def scan(self, *, TableName: str) -> dict[str, Any]:  # noqa: N803
         """Everything at once: for looking into a table from outside."""
-        items = [item_to_wire(item) for item in self._table("Scan", TableName).items.values()]
+        items = [item_to_wire(item) for item in self._writes.table("Scan", TableName).items.values()]
         return {"Items": items, "Count": len(items)}
 
     def transact_write_items(
@@ -192,10 +129,10 @@ class DynamoDB:
         if not 0 < len(TransactItems) <= MOST_ACTIONS:
             raise invalid(operation, f"A transaction has 1 to {MOST_ACTIONS} actions")
         prepare = {
-            "Put": self._put,
-            "Update": self._update,
-            "Delete": self._delete,
-            "ConditionCheck": self._check,
+            "Put": self._writes.put,
+            "Update": self._writes.update,
+            "Delete": self._writes.delete,
+            "ConditionCheck": self._writes.check,
         }
         writes: list[Write] = []
         reasons: list[dict[str, Any]] = []
@@ -250,123 +187,10 @@ class DynamoDB:
         self.write_units[table] += times * write.units()
         write.table.put(write.key, write.new, write.size, self._now())
 
-    def _update(self, operation: str, request: Mapping[str, Any]) -> Write:
-        table, key, old = self._found(operation, request, request["Key"])
-        names, values = self._placeholders(operation, request, ("UpdateExpression", "ConditionExpression"))
-        self._must_hold(operation, request, old, names, values)
-        before: Item = old if old is not None else {table.key: key}
-        text = request.get("UpdateExpression")
-        try:
-            changes = parse_update(text).changes(before, names, values) if text is not None else {}
-        except InvalidExpression as error:
-            raise invalid(operation, f"Invalid UpdateExpression: {error}") from error
-        if table.key in changes:
-            raise invalid(operation, f"Cannot update attribute {table.key}. This attribute is part of the key")
-        new, size = dict(before), table.size(key) if old is not None else size_of(before)
-        for name, value in changes.items():
-            if name in new:
-                size -= len(name) + weight(new.pop(name))
-            if value is not None:
-                new[name] = value
-                size += len(name) + weight(value)
-        return Write(table, key, old, new, _checked(operation, size), tuple(changes))
-
-    def _put(self, operation: str, request: Mapping[str, Any]) -> Write:
-        try:
-            item = item_from_wire(request["Item"])
-        except InvalidValue as error:
-            raise invalid(operation, str(error)) from error
-        table = self._table(operation, request["TableName"])
-        if table.key not in item:
-            raise invalid(operation, f"One of the required keys was not given a value: {table.key}")
-        table, key, old = self._found(operation, request, {table.key: request["Item"][table.key]})
-        self._conditioned(operation, request, old)
-        return Write(table, key, old, item, _checked(operation, size_of(item)))
-
-    def _delete(self, operation: str, request: Mapping[str, Any]) -> Write:
-        table, key, old = self._found(operation, request, request["Key"])
-        self._conditioned(operation, request, old)
-        return Write(table, key, old, None, 0)
-
-    def _check(self, operation: str, request: Mapping[str, Any]) -> Write:
-        table, key, old = self._found(operation, request, request["Key"])
-        self._conditioned(operation, request, old)
-        return Write(table, key, old, old, table.size(key))
-
-    def _conditioned(self, operation: str, request: Mapping[str, Any], old: Item | None) -> None:
-        names, values = self._placeholders(operation, request, ("ConditionExpression",))
-        self._must_hold(operation, request, old, names, values)
-
-    def _must_hold(
-        self, operation: str, request: Mapping[str, Any], old: Item | None, names: Names, values: Values
-    ) -> None:
-        text = request.get("ConditionExpression")
-        if text is None:
-            return
-        try:
-            holds = parse_condition(text).holds(old or {}, names, values)
-        except InvalidExpression as error:
-            raise invalid(operation, f"Invalid ConditionExpression: {error}") from error
-        if not holds:
-            raise ConditionFailed(old)
-
-    def _placeholders(
-        self, operation: str, request: Mapping[str, Any], expressions: Sequence[str]
-    ) -> tuple[Names, Values]:
-        """Names and values of a request, every one of which an expression must use."""
-        names: Names = request.get("ExpressionAttributeNames", {})
-        given: Mapping[str, Any] = request.get("ExpressionAttributeValues", {})
-        used: set[str] = set()
-        for kind in expressions:
-            text = request.get(kind)
-            if text is None:
-                continue
-            try:
-                used |= (parse_update if kind == "UpdateExpression" else parse_condition)(text).placeholders
-            except InvalidExpression as error:
-                raise invalid(operation, f"Invalid {kind}: {error}") from error
-        if unused := {*names, *given} - used:
-            raise invalid(operation, f"Value provided in placeholders unused in expressions: keys: {sorted(unused)}")
-        if undefined := used - {*names, *given}:
-            raise invalid(operation, f"A placeholder used in an expression is not defined: {sorted(undefined)}")
-        for what, placeholders in (("ExpressionAttributeNames", names), ("ExpressionAttributeValues", given)):
-            if what in request and not placeholders:
-                raise invalid(operation, f"{what} must not be empty")
-        try:
-            return names, {name: from_wire(value) for name, value in given.items()}
-        except InvalidValue as error:
-            raise invalid(operation, f"ExpressionAttributeValues contains invalid value: {error}") from error
-
-    def _table(self, operation: str, name: str) -> Table:
-        try:
-            return self.tables[name]
-        except KeyError:
-            raise refusal(
-                "ResourceNotFoundException",
-                operation,
-                f"Requested resource not found: {name}",
-                kind=ResourceNotFoundException,
-            ) from None
-
-    def _found(
-        self, operation: str, request: Mapping[str, Any], key: Mapping[str, Any]
-    ) -> tuple[Table, Value, Item | None]:
-        table = self._table(operation, request["TableName"])
-        hashed = self._key(operation, table, key)
-        return table, hashed, table.items.get(hashed)
-
-    def _key(self, operation: str, table: Table, key: Mapping[str, Any]) -> Value:
-        if set(key) != {table.key}:
-            raise invalid(operation, "The provided key element does not match the schema")
-        value = from_wire(key[table.key])
-        if value[0] != "S" or not value[1]:
-            raise invalid(operation, "One or more parameter values are not valid: the key is no text, or empty")
-        return value
-
     def _read(
         self, operation: str, name: str, table: Table, key: Mapping[str, Any], *, consistent: bool
     ) -> Item | None:
-        hashed = self._key(operation, table, key)
+        hashed = self._writes.key(operation, table, key)
         self.read_units[name] += -(-max(1, table.size(hashed)) // 4096) * (2 if consistent else 1)
         return table.items.get(hashed)
 
@@ -407,12 +231,6 @@ class DynamoDB:
     def _remember(self, token: str | None, request: object) -> None:
         if token is not None:
             self._tokens[token] = self._now() + TOKEN_SECONDS, json.dumps(request, sort_keys=True, default=str)
-
-
-def _checked(operation: str, size: int) -> int:
-    if size > LARGEST_ITEM:
-        raise invalid(operation, "Item size to update has exceeded the maximum allowed size")
-    return size
 
 
 def _old_item(failure: ConditionFailed, request: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -43,7 +43,13 @@ class Gate:
         if sent.origin in self.dead:
             raise Crash(f"{sent.origin} is gone")
         self.requests[sent.service, sent.operation] += 1
-        return serve() if self.interceptor is None else self.interceptor(sent, serve)
+        if self.interceptor is None:
+            return serve()
+        try:
+            return self.interceptor(sent, serve)
+        except Crash:
+            self.dead.add(sent.origin)
+            raise
 
 
 class Client:
