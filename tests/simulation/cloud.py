@@ -35,7 +35,7 @@ from rollcall.core.sizing import (
 from rollcall.core.tree import CHUNK_SIZE, FAN_IN
 from rollcall.engine import progress
 from tests.simulation import handlers
-from tests.simulation.functions import Environment, Event, Handler, SimulatedFunction, invoke_async
+from tests.simulation.functions import Environment, Event, Failure, Handler, SimulatedFunction, invoke_async
 from tests.simulation.gate import Gate
 from tests.simulation.inline import inline_pools
 from tests.simulation.polling import QueuePoller
@@ -153,9 +153,9 @@ class SimulatedCloud:
         return self.services.events.details
 
     @property
-    def failures(self) -> list[tuple[str, datetime, str]]:
-        """Invocations that failed: of which function, when and why."""
-        return [(name, *failure) for name, function in self.functions.items() for failure in function.failures]
+    def failures(self) -> list[Failure]:
+        """Invocations that failed, function by function."""
+        return [failure for function in self.functions.values() for failure in function.failures]
 
     def run(self, run: str) -> RunRecord:
         record = self.ledger.run(run)

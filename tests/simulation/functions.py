@@ -19,6 +19,17 @@ class InvocationFailed(Exception):
     """The handler raised, ran out of time, or its environment died."""
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An invocation that failed."""
+
+    function: str
+    at: datetime
+    #: Why, in Lambda's words, and the error itself where there was one.
+    reason: str
+    error: BaseException
+
+
 @dataclass(eq=False)
 class Environment:
     """One execution environment."""
@@ -56,8 +67,7 @@ class SimulatedFunction:
         self._first_seed = first_seed
         self._made = 0
         self._idle: list[tuple[Environment, Handler]] = []
-        #: Why invocations failed, with the time.
-        self.failures: list[tuple[datetime, str]] = []
+        self.failures: list[Failure] = []
         self.invocations = 0
 
     async def invoke(self, event: Event) -> object:
@@ -78,13 +88,13 @@ class SimulatedFunction:
             raise
         except Crash as error:
             self._end(environment)
-            raise self._failed(str(error)) from error
+            raise self._failed(str(error), error) from error
         except Exception as error:
             if isinstance(error, TimeoutError) and (limit.expired() or self._clock.now() > deadline):
                 self._end(environment)
-                raise self._failed(f"Task timed out after {seconds:.2f} seconds") from error
+                raise self._failed(f"Task timed out after {seconds:.2f} seconds", error) from error
             self._idle.append((environment, handler))
-            raise self._failed(f"{type(error).__name__}: {error}") from error
+            raise self._failed(f"{type(error).__name__}: {error}", error) from error
         self._idle.append((environment, handler))
         return result
 
@@ -98,8 +108,8 @@ class SimulatedFunction:
         environment.alive = False
         self._services.gate.dead.add(environment.name)
 
-    def _failed(self, reason: str) -> InvocationFailed:
-        self.failures.append((self._clock.now(), reason))
+    def _failed(self, reason: str, error: BaseException) -> InvocationFailed:
+        self.failures.append(Failure(self.name, self._clock.now(), reason, error))
         return InvocationFailed(f"{self.name}: {reason}")
 
 

@@ -23,7 +23,7 @@ def a_job(entries: int, **options: Any) -> Job:
     target = Target("accounting", concurrency=100, **options.pop("target", {}))
     options.setdefault("concurrency", 50)
     options.setdefault("retry", Retry(retries=3))
-    job = Job("pay-deposits", schedule=daily("02:30"), target=target, **options)
+    job = Job(options.pop("name", "pay-deposits"), schedule=daily("02:30"), target=target, **options)
 
     @job.source
     def source(run: Run) -> Iterator[Entry]:
@@ -144,9 +144,9 @@ def test_an_invocation_that_takes_too_long_is_ended_and_its_batch_comes_again() 
         run = cloud.fire(job)
         cloud.run_until_announced(run)
         complete(cloud, run, 10)
-        [(name, _, reason)] = cloud.failures
-        assert "worker" in name
-        assert "timed out" in reason
+        [failure] = cloud.failures
+        assert "worker" in failure.function
+        assert "timed out" in failure.reason
         assert slow[0] in cloud.services.gate.dead
 
 
@@ -177,6 +177,38 @@ def test_workers_that_die_are_replaced(lost: str) -> None:
         assert cloud.function("worker", job).failures
         # Each call that was made twice carried its key again.
         assert len(cloud.target(job).effects) == 200
+
+
+@pytest.mark.parametrize("number", [1, 20, 60])
+def test_a_fan_out_that_dies_is_taken_over(number: int) -> None:
+    """The first one dies at one of its sends, and with it all that it would still have done."""
+    job = a_job(1_000)
+
+    def kill(sent: Sent, serve: Serve) -> Answer:
+        dies = "fan-out/1" in sent.origin and sent.operation == "SendMessageBatch"
+        if dies and cloud.requests["sqs", "SendMessageBatch"] == number:
+            raise Crash(f"before {sent}")
+        return serve()
+
+    with SimulatedCloud([job]) as cloud:
+        cloud.services.gate.interceptor = kill
+        run = cloud.fire(job)
+        cloud.run_until_announced(run)
+        complete(cloud, run, 1_000)
+        assert [failure.function for failure in cloud.failures] == [cloud.function("fan_out", job).name]
+        assert set(cloud.target(job).effects.values()) == {1}
+
+
+def test_runs_of_two_jobs_share_a_target_and_no_messages() -> None:
+    shared = {"concurrency": 20, "target": {"rate": Rate.per_second(50)}}
+    jobs = [a_job(300, name=name, **shared) for name in ("pay-deposits", "pay-interest")]
+    with SimulatedCloud(jobs) as cloud:
+        runs = [cloud.fire(job) for job in jobs]
+        cloud.run_until_announced(*runs)
+        for run in runs:
+            complete(cloud, run, 300)
+        assert len(cloud.target(jobs[0]).calls) == 600
+        assert cloud.target(jobs[0]).most_within(10 * SECOND) <= 500 + 50
 
 
 def test_plain_callbacks_are_refused() -> None:
