@@ -3,8 +3,8 @@
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -13,10 +13,11 @@ from typing import Any
 from rollcall.core.catalog import Declared
 from rollcall.core.errors import RollcallError
 from rollcall.core.outcome import Outcome
-from rollcall.core.run import RunRecord, RunState
-from rollcall.core.target import Location, Report
+from rollcall.core.run import Redrive, RunRecord, RunState
+from rollcall.core.target import UNLIMITED, Location, Report
 from rollcall.engine.failures import Failure, failures
-from rollcall.engine.progress import settled
+from rollcall.engine.progress import Progress, progress
+from rollcall.engine.redriving import chosen
 from tools.cli import locations
 from tools.cli.locations import Named
 from tools.cli.looks import Look, StallWatch
@@ -47,6 +48,10 @@ class Options:
     latency_ms: float = 50.0
     error_rate: float = 0.01
     seed: int = 0
+    #: The target's, as `20/s burst 40`; None: as declared for the user's own target, and no limit for a stand-in.
+    rate: str | None = None
+    #: More options of the stand-ins, by name.
+    stand_in: Mapping[str, Any] = field(default_factory=dict)
     params: Mapping[str, str] = field(default_factory=dict)
     #: Where data is kept for later commands; temporary where None.
     folder: Path | None = None
@@ -100,6 +105,7 @@ class Result:
         return {
             "run_id": self.record.id,
             "job": self.record.job,
+            "generation": self.completed["generation"],
             "state": self.record.state.value,
             "reason": self.record.reason,
             "clean": self.clean,
@@ -120,11 +126,19 @@ class Result:
         }
 
 
-def run_locally(declared: Declared, options: Options, look: Callable[[Look], None]) -> Result:
-    """Run a job on a local cloud of its own and end that cloud; `look` is shown the progress every second.
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A cloud with the job deployed to it, and the stand-ins that it calls."""
 
-    Raises RollcallError, MiniStackError and StandInsError with one line that says what to do.
-    """
+    declared: Declared
+    options: Options
+    cloud: LocalCloud
+    stand_ins: StandIns | None
+
+
+@contextmanager
+def prepared(declared: Declared, options: Options) -> Iterator[Prepared]:
+    """Everything that a run of the job needs, ended afterwards."""
     job = declared.job
     own_target = locations.target(options.target) if options.target is not None else None
     own_report = locations.report(options.report) if options.report is not None else None
@@ -136,33 +150,68 @@ def run_locally(declared: Declared, options: Options, look: Callable[[Look], Non
         base = stand_ins.base if stand_ins is not None else ""
         called = stand_ins.of(job.target.name) if stand_ins is not None else ""
         target = _bound(cloud, own_target or Named(Location(called)), TARGET_SECRET)
+        rate = options.rate or (None if own_target is not None else UNLIMITED)
         report = _bound(cloud, own_report or Named(Location(f"{base}/report/{job.name}")), REPORT_SECRET)
-        cloud.deploy(declared, target, {each.name: report for each in needed})
-        _fill(cloud, declared, options)
-        begun, now = time.monotonic(), datetime.now(UTC)
-        run = cloud.start(job.name, now, secrets.token_hex(3), options.params)
-        completed = _wait(cloud, run, begun, look)
-        seconds = time.monotonic() - begun
+        cloud.deploy(declared, replace(target, rate=rate), {each.name: report for each in needed})
+        yield Prepared(declared, options, cloud, stand_ins)
+
+
+def run_locally(declared: Declared, options: Options, look: Callable[[Look], None]) -> Result:
+    """Run a job on a local cloud of its own and end that cloud; `look` is shown the progress every second.
+
+    Raises RollcallError, MiniStackError and StandInsError with one line that says what to do.
+    """
+    with prepared(declared, options) as ready:
+        _fill(ready.cloud, declared, options)
+        begun = time.monotonic()
+        run = ready.cloud.start(declared.job.name, datetime.now(UTC), secrets.token_hex(3), options.params)
+        return _result(ready, run, 1, begun, look)
+
+
+def redrive_locally(
+    declared: Declared, options: Options, run: str, redrive: Redrive, look: Callable[[Look], None]
+) -> Result:
+    """Settle chosen entries of a run on a kept local cloud again.
+
+    Raises RollcallError where there is no such run, it cannot be redriven, or nothing of it is chosen.
+    """
+    with prepared(declared, options) as ready:
+        cloud = ready.cloud
         record = cloud.ledger.run(run)
         if record is None:
-            raise RollcallError(f"{run} was announced but is not in the ledger")
-        listed = list(islice(failures(cloud.ledger, cloud.manifests, record), MOST_LISTED))
-        completions = sum(detail["run"] == run for detail in cloud.announcements())
-        counted = stand_ins.counts(job.target.name) if stand_ins is not None and options.target is None else None
-        cloud.finish()
-        cloud.stop()
-        return Result(
-            record=record,
-            completed=completed,
-            completions=completions,
-            seconds=seconds,
-            failures=listed,
-            stand_in=counted,
-            requests=cloud.requests.by_service(),
-            messages_sent=cloud.requests.messages_accepted,
-            peak_memory_mb={kind: used.peak_memory_mb for kind, used in cloud.used.items() if used.peak_memory_mb},
-            cpu_seconds={kind: used.cpu_seconds for kind, used in cloud.used.items() if used.cpu_seconds},
-        )
+            raise RollcallError(f"there is no run {run} in {options.folder}")
+        if next(chosen(cloud.ledger, cloud.manifests, record, redrive), None) is None:
+            raise RollcallError(f"no entry of {run} is chosen; see what there is with: rollcall failures {run}")
+        begun = time.monotonic()
+        cloud.redrive(declared.job.name, record, redrive)
+        return _result(ready, run, record.generation + 1, begun, look)
+
+
+def _result(ready: Prepared, run: str, generation: int, begun: float, look: Callable[[Look], None]) -> Result:
+    cloud, target = ready.cloud, ready.declared.job.target.name
+    completed = _wait(ready, run, generation, begun, look)
+    seconds = time.monotonic() - begun
+    record = cloud.ledger.run(run)
+    if record is None:
+        raise RollcallError(f"{run} was announced but is not in the ledger")
+    listed = list(islice(failures(cloud.ledger, cloud.manifests, record), MOST_LISTED))
+    completions = sum(_is_of(detail, run, generation) for detail in cloud.announcements())
+    stand_ins = ready.stand_ins if ready.options.target is None else None
+    counted = stand_ins.counts(target) if stand_ins is not None else None
+    cloud.finish()
+    cloud.stop()
+    return Result(
+        record=record,
+        completed=completed,
+        completions=completions,
+        seconds=seconds,
+        failures=listed,
+        stand_in=counted,
+        requests=cloud.requests.by_service(),
+        messages_sent=cloud.requests.messages_accepted,
+        peak_memory_mb={kind: used.peak_memory_mb for kind, used in cloud.used.items() if used.peak_memory_mb},
+        cpu_seconds={kind: used.cpu_seconds for kind, used in cloud.used.items() if used.cpu_seconds},
+    )
 
 
 def _reports(declared: Declared, options: Options) -> tuple[Report, ...]:
@@ -186,8 +235,16 @@ def _stand_ins(declared: Declared, options: Options, ending: ExitStack) -> Stand
     serving = {"job_module": declared.module, "entries": options.entries} if report else {}
     if report and job.reports[0].array is not None:
         serving["items"] = job.reports[0].array
-    failing = {"error_rate": options.error_rate, "bank_error_rate": options.error_rate, "seed": options.seed}
-    return ending.enter_context(StandIns(latency_ms=options.latency_ms, **failing, **serving))
+    failing: dict[str, Any] = {
+        "error_rate": options.error_rate,
+        "bank_error_rate": options.error_rate,
+        "seed": options.seed,
+    }
+    if options.folder is not None:
+        failing["bank_books"] = str(options.folder.absolute() / "bank.jsonl")
+        options.folder.mkdir(parents=True, exist_ok=True)
+    asked = {"latency_ms": options.latency_ms, **failing, **serving, **options.stand_in}
+    return ending.enter_context(StandIns(**asked))
 
 
 def _fill(cloud: LocalCloud, declared: Declared, options: Options) -> None:
@@ -207,25 +264,31 @@ def _bound(cloud: LocalCloud, named: Named, secret: str) -> Location:
     return named.kept_in(secret)
 
 
-def _wait(cloud: LocalCloud, run: str, begun: float, look: Callable[[Look], None]) -> Mapping[str, Any]:
+def _is_of(detail: Mapping[str, Any], run: str, generation: int) -> bool:
+    return bool(detail["run"] == run and detail["generation"] == generation)
+
+
+def _wait(ready: Prepared, run: str, generation: int, begun: float, look: Callable[[Look], None]) -> Mapping[str, Any]:
     """The run's announcement. Raises RollcallError where none will come: a function fails again and again."""
+    cloud = ready.cloud
     stalled = StallWatch(kept=cloud.persistent)
-    for seen in _looks(cloud, run, begun):
+    for seen in _looks(ready, run, begun):
         look(seen)
         for detail in cloud.announcements(LOOK_SECONDS):
-            if detail["run"] == run:
+            if _is_of(detail, run, generation):
                 look(Look(run, seen.record, int(detail["total"]), time.monotonic() - begun))
                 return detail
         stalled.check(seen)
     raise AssertionError("unreachable")
 
 
-def _looks(cloud: LocalCloud, run: str, begun: float) -> Iterator[Look]:
+def _looks(ready: Prepared, run: str, begun: float) -> Iterator[Look]:
+    cloud, target = ready.cloud, ready.declared.job.target.name
     while True:
         troubles = cloud.troubles()
         record = cloud.ledger.run(run)
-        count = settled(cloud.ledger, record) if record is not None else 0
-        yield Look(run, record, count, time.monotonic() - begun, troubles)
+        seen = progress(cloud.ledger, record, target) if record is not None else Progress(0)
+        yield Look(run, record, seen.settled, time.monotonic() - begun, troubles, seen.held)
 
 
 EXIT_CODES = {RunState.REFUSED: 4, RunState.SKIPPED: 4}

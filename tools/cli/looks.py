@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from rollcall.core.errors import RollcallError
 from rollcall.core.run import RunRecord
+from rollcall.engine.progress import Held
 from tools.local_cloud.functions import Trouble
 from tools.local_cloud.logs import last_line
 
@@ -27,6 +28,8 @@ class Look:
     seconds: float
     #: Of functions whose last invocations all failed.
     troubles: Sequence[Trouble] = ()
+    #: What waits for a limit of the target, and until when.
+    held: Sequence[Held] = ()
 
 
 class StallWatch:

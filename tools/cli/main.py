@@ -4,8 +4,10 @@ import json
 import os
 import signal
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -13,6 +15,10 @@ from rich.table import Column, Table
 
 from rollcall.core.catalog import catalog, find
 from rollcall.core.errors import RollcallError
+from rollcall.core.outcome import Outcome
+from rollcall.core.rate import Rate
+from rollcall.core.run import Redrive, job_of
+from rollcall.core.target import UNLIMITED
 from tools.cli.stand_ins import StandInsError
 from tools.local_cloud.isolation import isolate
 from tools.local_cloud.ministack import CHECKOUT, MiniStackError
@@ -63,6 +69,12 @@ def run(
     latency_ms: Annotated[float, typer.Option(min=0, help="What the stand-in target takes to answer.")] = 50,
     error_rate: Annotated[float, typer.Option(min=0, max=1, help="Share of its answers that are 503.")] = 0.01,
     seed: Annotated[int, typer.Option(help="Which calls it fails.")] = 0,
+    rate: Annotated[
+        str | None, typer.Option(metavar="RATE", help="The target's rate, as 20/s or '1000/h burst 50'.")
+    ] = None,
+    stand_in: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="An option of the stand-ins: docs/stand-ins.md.")
+    ] = None,
     param: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="A parameter of the run.")] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="MiniStack's port; a free one.")] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the local cloud's data in .rollcall/.")] = False,
@@ -83,7 +95,9 @@ def run(
         latency_ms=latency_ms,
         error_rate=error_rate,
         seed=seed,
-        params=_params(param or []),
+        rate=_rate(rate),
+        stand_in=_values(stand_in or []),
+        params=_pairs("--param", param or []),
         folder=KEPT if keep else None,
         port=port,
     )
@@ -96,12 +110,122 @@ def run(
     raise typer.Exit(exit_code(result))
 
 
-def _params(texts: list[str]) -> dict[str, str]:
+def _pairs(option: str, texts: list[str]) -> dict[str, str]:
     pairs = [text.partition("=") for text in texts]
     for (name, sign, _), text in zip(pairs, texts, strict=True):
         if not (name and sign):
-            raise RollcallError(f"--param {text}: write KEY=VALUE")
+            raise RollcallError(f"{option} {text}: write NAME=VALUE")
     return {name: value for name, _, value in pairs}
+
+
+def _values(texts: list[str]) -> dict[str, Any]:
+    """Values as JSON where they are JSON, else as text."""
+
+    def value(text: str) -> Any:
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+
+    return {name: value(text) for name, text in _pairs("--stand-in", texts).items()}
+
+
+def _rate(text: str | None) -> str | None:
+    if text is not None and text != UNLIMITED:
+        Rate.parse(text)
+    return text
+
+
+Run = Annotated[str, typer.Argument(help="The run's id, as `rollcall run --keep` printed it.")]
+Outcomes = Annotated[
+    list[Outcome] | None, typer.Option("--outcome", metavar="OUTCOME", help="Only entries that ended so.")
+]
+Errors = Annotated[
+    list[str] | None, typer.Option("--error", metavar="ERROR", help="Only this class of error, as http_503.")
+]
+Entries = Annotated[list[str] | None, typer.Option("--entry", metavar="KEY", help="Only this entry.")]
+AsJson = Annotated[bool, typer.Option("--json", help="The last line of output is one JSON object.")]
+
+
+@app.command()
+def failures(
+    run: Run, outcome: Outcomes = None, error: Errors = None, entry: Entries = None, json_: AsJson = False
+) -> None:
+    """List the entries of a kept RUN that did not succeed, and why."""
+    from tools.cli import show
+    from tools.cli.kept import failures_of
+
+    isolate(os.environ)
+    found = failures_of(_kept(), run, _redrive(outcome, error, entry))
+    if json_:
+        print(json.dumps({"run_id": run, "failures": [show.fields_of(failure) for failure in found]}))
+    else:
+        console = Console()
+        Console(width=None if console.is_terminal else 200).print(show.table_of(found, f"{len(found):,} of {run}"))
+
+
+@app.command()
+def redrive(
+    run: Run,
+    outcome: Outcomes = None,
+    error: Errors = None,
+    entry: Entries = None,
+    new_key: Annotated[
+        bool, typer.Option("--new-key", help="Under new idempotency keys: only where every call was answered for sure.")
+    ] = False,
+    target: Annotated[str | None, typer.Option(metavar="URL", help="Your own target.")] = None,
+    rate: Annotated[str | None, typer.Option(metavar="RATE", help="The target's rate, as 20/s.")] = None,
+    latency_ms: Annotated[float, typer.Option(min=0, help="What the stand-in target takes to answer.")] = 50,
+    error_rate: Annotated[float, typer.Option(min=0, max=1, help="Share of its answers that are 503.")] = 0,
+    stand_in: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="An option of the stand-ins: docs/stand-ins.md.")
+    ] = None,
+    json_: AsJson = False,
+) -> None:
+    """Settle entries of a kept RUN again, all that did not succeed or those that the options choose.
+
+    Exit codes as those of run.
+    """
+    from tools.cli import show
+    from tools.cli.local_run import Options, exit_code, redrive_locally
+
+    isolate(os.environ)
+    options = Options(
+        entries=0,
+        target=target,
+        latency_ms=latency_ms,
+        error_rate=error_rate,
+        rate=_rate(rate),
+        stand_in=_values(stand_in or []),
+        folder=_kept(),
+    )
+    chosen = replace(_redrive(outcome, error, entry), new_key=new_key)
+    console = Console(stderr=json_)
+    with show.RunProgress(console, quiet=json_ and not console.is_terminal) as progress:
+        result = redrive_locally(find(_job_of(run)), options, run, chosen, progress.show)
+    show.show_result(console, result)
+    if json_:
+        print(json.dumps(result.fields()))
+    raise typer.Exit(exit_code(result))
+
+
+def _kept() -> Path:
+    if not KEPT.is_dir():
+        raise RollcallError("there is no kept local cloud; make one with: rollcall run JOB --keep")
+    return KEPT
+
+
+def _job_of(run: str) -> str:
+    try:
+        return job_of(run)
+    except ValueError as error:
+        raise RollcallError(str(error)) from error
+
+
+def _redrive(outcomes: list[Outcome] | None, errors: list[str] | None, keys: list[str] | None) -> Redrive:
+    if outcomes and Outcome.SUCCEEDED in outcomes:
+        raise RollcallError("entries that succeeded are neither failures nor settled again; choose other outcomes")
+    return Redrive(frozenset(outcomes or ()), frozenset(errors or ()), frozenset(keys or ()))
 
 
 @app.command()

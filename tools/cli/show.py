@@ -1,5 +1,6 @@
 """What a person sees of a run: progress while it lasts, then the result."""
 
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import Self
 
@@ -10,6 +11,8 @@ from rich.text import Text
 
 from rollcall.core.outcome import Outcome
 from rollcall.core.run import RunState
+from rollcall.engine.failures import Failure
+from rollcall.engine.progress import Held
 from tools.cli.local_run import Result
 from tools.cli.looks import Look
 
@@ -53,7 +56,7 @@ class RunProgress(AbstractContextManager["RunProgress"]):
         self._seen = [seen for seen in self._seen if look.seconds - seen[0] <= PACE_SECONDS]
         self._seen.append((look.seconds, look.settled))
         pace = _pace(self._seen, total)
-        trouble = "; ".join(each.words() for each in look.troubles)
+        trouble = "; ".join([*map(_held, look.held), *(each.words() for each in look.troubles)])
         if self._task is None:
             self._task = self._bar.add_task(state, total=None, pace="", trouble="")
         self._bar.update(
@@ -69,6 +72,11 @@ class RunProgress(AbstractContextManager["RunProgress"]):
             told = f"{look.settled:,} of {total:,} settled"
             text = f"{look.seconds:5.0f} s  {state}: {', '.join(filter(None, [told, pace, trouble]))}"
             self._console.print(text, soft_wrap=True, markup=False)
+
+
+def _held(held: Held) -> str:
+    until = "" if held.until is None else f" until {held.until:%H:%M:%SZ}"
+    return f"{held.entries:,} held{until}: {held.reason}"
 
 
 def _pace(seen: list[tuple[float, int]], total: int) -> str:
@@ -108,13 +116,32 @@ def _outcomes(result: Result) -> Table:
 def _failures(result: Result) -> Table:
     not_well = int(result.completed["total"]) - result.outcome(Outcome.SUCCEEDED)
     title = f"the first {len(result.failures)} of {not_well:,}" if not_well > len(result.failures) else None
-    table = Table("entry", "outcome", "calls", "reason", title=title, title_justify="left")
-    for failure in result.failures:
+    return table_of(result.failures, title)
+
+
+def table_of(failures: Iterable[Failure], title: str | None = None) -> Table:
+    """Failures for people, a line each."""
+    table = Table("entry", "outcome", "calls", "error", "reason", title=title, title_justify="left")
+    for failure in failures:
         key = failure.key if failure.key is not None else f"number {failure.index + 1}"
-        table.add_row(
-            Text(key), failure.outcome.value, str(failure.attempts), Text(failure.reason or failure.error or "")
-        )
+        row = (failure.outcome.value, str(failure.attempts), failure.error or "")
+        table.add_row(Text(key), *row, Text(failure.reason or ""))
     return table
+
+
+def fields_of(failure: Failure) -> dict[str, object]:
+    """A failure as JSON fields."""
+    since = failure.unanswered_since
+    return {
+        "key": failure.key,
+        "outcome": failure.outcome.value,
+        "error": failure.error,
+        "reason": failure.reason,
+        "attempts": failure.attempts,
+        "generation": failure.generation,
+        "payload": failure.line.payload,
+        "unanswered_since": None if since is None else since.isoformat(),
+    }
 
 
 def _facts(fields: dict[str, object]) -> list[str]:

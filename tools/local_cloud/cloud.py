@@ -22,7 +22,7 @@ from rollcall.adapters.ledger import Ledger
 from rollcall.adapters.manifests import Manifests
 from rollcall.core import names
 from rollcall.core.catalog import Declared
-from rollcall.core.run import iso, run_id
+from rollcall.core.run import Redrive, RunRecord, iso, run_id
 from rollcall.core.settings import Settings
 from rollcall.core.sizing import (
     COMPLETION_TIMEOUT,
@@ -235,14 +235,15 @@ class LocalCloud:
 
     def deploy(self, declared: Declared, target: Location, reports: Mapping[str, Location]) -> Deployed:
         """Make the job's tables, queues and functions and start its pollers."""
-        job, sizing = declared.job, worker_sizing(declared.job)
+        job = declared.job.bound_to(target)
+        sizing = worker_sizing(job)
         for table in job.tables:
             resources.make_table(self.client("dynamodb"), table)
         queue, dead = resources.make_queues(self.client("sqs"), job)
         fan_out = self._function(
             "fan_out",
             FAN_OUT_TIMEOUT,
-            self._settings(declared, queue_url=queue.url, reports=dict(reports)),
+            self._settings(declared, queue_url=queue.url, target=target, reports=dict(reports)),
             job.name,
         )
         worker = self._function(
@@ -276,6 +277,11 @@ class LocalCloud:
         event = {"job": job, "scheduled_time": iso(scheduled_for), "params": dict(params or {})}
         self._api.invoke_later(self._deployed[job].fan_out, event if nonce is None else event | {"nonce": nonce})
         return run_id(job, scheduled_for, nonce)
+
+    def redrive(self, job: str, run: RunRecord, redrive: Redrive) -> None:
+        """Settle chosen entries of a terminal run again. Raises FunctionError with the reason where that cannot be."""
+        event = {"redrive": run.id, "generation": run.generation, **redrive.fields()}
+        self._deployed[job].fan_out.invoke(event)
 
     def tick(self) -> None:
         """One round of the watchdog."""

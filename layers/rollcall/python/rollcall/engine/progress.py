@@ -2,9 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 
 from rollcall.adapters.ledger import Ledger, NodeRecord
 from rollcall.core.outcome import Outcome
+from rollcall.core.rate import moment
 from rollcall.core.run import OPEN, RunRecord, RunState
 from rollcall.core.tree import Node
 from rollcall.core.values import batched
@@ -33,16 +36,60 @@ def _sent(run: RunRecord, node: Node) -> bool:
     return first < max(run.window_end, run.checkpoint)
 
 
-def settled(ledger: Ledger, run: RunRecord) -> int:
-    """How many entries of the present generation have an outcome."""
-    tree, count = run.tree, 0
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Entries that wait without using up an attempt."""
+
+    entries: int
+    reason: str
+    #: An estimate, where there is one.
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a run stands."""
+
+    settled: int
+    held: tuple[Held, ...] = ()
+
+
+def progress(ledger: Ledger, run: RunRecord, target: str) -> Progress:
+    """How much of the present generation is settled, and what of it is held, by which of the job's limits."""
+    tally = _tally(ledger, run)
+    waiting = [_held(ledger, run, target, tally["held"])] if tally["held"] else []
+    if tally["asking"]:
+        reason = f"{target} never answered their calls, and is to be asked about them"
+        waiting.append(Held(tally["asking"], reason))
+    return Progress(tally["settled"], tuple(waiting))
+
+
+def _tally(ledger: Ledger, run: RunRecord) -> Counter[str]:
+    tree, tally = run.tree, Counter[str]()
     for node, record in unfinished(ledger, run):
         if node.level == 0:
-            count += len(record.settled)
+            tally["settled"] += len(record.settled)
+            tally["held"] += len(record.held - record.settled)
+            tally["asking"] += len(record.asking - record.settled)
         else:
             children = tree.children(node)
-            count += sum(tree.entries_below(children[position]) for position in record.settled)
-    return count
+            tally["settled"] += sum(tree.entries_below(children[position]) for position in record.settled)
+    return tally
+
+
+def _held(ledger: Ledger, run: RunRecord, target: str, entries: int) -> Held:
+    if ledger.job(run.job).paused:
+        return Held(entries, f"the job {run.job} is paused")
+    record = ledger.target(target)
+    if record.open_until is not None:
+        return Held(entries, f"{target} is left alone after failures in a row: {record.reason}", record.open_until)
+    until = None if record.held_until is None else moment(record.held_until)
+    return Held(entries, f"the rate of {target}", until)
+
+
+def settled(ledger: Ledger, run: RunRecord) -> int:
+    """How many entries of the present generation have an outcome."""
+    return _tally(ledger, run)["settled"]
 
 
 def unsettled(ledger: Ledger, run: RunRecord) -> int:
