@@ -20,8 +20,9 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from rollcall.adapters.ledger import Ledger
+from rollcall.adapters.tables import TableItems
 from rollcall.core.job import Job
-from rollcall.core.names import function_name
+from rollcall.core.names import function_name, table_name
 from rollcall.core.outcome import Outcome
 from rollcall.core.run import RunRecord, iso, run_id
 from rollcall.core.sizing import (
@@ -32,6 +33,8 @@ from rollcall.core.sizing import (
     WATCHDOG_TIMEOUT,
     worker_sizing,
 )
+from rollcall.core.tables import Items
+from rollcall.core.target import Table as JobTable
 from rollcall.core.tree import CHUNK_SIZE, FAN_IN
 from rollcall.engine import progress
 from tests.simulation import handlers
@@ -40,6 +43,7 @@ from tests.simulation.gate import Gate
 from tests.simulation.inline import inline_pools
 from tests.simulation.polling import QueuePoller
 from tests.simulation.services import Services, SimulatedClients
+from tests.simulation.table import Table
 from tests.simulation.target import SimulatedTarget
 from tests.simulation.virtual_time import START, VirtualClock, VirtualLoop
 from tools.local_cloud.event_source import EventSource
@@ -157,6 +161,10 @@ class SimulatedCloud:
         """Invocations that failed, function by function."""
         return [failure for function in self.functions.values() for failure in function.failures]
 
+    def items(self, table: JobTable) -> Items:
+        """A table of the jobs, to be filled and looked at."""
+        return TableItems(self.observer.tables, table_name(ENVIRONMENT, table.name))
+
     def run(self, run: str) -> RunRecord:
         record = self.ledger.run(run)
         assert record is not None, f"there is no run {run}"
@@ -179,8 +187,14 @@ class SimulatedCloud:
         self._deploy_function("watchdog", None, WATCHDOG_TIMEOUT, partial(handlers.watchdog, self.jobs))
         for job in self.jobs:
             self._deploy_job(job)
+        self._deploy_tables({need for job in self.jobs for need in job.needs if isinstance(need, JobTable)})
         self._start(self._watch())
         self._start(self._follow_stream())
+
+    def _deploy_tables(self, tables: Iterable[JobTable]) -> None:
+        for table in tables:
+            indexes = {name: (partition, sort) for name, partition, sort in table.indexes}
+            self.services.dynamodb.tables[table_name(ENVIRONMENT, table.name)] = Table(table.key, indexes)
 
     def _deploy_job(self, job: Job) -> None:
         queue, dead = self.queues[job.name] = make_queues(self.observer.sqs, job)

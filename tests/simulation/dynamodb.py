@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tests.simulation.attributes import Item, Value, item_to_wire, size_of, to_wire
+from tests.simulation.conditions import parse_condition
 from tests.simulation.expressions import InvalidExpression, Tokens
 from tests.simulation.refusals import (
     ConditionalCheckFailedException,
@@ -111,6 +112,25 @@ class DynamoDB:
                     projected = self._projected(operation, item, wanted.get("ProjectionExpression"), names)
                     responses[name].append(projected)
         return {"Responses": responses, "UnprocessedKeys": {}}
+
+    def query(
+        self,
+        *,
+        TableName: str,  # noqa: N803
+        IndexName: str,  # noqa: N803
+        KeyConditionExpression: str,  # noqa: N803
+        **placeholders: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        """Of an index, in its order and in one page; it is up to date, as AWS's needs not be."""
+        operation = "Query"
+        table = self._writes.table(operation, TableName)
+        partition, sort = table.indexes[IndexName]
+        request = {"ConditionExpression": KeyConditionExpression, **placeholders}
+        names, values = self._writes.placeholders(operation, request, ("ConditionExpression",))
+        holds = parse_condition(KeyConditionExpression).holds
+        listed = [item for item in table.items.values() if partition in item and sort in item]
+        found = sorted((item for item in listed if holds(item, names, values)), key=lambda item: str(item[sort][1]))
+        return {"Items": [item_to_wire(item) for item in found], "Count": len(found)}
 
     def scan(self, *, TableName: str) -> dict[str, Any]:  # noqa: N803
         """Everything at once: for looking into a table from outside."""

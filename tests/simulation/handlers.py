@@ -15,10 +15,11 @@ from rollcall.adapters.manifests import Manifests
 from rollcall.adapters.queue import Queue
 from rollcall.adapters.reports import Reports
 from rollcall.adapters.secrets import Secrets
+from rollcall.adapters.tables import TableItems
 from rollcall.core.call import Request, Response
 from rollcall.core.errors import RollcallError
 from rollcall.core.job import Job
-from rollcall.core.names import secret_name
+from rollcall.core.names import secret_name, table_name
 from rollcall.core.sizing import worker_sizing
 from rollcall.core.tables import Items
 from rollcall.core.target import Table
@@ -73,7 +74,7 @@ class Parts:
         return self.secrets.text(secret_name(ENVIRONMENT, name))
 
     def table(self, table: Table) -> Items:
-        raise NotImplementedError(f"{table.name}: the tables of jobs are not modelled")
+        return TableItems(self.environment.clients.tables, table_name(ENVIRONMENT, table.name))
 
     def token(self) -> str:
         """A text that nobody else has, and that is the same in every simulation."""

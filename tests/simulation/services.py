@@ -2,15 +2,24 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rollcall.adapters.clients import Clients
 from tests.simulation.dynamodb import DynamoDB
 from tests.simulation.events import Events
 from tests.simulation.gate import Client, Gate
 from tests.simulation.lambda_ import Lambda
+from tests.simulation.plain import PlainDynamoDB
 from tests.simulation.s3 import S3
 from tests.simulation.secretsmanager import SecretsManager
 from tests.simulation.sqs import Sqs
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+
+#: What is asked of tables is asked of DynamoDB, in another form.
+_SERVICES = {"tables": "dynamodb"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +62,20 @@ class SimulatedClients(Clients):
     def __init__(self, services: Services, origin: str = "") -> None:
         models = {
             "dynamodb": services.dynamodb,
+            "tables": PlainDynamoDB(services.dynamodb),
             "sqs": services.sqs,
             "s3": services.s3,
             "events": services.events,
             "lambda": services.lambda_,
             "secretsmanager": services.secretsmanager,
         }
-        self._made = {name: Client(name, model, services.gate, origin) for name, model in models.items()}
+        self._made = {
+            name: Client(_SERVICES.get(name, name), model, services.gate, origin) for name, model in models.items()
+        }
+
+    @property
+    def tables(self) -> "DynamoDBClient":
+        return self._client("tables")  # type: ignore[return-value]
 
     def _client(self, service: str) -> object:
         return self._made[service]

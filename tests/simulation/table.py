@@ -11,6 +11,8 @@ class Table:
     """The items of one table, and what writing them cost."""
 
     key: str
+    #: Global secondary indexes by name: partition and sort attribute.
+    indexes: dict[str, tuple[str, str]] = field(default_factory=dict)
     items: dict[Value, Item] = field(default_factory=dict)
     stream: Stream = field(default_factory=Stream)
     _sizes: dict[Value, int] = field(default_factory=dict)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rollcall import Call, Entry, Job, Rate, Retry, Run, Target, daily
+from rollcall import Call, Entry, Job, Rate, Retry, Run, Table, Target, daily
 from rollcall.core.errors import Unanswered
 from rollcall.core.outcome import Outcome
 from rollcall.core.run import RunState
@@ -209,6 +209,48 @@ def test_runs_of_two_jobs_share_a_target_and_no_messages() -> None:
             complete(cloud, run, 300)
         assert len(cloud.target(jobs[0]).calls) == 600
         assert cloud.target(jobs[0]).most_within(10 * SECOND) <= 500 + 50
+
+
+def test_jobs_have_their_tables() -> None:
+    deposits = Table("deposits", key="id", indexes=(("by-state", "state", "due"),))
+    job = Job(
+        "pay-deposits",
+        schedule=daily("02:30"),
+        target=Target("accounting", concurrency=100),
+        needs=[deposits],
+    )
+
+    @job.source
+    def source(run: Run) -> Iterator[Entry]:
+        found = run.table(deposits).query(
+            IndexName="by-state",
+            KeyConditionExpression="#state = :open AND #due <= :today",
+            ExpressionAttributeNames={"#state": "state", "#due": "due"},
+            ExpressionAttributeValues={":open": "open", ":today": "2026-11-21"},
+        )
+        for item in found["Items"]:
+            yield Entry(item["id"], {"deposit": item["id"]})
+
+    @job.callback
+    async def pay(deposit: dict[str, Any], call: Call) -> None:
+        await call.http.put(f"/deposits/{call.key}", json=deposit)
+        call.table(deposits).update_item(
+            Key={"id": call.key},
+            UpdateExpression="SET #state = :paid",
+            ConditionExpression="#state = :open",
+            ExpressionAttributeNames={"#state": "state"},
+            ExpressionAttributeValues={":paid": "paid", ":open": "open"},
+        )
+
+    with SimulatedCloud([job]) as cloud:
+        table = cloud.items(deposits)
+        for day in (22, 20, 21):
+            table.put_item(Item={"id": f"D{day}", "state": "open", "due": f"2026-11-{day}"})
+        run = cloud.fire(job)
+        cloud.run_until_announced(run)
+        complete(cloud, run, 2)
+        states = [table.get_item(Key={"id": f"D{day}"})["Item"]["state"] for day in (20, 21, 22)]
+        assert states == ["paid", "paid", "open"]
 
 
 def test_plain_callbacks_are_refused() -> None:

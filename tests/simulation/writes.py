@@ -22,7 +22,7 @@ class Writes:
 
     def update(self, operation: str, request: Mapping[str, Any]) -> Write:
         table, key, old = self._found(operation, request, request["Key"])
-        names, values = self._placeholders(operation, request, ("UpdateExpression", "ConditionExpression"))
+        names, values = self.placeholders(operation, request, ("UpdateExpression", "ConditionExpression"))
         self._must_hold(operation, request, old, names, values)
         before: Item = old if old is not None else {table.key: key}
         text = request.get("UpdateExpression")
@@ -64,7 +64,7 @@ class Writes:
         return Write(table, key, old, old, table.size(key))
 
     def _conditioned(self, operation: str, request: Mapping[str, Any], old: Item | None) -> None:
-        names, values = self._placeholders(operation, request, ("ConditionExpression",))
+        names, values = self.placeholders(operation, request, ("ConditionExpression",))
         self._must_hold(operation, request, old, names, values)
 
     def _must_hold(
@@ -80,7 +80,7 @@ class Writes:
         if not holds:
             raise ConditionFailed(old)
 
-    def _placeholders(
+    def placeholders(
         self, operation: str, request: Mapping[str, Any], expressions: Sequence[str]
     ) -> tuple[Names, Values]:
         """Names and values of a request, every one of which an expression must use."""
