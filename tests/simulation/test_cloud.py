@@ -10,6 +10,7 @@ from rollcall import Call, Entry, Job, Rate, Retry, Run, Table, Target, daily
 from rollcall.core.errors import Unanswered
 from rollcall.core.outcome import Outcome
 from rollcall.core.run import RunState
+from rollcall.core.sizing import FAN_OUT_TIMEOUT
 from tests.simulation.cloud import SimulatedCloud
 from tests.simulation.gate import Answer, Crash, Sent, Serve
 from tests.simulation.target import Outage, failing
@@ -196,6 +197,8 @@ def test_a_fan_out_that_dies_is_taken_over(number: int) -> None:
         cloud.run_until_announced(run)
         complete(cloud, run, 1_000)
         assert [failure.function for failure in cloud.failures] == [cloud.function("fan_out", job).name]
+        # The dead give nothing back: the lease runs to its end.
+        assert cloud.clock.now() - START > FAN_OUT_TIMEOUT
         assert set(cloud.target(job).effects.values()) == {1}
 
 
