@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from rollcall.adapters.clients import AWS_ERRORS
@@ -33,7 +34,7 @@ class DispatchFailed(RollcallError):
     """The queue did not take messages, again and again."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Outgoing:
     """A message to send."""
 
@@ -41,13 +42,17 @@ class Outgoing:
     #: Whether it may have been sent before by a dispatch that died.
     again: bool = False
 
+    @cached_property
+    def body(self) -> str:
+        return self.message.body()
+
 
 def batches(outgoing: Iterable[Outgoing]) -> Iterator[list[Outgoing]]:
     """Cut by count and by bytes."""
     batch: list[Outgoing] = []
     size = 0
     for item in outgoing:
-        length = len(item.message.body())
+        length = len(item.body)
         if batch and (len(batch) == MOST_MESSAGES or size + length > MOST_BYTES):
             yield batch
             batch, size = [], 0
@@ -121,7 +126,7 @@ class Queue:
 
 
 def _entry(number: str, item: Outgoing) -> dict[str, Any]:
-    entry: dict[str, Any] = {"Id": number, "MessageBody": item.message.body(), "MessageGroupId": item.message.group}
+    entry: dict[str, Any] = {"Id": number, "MessageBody": item.body, "MessageGroupId": item.message.group}
     if item.again:
         entry["MessageAttributes"] = {SENT_AGAIN: {"DataType": "String", "StringValue": "1"}}
     return entry

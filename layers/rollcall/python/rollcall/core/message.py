@@ -59,7 +59,7 @@ class Message:
     def parse(cls, body: str) -> Self:
         """The message of a body. Raises InvalidMessage for any other text."""
         try:
-            fields = json.loads(body, parse_constant=_not_json)
+            fields = _DECODER.decode(body)
         except (ValueError, RecursionError) as error:
             raise InvalidMessage(f"the body is not JSON: {error}") from error
         try:
@@ -99,6 +99,10 @@ class Message:
 
 def _not_json(constant: str) -> Json:
     raise ValueError(f"{constant} is no value of JSON")
+
+
+#: Made once: `json.loads` with an option makes one for each call.
+_DECODER = json.JSONDecoder(parse_constant=_not_json)
 
 
 def _text(fields: dict[str, Json], name: str) -> str:

@@ -35,21 +35,26 @@ class PayloadType:
             raise InvalidEntry(f"its payload cannot be checked: {_told(error)}") from error
         try:
             value: Json = self._adapter.dump_python(valid, mode="json", by_alias=True)
-            size = len(canonical(value))
+            text = canonical(value)
         except Exception as error:
             raise InvalidEntry(f"its payload is not JSON: {_told(error)}") from error
-        if size > LARGEST_PAYLOAD:
-            raise InvalidEntry(f"too large: its payload has {size:,} bytes of JSON; the most is {LARGEST_PAYLOAD:,}")
+        if len(text) > LARGEST_PAYLOAD:
+            raise InvalidEntry(
+                f"too large: its payload has {len(text):,} bytes of JSON; the most is {LARGEST_PAYLOAD:,}"
+            )
         try:
-            self.build(value)
+            self._built(text)
         except Exception as error:
             raise InvalidEntry(f"its payload cannot be built again from its JSON: {_told(error)}") from error
         return value
 
     def build(self, payload: Json) -> Any:
         """The object that the callback gets."""
+        return self._built(canonical(payload))
+
+    def _built(self, text: str) -> Any:
         # As JSON, for what is strict about Python's types; by name, for aliases that hold for validation only.
-        return self._adapter.validate_json(canonical(payload), by_alias=True, by_name=True)
+        return self._adapter.validate_json(text, by_alias=True, by_name=True)
 
     def enumerated(self, entry: Entry) -> ManifestEntry:
         """`entry` as it goes into the manifest; one that cannot be called is there as rejected, with the reason."""

@@ -10,13 +10,16 @@ from typing import TypeAlias, TypeVar
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 Item = TypeVar("Item")
 
+#: Made once: `json.dumps` with options makes one for each call.
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
 
 def canonical(value: object) -> str:
     """`value` as ASCII JSON that is equal for equal values, whatever the order of keys.
 
     Raises ValueError for what JSON has no text for (NaN, infinity) and TypeError for foreign types.
     """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return _CANONICAL.encode(value)
 
 
 def digest(value: object) -> str:
