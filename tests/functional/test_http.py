@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from rollcall import Location, NotSent, Rejected, Response, Unanswered
-from rollcall.adapters import http_connection
+from rollcall.adapters import http, http_connection
 from rollcall.adapters.clients import Clients
 from rollcall.adapters.http import TargetClient
 from rollcall.adapters.secrets import Secrets
@@ -368,8 +368,17 @@ def test_an_unknown_host_proves_that_nothing_was_sent(send: Send) -> None:
         send("http://nobody.invalid")
 
 
-def test_a_connection_that_is_not_made_in_time_proves_that_nothing_was_sent(send: Send) -> None:
+def test_a_connection_that_is_not_made_in_time_proves_that_nothing_was_sent(
+    aws: Clients, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The queue of a listener that accepts nobody is full after two, and further ones get no word."""
+    monkeypatch.setattr(http, "CONNECT_SECONDS", 0.05)
+
+    async def story(port: int) -> None:
+        client = TargetClient(Location(f"http://127.0.0.1:{port}"), Secrets(aws.secretsmanager), timedelta(hours=1), 1)
+        async with asyncio.timeout(5):
+            await client.send(POST)
+
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, ExitStack() as waiting:
         address = listener.getsockname()
         for _ in range(4):
@@ -377,7 +386,7 @@ def test_a_connection_that_is_not_made_in_time_proves_that_nothing_was_sent(send
             another.setblocking(False)
             another.connect_ex(address)
         with pytest.raises(NotSent, match="no connection in time"):
-            send(f"http://127.0.0.1:{address[1]}")
+            runner.run(story(address[1]))
 
 
 def test_a_request_that_waited_for_others_proves_that_nothing_was_sent(aws: Clients, runner: asyncio.Runner) -> None:
@@ -391,16 +400,28 @@ def test_a_request_that_waited_for_others_proves_that_nothing_was_sent(aws: Clie
 
 
 @pytest.mark.parametrize(
-    "url",
+    ("url", "what"),
     [
-        "ftp://127.0.0.1", "http://", "127.0.0.1", "http://127.0.0.1:99999", "http://127.0.0.1:x", "http://a..b",
-        "https://127.0.0.1/?key=s3cr3t", "http://user:s3cr3t@127.0.0.1",
+        ("ftp://127.0.0.1", "form"),
+        ("http://", "form"),
+        ("127.0.0.1", "form"),
+        ("http://127.0.0.1/?key=s3cr3t", "form"),
+        ("http://127.0.0.1/#s3cr3t", "form"),
+        ("http://user:s3cr3t@127.0.0.1", "names a user"),
+        ("http://127.0.0.1:99999", "[Pp]ort"),
+        ("http://127.0.0.1:x", "[Pp]ort"),
+        ("http://a..b", "label"),
     ],
-)  # fmt: skip
-def test_a_url_that_is_none_proves_that_nothing_was_sent(send: Send, url: str) -> None:
-    with pytest.raises(NotSent) as raised:
+)
+def test_a_url_that_is_none_proves_that_nothing_was_sent(send: Send, url: str, what: str) -> None:
+    with pytest.raises(NotSent, match=what) as raised:
         send(url)
     assert "s3cr3t" not in str(raised.value)
+
+
+def test_a_host_beyond_ascii_is_written_as_dns_has_it(send: Send) -> None:
+    with pytest.raises(NotSent, match=r"xn--bcher-kva\.invalid:8080/deposits"):
+        send("http://bücher.invalid:8080")
 
 
 # --- TLS ---
