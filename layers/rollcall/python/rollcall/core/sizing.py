@@ -58,15 +58,17 @@ def worker_sizing(job: Job) -> WorkerSizing:
     """As many calls at once in an invocation as fit (waiting is what costs), as few invocations as give the rest.
 
     Where the target takes no keys, an invocation makes one call at a time. Where it is rated, a batch is no larger
-    than the slots that come while it waits.
+    than the slots that come while it waits; never larger than what can be called within a function's longest timeout.
     """
     target = job.target
     together = BATCH_SIZE if target.keys is not None else 1
     maximum = max(LEAST_MAXIMUM_CONCURRENCY, min(job.concurrency // together, MOST_MAXIMUM_CONCURRENCY))
     width = min(together, job.concurrency // maximum)
     batch_size = BATCH_SIZE if target.rate is None else _paced_batch(target.rate, maximum)
-    rounds = -(-batch_size // width)
     waiting = PATIENCE if target.rate is not None else timedelta(0)
+    most_rounds = max(1, (LONGEST_TIMEOUT - waiting - SETTLE_MARGIN) // target.timeout)
+    batch_size = min(batch_size, most_rounds * width)
+    rounds = -(-batch_size // width)
     needed = -(-(rounds * target.timeout + waiting + SETTLE_MARGIN) // timedelta(seconds=1))
     timeout = min(timedelta(seconds=needed), LONGEST_TIMEOUT)
     return WorkerSizing(

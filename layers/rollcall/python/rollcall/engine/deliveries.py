@@ -73,11 +73,6 @@ class Control:
             self._read(stale, now)
         return {name: self._known[name][1] for name in wanted if name in self._known}
 
-    @property
-    def age(self) -> timedelta:
-        """How long ago job and target were read."""
-        return self._clock.now() - self._read_at
-
     def _read(self, runs: Iterable[str], now: datetime) -> None:
         about_job, about_target = job_key(self._job.name), target_key(self._job.target.name)
         items = self._ledger.items([*map(run_key, runs), about_job, about_target])

@@ -78,10 +78,10 @@ class Watchdog:
             runs.close(self.ledger, run.job, run.id)
 
     def _has_room(self, job: Job, run: RunRecord, open_runs: Collection[RunRecord]) -> bool:
-        """Whether a top-up is worth an invocation: a tenth of the job's window, or all that is left."""
+        """Whether a top-up is worth an invocation: a tenth of the job's window and a chunk, or all that is left."""
         most = window(job)
         room = most - sum(unsettled(self.ledger, each) for each in open_runs)
-        return room >= min(most // 10, run.total - run.checkpoint)
+        return room >= min(max(most // 10, run.chunk_size), run.total - run.checkpoint)
 
     def _heal(self, run: RunRecord) -> None:
         """Climb again from full nodes that their parents do not know of: whoever filled one may have died."""

@@ -23,7 +23,7 @@ from rollcall.core.sizing import SETTLE_MARGIN
 from rollcall.core.tree import Node
 from rollcall.engine.attempts import Attempts, ClaimedAttempts, KeyedAttempts
 from rollcall.engine.calling import Caller
-from rollcall.engine.deliveries import CONTROL_AGE, Control, Delivery, deliveries
+from rollcall.engine.deliveries import Control, Delivery, deliveries
 from rollcall.engine.gate import Gate, Passage
 from rollcall.engine.pacing import Pacer
 from rollcall.engine.work import AT_ONCE, Work, apart, by_chunk, by_group
@@ -71,7 +71,7 @@ class Worker:
         works, copies = apart([Work(found) for found in deliveries(records, self._control, self._job.name)])
         self._stop(works)
         await self._pass_gate(works, deadline)
-        await self._take_turns(works, deadline)
+        self._take_turns(works, deadline)
         works = [work for work in works if not work.settled]
         groups = by_group(works)
         together = [group for group in groups if not any(work.suspect for work in group)]
@@ -111,14 +111,14 @@ class Worker:
             self._hold([work for work in waiting if not work.decided], "breaker")
 
     async def _try(self, works: list[Work], deadline: datetime) -> bool:
-        """Make one call to see whether the target is back. An entry that was never tried goes first: its attempts
-        are not used up by an outage.
+        """Make one call to see whether the target is back; by the entry that has used up the fewest attempts, for
+        an outage should not use up those of any.
         """
         firsts = [group[0] for group in by_group(works)]
         self._random.shuffle(firsts)
+        self._begin(firsts)
         answer = None
-        for work in sorted(firsts, key=lambda work: work.delivery.again):
-            await self._take_turns([work], deadline)
+        for work in sorted(firsts, key=lambda work: work.attempts):
             if not work.decided:
                 await self._call(work, deadline, trying=True)
                 answer = work.answer
@@ -127,8 +127,8 @@ class Worker:
         self._gate.tried(answer)
         return not self._gate.shut
 
-    async def _take_turns(self, works: list[Work], deadline: datetime) -> None:
-        """Slots for those that still wait, and what the ledger knows of them; never a hold once one has begun."""
+    def _take_turns(self, works: list[Work], deadline: datetime) -> None:
+        """Slots for those that still wait, and what the ledger knows of them."""
         waiting = [work for work in works if not work.decided and work.answer is None]
         if self._pacer is not None and waiting:
             round_ = waiting[: self._width]
@@ -225,8 +225,7 @@ class Worker:
         if self._out_of_time(deadline):
             work.put_back(AT_ONCE)
             return False
-        if self._control.age > CONTROL_AGE:
-            self._stop_late(work)
+        self._stop_late(work)
         if not (trying or work.decided) and self._gate.shut:
             self._hold([work], "breaker")
         return not work.decided
@@ -247,7 +246,7 @@ class Worker:
         return True
 
     def _stop_late(self, work: Work) -> None:
-        """Look again, for a batch that takes long: a run may be cancelled, a job paused, a breaker open."""
+        """Look again, once the last look is old: a run may be cancelled, a job paused, a breaker open."""
         run = self._control.runs([work.delivery.run.id]).get(work.delivery.run.id)
         if run is not None and run.state is RunState.CANCELLING:
             work.end(Outcome.CANCELLED, CANCELLED)
