@@ -52,7 +52,7 @@ class Connection(asyncio.Protocol):
 
     def may_be_kept(self) -> bool:
         """Whether the answer came whole, and both sides want to go on."""
-        return self._may_be_kept and not self._transport.is_closing() and not self._transport.get_write_buffer_size()
+        return self._may_be_kept and not self._transport.get_write_buffer_size()
 
     def still_open(self) -> bool:
         """Whether a kept connection can be written to, as far as can be known.
