@@ -347,9 +347,10 @@ def test_a_connection_is_kept_where_both_sides_want_it(send: Send, reply: bytes,
     assert server.connections == connections
 
 
-def test_a_connection_is_not_kept_for_long(send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("told", [(), ("Keep-Alive: timeout=900",)])
+def test_a_connection_is_not_kept_for_long(send: Send, monkeypatch: pytest.MonkeyPatch, told: tuple[str, ...]) -> None:
     monkeypatch.setattr(http_connection, "IDLE_SECONDS", 0.0)
-    with serving(answer("200 OK"), keep_alive=True) as server:
+    with serving(answer("200 OK", b"", *told), keep_alive=True) as server:
         assert [send(server.url).status for _ in range(2)] == [200, 200]
     assert server.connections == 2
 

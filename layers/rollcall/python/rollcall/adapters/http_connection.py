@@ -135,7 +135,6 @@ class Connection(asyncio.Protocol):
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(ConnectionError(reason))
         self._may_be_kept = False
-        self.abort()
 
 
 def _idle_seconds(keep_alive: str | None) -> float:
