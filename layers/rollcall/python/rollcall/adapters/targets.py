@@ -22,46 +22,54 @@ class Taken:
 
     times: list[int]
     target: TargetRecord
+    #: Whether others take slots, too: the next ones are then taken after theirs.
+    busy: bool
 
 
-def take_slots(ledger: Ledger, target: TargetRecord, rate: Rate, now: int, wanted: int, latest: int) -> Taken:
-    """Reserve up to `wanted` slots that begin no later than `latest`; one write, if all fit.
+def take_slots(
+    ledger: Ledger, target: TargetRecord, rate: Rate, now: int, wanted: int, latest: int, *, busy: bool
+) -> Taken:
+    """Reserve up to `wanted` slots that begin no later than `latest`; one write, if all fit and `busy` is right.
 
-    `target` is the record as it was last seen: the first write is made for what it probably is by now.
+    No slot is given twice. After a rest that was short, half of what it saved up is forgone: the next free slot is
+    then seldom so old that the cheaper write, which only moves it on, would give away more than the burst.
     """
-    try:
-        return _take_all(ledger, target, rate, now, wanted, latest)
-    except ConditionFailed as failure:
-        target = target_record(target.name, failure.old)
-    for _ in range(MOST_RACES):
-        found = slots(rate, target.free, now, wanted, latest)
-        if not found.times:
-            break
-        update = Update().set(free=found.following)
-        update = update.when_absent("free") if target.free is None else update.when_equal(free=target.free)
-        try:
-            return Taken(list(found.times), _sent(ledger, target, update))
-        except ConditionFailed as failure:
-            target = target_record(target.name, failure.old)
-    return Taken([], target)
-
-
-def _take_all(ledger: Ledger, target: TargetRecord, rate: Rate, now: int, wanted: int, latest: int) -> Taken:
-    """Raises ConditionFailed where not all fit, or the target is not as it was expected."""
     rested, cost = now - rate.tolerance, wanted * rate.interval
-    if target.free is not None and target.free >= rested:
+    if busy:
         update = Update().increase("free", cost)
         free = update.name("free")
         update.when(f"{free} >= {update.value(rested)} AND {free} <= {update.value(latest - cost + rate.interval)}")
     else:
         update = Update().set(free=rested + cost)
         free = update.name("free")
-        update.when(f"attribute_not_exists({free}) OR {free} < {update.value(rested)}")
-        if rested + cost - rate.interval > latest:
-            raise ConditionFailed({} if target.free is None else {"free": target.free})
-    after = _sent(ledger, target, update)
-    first = (after.free or 0) - cost
-    return Taken([max(now, first + number * rate.interval) for number in range(wanted)], after)
+        update.when(f"attribute_not_exists({free}) OR {free} < {update.value(rested - rate.tolerance)}")
+    if busy or rested + cost - rate.interval <= latest:
+        try:
+            after = _sent(ledger, target, update)
+        except ConditionFailed as failure:
+            target = target_record(target.name, failure.old)
+        else:
+            first = (after.free or 0) - cost
+            return Taken([max(now, first + number * rate.interval) for number in range(wanted)], after, busy)
+    return _take_what_fits(ledger, target, rate, now, wanted, latest)
+
+
+def _take_what_fits(ledger: Ledger, target: TargetRecord, rate: Rate, now: int, wanted: int, latest: int) -> Taken:
+    """From the target as it is; reads it again from each write that loses."""
+    for _ in range(MOST_RACES):
+        long_at_rest = target.free is None or target.free < now - 2 * rate.tolerance
+        at_rest = target.free is None or target.free < now - rate.tolerance
+        free = now - rate.tolerance // 2 if at_rest and not long_at_rest else target.free
+        found = slots(rate, free, now, wanted, latest)
+        if not found.times:
+            break
+        update = Update().set(free=found.following)
+        update = update.when_absent("free") if target.free is None else update.when_equal(free=target.free)
+        try:
+            return Taken(list(found.times), _sent(ledger, target, update), not long_at_rest)
+        except ConditionFailed as failure:
+            target = target_record(target.name, failure.old)
+    return Taken([], target, True)
 
 
 def hold_until(ledger: Ledger, target: TargetRecord, until: int) -> None:

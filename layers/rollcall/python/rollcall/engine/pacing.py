@@ -24,12 +24,15 @@ class Pacer:
         self._rate = rate
         self._clock = clock
         self._random = random_
+        self._busy = False
 
     def take(self, wanted: int, latest: datetime) -> list[datetime]:
         """Up to `wanted` slots, none after `latest`."""
         now = microseconds(self._clock.now())
-        taken = targets.take_slots(self._ledger, self._control.target, self._rate, now, wanted, microseconds(latest))
-        self._control.target = taken.target
+        taken = targets.take_slots(
+            self._ledger, self._control.target, self._rate, now, wanted, microseconds(latest), busy=self._busy
+        )
+        self._control.target, self._busy = taken.target, taken.busy
         return [moment(time) for time in taken.times]
 
     def waits(self, entries: int) -> list[timedelta]:
