@@ -140,9 +140,11 @@ def test_a_callbacks_own_credentials_are_left_alone() -> None:
     assert (len(server.heads), vault.readings) == (1, 0)
 
 
-@pytest.mark.parametrize(("second", "status", "requests"), [("new", 200, 20), ("old", 401, 10)])
-def test_ten_refusals_at_once_cause_one_reading(second: str, status: int, requests: int) -> None:
-    vault = Vault(token("old"), token(second))
+@pytest.mark.parametrize(
+    ("second", "status", "requests"), [(token("new"), 200, 20), (token("old"), 401, 10), (GONE, 401, 10)]
+)
+def test_ten_refusals_at_once_cause_one_reading(second: str | Exception, status: int, requests: int) -> None:
+    vault = Vault(token("old"), second)
     all_there = asyncio.Barrier(10)
 
     async def judge(head: str) -> bytes:
