@@ -1,6 +1,7 @@
 """Sizing: queue, function and mapping settings that follow from a job, within AWS's limits."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,8 @@ from hypothesis import strategies as st
 
 from rollcall.core import sizing
 from rollcall.core.job import Job
-from rollcall.core.sizing import WorkerSizing, worker_sizing
+from rollcall.core.rate import Rate
+from rollcall.core.sizing import PATIENCE, WorkerSizing, window, worker_sizing
 from rollcall.core.target import Target
 from tests.unit.jobs import job
 
@@ -52,7 +54,7 @@ def test_a_job_makes_most_of_the_calls_that_it_may(job: Job) -> None:
 def test_settings_are_such_as_aws_takes(job: Job) -> None:
     worker = worker_sizing(job)
     assert 2 <= worker.maximum_concurrency <= 1_000
-    assert 1 <= worker.width <= worker.batch_size == 10
+    assert 1 <= worker.width <= worker.batch_size <= 10
     assert SECOND <= worker.timeout <= timedelta(minutes=15)
     assert worker.visibility <= timedelta(hours=12)
 
@@ -77,12 +79,81 @@ def test_times_are_whole_seconds(job: Job) -> None:
         pytest.param(10, 10, 35, id="five at once, so two rounds"),
         pytest.param(2, 10, 115, id="one at once, so ten rounds"),
         pytest.param(50, 0.25, 16, id="rounded up"),
-        pytest.param(2, 300, 900, id="no longer than a function may"),
+        pytest.param(2, 300, 615, id="no longer than a function may: two rounds"),
     ],
 )
 def test_an_invocation_has_time_for_all_its_calls(concurrency: int, call_seconds: float, timeout_seconds: int) -> None:
     worker = worker_sizing(declared(concurrency, call_seconds * SECOND))
     assert worker.timeout == timeout_seconds * SECOND
+
+
+# --- rated targets, and those that take no keys ---
+
+
+def with_target(concurrency: int = 20, window: int | None = None, **options: Any) -> Job:
+    """A job of a target with these options."""
+    return job(concurrency=concurrency, window=window, target=Target("bank", concurrency=concurrency, **options))
+
+
+rated = st.builds(
+    with_target, st.integers(2, 500), rate=st.builds(Rate.per_second, st.integers(1, 500)), timeout=timeouts
+)
+
+
+@given(st.builds(with_target, st.integers(2, 5_000), keys=st.none(), timeout=timeouts))
+def test_where_a_claim_stands_before_each_call_an_invocation_makes_one_at_a_time(job: Job) -> None:
+    worker = worker_sizing(job)
+    assert worker.width == 1
+    assert worker.maximum_concurrency == min(job.concurrency, 1_000)
+
+
+@pytest.mark.parametrize(
+    ("rate", "batch_size"),
+    [
+        pytest.param(Rate.per_second(20), 10, id="plenty"),
+        pytest.param(Rate.per_minute(10), 5, id="ten a minute for two workers"),
+        pytest.param(Rate.per_minute(2), 1, id="one for each of two"),
+        pytest.param(Rate.per_hour(2), 1, id="never none"),
+    ],
+)
+def test_a_batch_is_no_larger_than_the_slots_that_come_while_it_waits(rate: Rate, batch_size: int) -> None:
+    assert worker_sizing(with_target(rate=rate)).batch_size == batch_size
+
+
+@given(rated)
+def test_all_workers_of_a_rated_target_get_their_slots_while_they_wait(job: Job) -> None:
+    worker, rate = worker_sizing(job), job.target.rate
+    assert rate is not None
+    assert worker.batch_size == 1 or worker.batch_size * worker.maximum_concurrency <= rate.calls_within(PATIENCE)
+
+
+@given(
+    st.builds(
+        with_target, st.integers(10, 500), timeout=st.just(10 * SECOND), rate=st.none() | st.just(Rate(20, SECOND))
+    )
+)
+def test_an_invocation_has_time_to_wait_for_its_slots_beside_its_calls(job: Job) -> None:
+    worker, waiting = worker_sizing(job), PATIENCE if job.target.rate is not None else timedelta(0)
+    rounds = -(-worker.batch_size // worker.width)
+    assert worker.timeout == rounds * job.target.timeout + waiting + sizing.SETTLE_MARGIN
+    assert worker.visibility == 6 * worker.timeout
+
+
+@pytest.mark.parametrize(
+    ("rate", "expected"),
+    [
+        pytest.param(None, 50_000, id="unrated"),
+        pytest.param(Rate.per_hour(10_000), 10_000, id="an hour's worth"),
+        pytest.param(Rate.per_hour(100), 1_000, id="never less"),
+        pytest.param(Rate.per_second(100), 50_000, id="never more"),
+    ],
+)
+def test_a_queue_holds_an_hours_worth_of_a_rated_target(rate: Rate | None, expected: int) -> None:
+    assert window(with_target(rate=rate)) == expected
+
+
+def test_a_declared_window_stands() -> None:
+    assert window(with_target(rate=Rate.per_hour(100), window=5_000)) == 5_000
 
 
 def test_dead_letters_stay_invisible_for_six_timeouts() -> None:

@@ -40,7 +40,7 @@ class Rate:
     def __post_init__(self) -> None:
         if self.calls < 1 or not timedelta(milliseconds=1) <= self.per <= timedelta(days=1):
             raise DeclarationError(f"Rate({self.calls}, {self.per}): take 1 call or more, per millisecond up to a day")
-        if self.interval < 1:
+        if self.calls > self.per // _MICROSECOND:
             raise DeclarationError(f"Rate({self.calls}, {self.per}) is more than a million a second; declare no rate")
         if self.burst is not None and self.burst < 1:
             raise DeclarationError(f"Rate(burst={self.burst}): at least 1 call must be allowed at once")
