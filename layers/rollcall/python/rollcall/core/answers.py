@@ -9,6 +9,8 @@ from rollcall.core.outcome import NEVER_ARRIVED, Outcome
 from rollcall.core.target import Target
 
 CONFLICT = 409
+#: The class of the error that is the callback's own word for it.
+TRY_AGAIN = "try_again"
 #: Statuses that are about the credentials, as a rule: Unauthorized, Forbidden.
 REFUSED_CREDENTIALS = frozenset({401, 403})
 #: An answer that leaves open whether the target did anything.
@@ -78,7 +80,7 @@ def of_error(error: BaseException, now: datetime, target: Target, *, unanswered_
         case Rejected():
             return Answer(Outcome.REJECTED, "rejected", reason)
         case TryAgain():
-            return Answer(None, "try_again", reason, never_executed=True, target_failed=True, retry_after=error.after)
+            return Answer(None, TRY_AGAIN, reason, never_executed=True, target_failed=True, retry_after=error.after)
         case NotSent():
             return Answer(None, "not_sent", reason, never_executed=True, target_failed=True)
         case Unanswered() | TimeoutError() | ConnectionError():

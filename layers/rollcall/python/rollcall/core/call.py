@@ -14,6 +14,8 @@ Result = TypeVar("Result")
 
 #: As in https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
 IDEMPOTENCY_HEADER = "Idempotency-Key"
+#: https://www.rfc-editor.org/rfc/rfc9110#name-safe-methods
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ class Http:
     idempotency_key: str
     #: Whether a request of this call never got its answer.
     unanswered: bool = field(default=False, init=False)
+    #: The statuses of this call's answers to requests that may change something.
+    statuses: list[int] = field(default_factory=list, init=False)
 
     async def request(
         self,
@@ -86,6 +90,8 @@ class Http:
         except Unanswered:
             self.unanswered = True
             raise
+        if method.upper() not in SAFE_METHODS:
+            self.statuses.append(response.status)
         if not 200 <= response.status < 300:
             raise HttpError(response.status, response.headers, response.text)
         return response

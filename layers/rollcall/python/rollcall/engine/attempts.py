@@ -31,6 +31,12 @@ EXPIRED = Answer(
     "a call was never answered, and its idempotency key may be forgotten by now; the job has no probe to ask",
     answered=False,
 )
+NO_ANSWER = Answer(
+    Outcome.UNKNOWN,
+    "probe",
+    f"a call was never answered, and the target was asked {MOST_QUESTIONS} times without an answer",
+    answered=False,
+)
 NOBODY_TO_ASK = Answer(
     Outcome.UNKNOWN,
     "unanswered",
@@ -77,8 +83,11 @@ class Attempts(ABC):
     async def _ask(self, work: Work) -> bool:
         """Ask the target what became of an earlier call."""
         run, message = work.delivery.run, work.delivery.message
-        number = work.record.asked + 1
         first = work.record.asked_after != work.attempts
+        number = 1 if first else work.record.asked + 1
+        if number > MOST_QUESTIONS:
+            self._tell(work, Outcome.UNKNOWN, NO_ANSWER)
+            return False
         called_until = self._clock.now() if first and self._target.keys is not None else None
         work.record = entries.note_question(self._ledger, run, work.name, number, work.attempts, called_until)
         work.answer = found = await self._caller.ask(run, message, number)

@@ -66,6 +66,8 @@ class Caller:
             answer = answers.of_error(error, self._clock.now(), target, unanswered_before=unanswered_before)
         if http.unanswered and answer.outcome is None:
             answer = replace(answer, answered=False, definite=False, never_executed=False)
+        elif answer.never_executed and answer.error != answers.TRY_AGAIN and self._did_something(http):
+            answer = replace(answer, definite=False, never_executed=False)
         return answer
 
     async def ask(self, run: RunRecord, message: Message, number: int) -> Answer | None:
@@ -84,6 +86,10 @@ class Caller:
                 raise
             answer = answers.of_error(error, self._clock.now(), self._job.target)
             return replace(answer, outcome=None, answered=False, definite=False)
+
+    def _did_something(self, http: Http) -> bool:
+        """Whether an earlier request of the call may have had an effect, though the last one had none."""
+        return not answers.REFUSED_CREDENTIALS.union(self._job.target.never_executed).issuperset(http.statuses)
 
     def _http(self, message: Message) -> Http:
         return Http(self._send, own_key(message.run, message.key, message.idempotency_key))

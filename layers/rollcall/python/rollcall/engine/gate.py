@@ -49,6 +49,8 @@ class Gate:
         self._in_a_row = 0
         self._epoch = 0
         self._reported = False
+        #: Whether the latest call that says something was answered well.
+        self._healthy = False
         self._reason = ""
         self._refused: set[str] = set()
         self._accepted_at: datetime | None = None
@@ -61,6 +63,7 @@ class Gate:
     @property
     def shut(self) -> bool:
         """Whether calls must not be made now, by all that this worker knows."""
+        self._see(self._control.target)
         return self._control.target.open_until is not None or self._in_a_row >= self._target.breaker.failures
 
     def passage(self, lease: timedelta) -> Passage:
@@ -88,17 +91,18 @@ class Gate:
 
     def saw(self, entry: str, answer: Answer, began: datetime, epoch: int) -> None:
         """Note the end of a call. One of an earlier epoch says nothing about this one."""
-        if epoch != self.epoch:
+        self._see(self._control.target)
+        if epoch != self._epoch:
             return
         if answer.credentials_refused:
             if not self.accepted_since(began):
                 self._refused.add(entry)
                 self._reason = f"credentials refused: {answer.reason}"
         elif answer.target_failed:
-            self._in_a_row += 1
+            self._in_a_row, self._healthy = self._in_a_row + 1, False
             self._reason = answer.reason or answer.error or ""
         elif answer.outcome in {Outcome.SUCCEEDED, Outcome.REJECTED}:
-            self._in_a_row = 0
+            self._in_a_row, self._healthy = 0, True
             self._refused.clear()
             self._accepted_at = self._clock.now()
 
@@ -114,6 +118,7 @@ class Gate:
     def report(self) -> None:
         """Tell the others, where there is something to tell; opens the breaker once enough calls failed in a row."""
         target, breaker, now = self._control.target, self._target.breaker, self._clock.now()
+        self._see(target)
         if target.open_until is not None:
             return
         if self.credentials_revoked:
@@ -122,7 +127,7 @@ class Gate:
             after = targets.note_failures(self._ledger, target, breaker, self._in_a_row, now, self._reason)
             self._in_a_row, self._reported = 0, True
             self._opened(after)
-        elif self._in_a_row == 0 and (self._reported or target.failures):
+        elif self._healthy and (self._reported or target.failures):
             self._reported = False
             self._see(targets.forget_failures(self._ledger, target))
 
@@ -154,6 +159,6 @@ class Gate:
     def _see(self, target: TargetRecord) -> None:
         """Believe what the ledger says; what was seen in an earlier epoch counts for nothing."""
         if target.epoch != self._epoch:
-            self._epoch, self._in_a_row, self._reported = target.epoch, 0, False
+            self._epoch, self._in_a_row, self._reported, self._healthy = target.epoch, 0, False, False
             self._refused.clear()
         self._control.target = target

@@ -104,11 +104,18 @@ class Worker:
         waiting = [work for work in works if not work.decided]
         if not waiting:
             return
-        passage = self._gate.passage(self._job.target.timeout + SETTLE_MARGIN)
+        passage = Passage.FREE
+        with self._returning(waiting):
+            passage = self._gate.passage(self._longest_try(deadline))
         if passage is Passage.ONE and not await self._try(waiting, deadline):
             passage = Passage.SHUT
         if passage is Passage.SHUT:
             self._hold([work for work in waiting if not work.decided], "breaker")
+
+    def _longest_try(self, deadline: datetime) -> timedelta:
+        """How long it may take until it is known whether the target is back: a question, a call, their slots."""
+        left = deadline - self._clock.now()
+        return left if self._pacer is not None else min(2 * self._job.target.timeout + SETTLE_MARGIN, left)
 
     async def _try(self, works: list[Work], deadline: datetime) -> bool:
         """Make one call to see whether the target is back; by the entry that has used up the fewest attempts, for
@@ -124,21 +131,22 @@ class Worker:
                 answer = work.answer
             if answer is not None or work.wait is not None:
                 break
-        self._gate.tried(answer)
+        with self._returning([]):
+            self._gate.tried(answer)
         return not self._gate.shut
 
     def _take_turns(self, works: list[Work], deadline: datetime) -> None:
         """Slots for those that still wait, and what the ledger knows of them."""
         waiting = [work for work in works if not work.decided and work.answer is None]
         if self._pacer is not None and waiting:
-            round_ = waiting[: self._width]
-            slots = self._pacer.take(len(round_), self._latest(deadline))
-            for work, slot in zip(round_, slots, strict=False):
-                work.slot = slot
-            if len(slots) < len(round_):
-                self._hold(waiting[len(slots) :], "rate")
-                waiting = waiting[: len(slots)]
-        self._begin(waiting)
+            with self._returning(waiting):
+                round_ = waiting[: self._width]
+                slots = self._pacer.take(len(round_), self._latest(deadline))
+                for work, slot in zip(round_, slots, strict=False):
+                    work.slot = slot
+                if len(slots) < len(round_):
+                    self._hold(waiting[len(slots) :], "rate")
+        self._begin([work for work in waiting if not work.decided])
 
     def _hold(self, works: list[Work], reason: str) -> None:
         """Return works without a call, until it is worth trying again."""
@@ -159,19 +167,19 @@ class Worker:
         """
         for run, chunk, some in by_chunk(works):
             again = [work for work in some if work.delivery.again and not work.begun]
-            with self._returning(run, again):
+            with self._returning(again):
                 self._begin_chunk(run, chunk, again)
             undecided = [work for work in some if not work.decided]
-            with self._returning(run, undecided):
+            with self._returning(undecided):
                 self._attempts.remember(run, undecided)
 
     @contextmanager
-    def _returning(self, run: RunRecord, works: list[Work]) -> Iterator[None]:
-        """Return works whose ledger cannot be read or written now."""
+    def _returning(self, works: list[Work]) -> Iterator[None]:
+        """Return works without a call, where the ledger cannot be read or written now."""
         try:
             yield
         except (*AWS_ERRORS, RollcallError) as error:
-            log(Action.ENTRY_RETURNED, logging.ERROR, run=run.id, entries=len(works), reason=str(error))
+            log(Action.ENTRY_RETURNED, logging.ERROR, job=self._job.name, entries=len(works), reason=str(error))
             for work in works:
                 work.put_back(AT_ONCE)
 
@@ -220,14 +228,15 @@ class Worker:
 
     async def _turn(self, work: Work, deadline: datetime, *, trying: bool) -> bool:
         """Wait until the entry may be called; False if it is returned instead."""
-        if not await self._slot(work, deadline):
-            return False
-        if self._out_of_time(deadline):
-            work.put_back(AT_ONCE)
-            return False
-        self._stop_late(work)
-        if not (trying or work.decided) and self._gate.shut:
-            self._hold([work], "breaker")
+        with self._returning([work]):
+            if not await self._slot(work, deadline):
+                return False
+            if self._out_of_time(deadline):
+                work.put_back(AT_ONCE)
+                return False
+            self._stop_late(work)
+            if not (trying or work.decided) and self._gate.shut:
+                self._hold([work], "breaker")
         return not work.decided
 
     async def _slot(self, work: Work, deadline: datetime) -> bool:
