@@ -24,7 +24,7 @@ from rollcall.adapters.tables import TableItems
 from rollcall.core.job import Job
 from rollcall.core.names import function_name, table_name
 from rollcall.core.outcome import Outcome
-from rollcall.core.run import RunRecord, iso, run_id
+from rollcall.core.run import Redrive, RunRecord, iso, run_id
 from rollcall.core.sizing import (
     COMPLETION_TIMEOUT,
     DEAD_LETTER_TIMEOUT,
@@ -118,6 +118,11 @@ class SimulatedCloud:
         event = {"scheduled_time": iso(due), **({"nonce": nonce} if nonce is not None else {})}
         self._invoke_async(self.function("fan_out", job), event)
         return run_id(job.name, due, nonce)
+
+    def redrive(self, job: Job, run: str, redrive: Redrive) -> None:
+        """Somebody has chosen entries of a terminal run settled again."""
+        event = {"redrive": run, "generation": self.run(run).generation, **redrive.fields()}
+        self._invoke_async(self.function("fan_out", job), event)
 
     def pass_time(self, duration: timedelta) -> None:
         """Let everything go on for so long."""

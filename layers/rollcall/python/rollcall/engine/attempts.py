@@ -120,14 +120,16 @@ class Attempts(ABC):
         if work.attempts > self._job.retry.retries:
             self._tell(work, Outcome.FAILED, NEVER_ARRIVED)
             return False
-        self._release(work)
-        return True
+        return self._release(work)
 
-    def _release(self, work: Work) -> None:
-        """Give its claim back, where there is one: its call did nothing."""
-        if work.record.owner is not None:
-            entries.free(self._ledger, work.delivery.run, work.name, work.record.owner)
-            work.record = replace(work.record, owner=None)
+    def _release(self, work: Work) -> bool:
+        """Give its claim back, where there is one: its call did nothing. False, and returned, if the claim was lost."""
+        owner = work.record.owner
+        if owner is not None and not entries.free(self._ledger, work.delivery.run, work.name, owner):
+            work.put_back(AT_ONCE)
+            return False
+        work.record = replace(work.record, owner=None)
+        return True
 
     def _tell(self, work: Work, outcome: Outcome, answer: Answer) -> None:
         """Decide on an outcome."""
@@ -154,7 +156,7 @@ class KeyedAttempts(Attempts):
     def _must_ask(self, work: Work) -> bool:
         if work.delivery.message.unanswered_since is not None:
             work.unanswered = work.indefinite = True
-        since = work.unanswered_since
+        since = work.called_since
         if not work.unanswered or since is None:
             return False
         window = self._target.keys.window if self._target.keys is not None else Keys().window
@@ -242,7 +244,8 @@ class ClaimedAttempts(Attempts):
         return work.unanswered and work.answer is not None and work.answer.error == f"http_{CONFLICT}"
 
     def _nothing_done(self, work: Work, answer: Answer) -> None:
-        self._release(work)
+        if not self._release(work):
+            return
         if answer.outcome is not None:
             work.outcome = answer.outcome
         elif work.attempts <= self._job.retry.retries:
