@@ -67,6 +67,8 @@ class Told:
     attempts: int
     #: Since when a call may have been made whose answer nobody has.
     unanswered_since: datetime | None = None
+    #: The earliest that a call can have been made with its key.
+    called_since: datetime | None = None
     #: Whether every attempt got an answer that says whether the target did anything.
     definite: bool = False
     payload: Json = None
@@ -77,6 +79,7 @@ class Told:
             "reason": self.answer.reason,
             "attempt": self.attempts,
             "unanswered_since": None if self.unanswered_since is None else iso(self.unanswered_since),
+            "called_since": None if self.called_since is None else iso(self.called_since),
             "definite": self.definite or None,
             "payload": None if self.payload is None else canonical(self.payload),
             "at": iso(now),

@@ -190,7 +190,8 @@ def run_record(item: Mapping[str, Any]) -> RunRecord:
         cancelling_since=from_iso(cancelling) if cancelling else None,
         redrive=Redrive.from_fields(item["redrive"]) if "redrive" in item else None,
         past=tuple(
-            Generation(each["nonce"], each["total"], from_iso(each["started_at"])) for each in item.get("past", ())
+            Generation(each["nonce"], each["total"], from_iso(each["started_at"]), each["sent"])
+            for each in item.get("past", ())
         ),
     )
 
@@ -200,6 +201,7 @@ def job_record(job: str, item: Mapping[str, Any]) -> JobRecord:
     return JobRecord(
         name=job,
         current=item.get("current"),
+        current_generation=item.get("current_generation", 1),
         queued=item.get("queued"),
         open=item.get("open", frozenset()),
         last_total=item.get("last_total"),

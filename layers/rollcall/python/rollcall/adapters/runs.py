@@ -70,7 +70,10 @@ def redrive(ledger: Ledger, run: RunRecord, leased: RunRecord, job: JobRecord) -
 
     `leased` is the run as it is to be.
     """
-    past = [{"nonce": each.nonce, "total": each.total, "started_at": iso(each.started_at)} for each in leased.past]
+    past = [
+        {"nonce": each.nonce, "total": each.total, "started_at": iso(each.started_at), "sent": each.sent}
+        for each in leased.past
+    ]
     update = _lease(Update(), leased).set(
         state=RunState.ENUMERATING.value,
         generation=leased.generation,
@@ -93,13 +96,24 @@ def cancel(ledger: Ledger, run: RunRecord, now: datetime) -> RunRecord:
 
     Raises LostLease where the run has moved on; read it again.
     """
-    update = Update().set(fence=run.fence + 1).remove("lease_until", "owner")
-    if run.nonce is None:
-        update.set(state=RunState.CANCELLED.value, completed_at=iso(now))
+    state = RunState.CANCELLED if run.nonce is None else RunState.CANCELLING
+    update = Update().set(fence=run.fence + 1, state=state.value).remove("lease_until", "owner")
+    if state is RunState.CANCELLED:
+        update.set(completed_at=iso(now))
     else:
-        update.set(state=RunState.CANCELLING.value, cancelling_since=iso(now))
+        update.set(cancelling_since=iso(now))
     update.when_equal(fence=run.fence, generation=run.generation, state=run.state.value)
-    return _sent(ledger, replace(run, fence=run.fence + 1), update, {"owner": None})
+    return _sent(ledger, replace(run, fence=run.fence + 1), update, {"state": state.value})
+
+
+def cancel_queued(ledger: Ledger, run: RunRecord, now: datetime) -> RunRecord:
+    """End a run that waits, and free its place; its end is still to be announced. Raises Conflict."""
+    cancelled = replace(run, state=RunState.CANCELLED, fence=run.fence + 1, completed_at=now)
+    update = Update().set(state=cancelled.state.value, fence=cancelled.fence, completed_at=iso(now))
+    update.when_equal(state=RunState.QUEUED.value, fence=run.fence)
+    freed = Update().add("open", [run.id]).remove("queued").when_equal(queued=run.id)
+    _transact(ledger, _update(ledger, run_key(run.id), update), _update(ledger, job_key(run.job), freed))
+    return cancelled
 
 
 def pause(ledger: Ledger, job: str) -> None:
@@ -232,9 +246,14 @@ def announced(ledger: Ledger, run: RunRecord, owner: str, now: datetime) -> None
         return
 
 
-def close(ledger: Ledger, job: str, run: str) -> None:
-    """Take an ended and announced run off the job's open ones."""
-    Update().discard("open", [run]).send(ledger.client, ledger.table, job_key(job))
+def close(ledger: Ledger, run: RunRecord) -> None:
+    """Take an ended and announced run off the job's open ones, unless a redrive has opened its next generation.
+
+    Raises Conflict where it has, or where others write the same items just now.
+    """
+    still = Update().set(generation=run.generation).when_equal(generation=run.generation)
+    closed = Update().discard("open", [run.id])
+    _transact(ledger, _update(ledger, run_key(run.id), still), _update(ledger, job_key(run.job), closed))
 
 
 def remember_total(ledger: Ledger, job: str, total: int) -> None:
@@ -266,8 +285,11 @@ def _lease(update: Update, run: RunRecord) -> Update:
 
 
 def _pointer(run: RunRecord, job: JobRecord) -> Update:
-    update = Update().set(current=run.id, job=job.name)
-    return update.when_absent("current") if job.current is None else update.when_equal(current=job.current)
+    """Make `run` the current one. The generation tells apart what a redrive put there from what was there before."""
+    update = Update().set(current=run.id, current_generation=run.generation, job=job.name)
+    if job.current is None:
+        return update.when_absent("current")
+    return update.when_equal(current=job.current, current_generation=job.current_generation)
 
 
 def _put(ledger: Ledger, run: RunRecord) -> dict[str, Any]:

@@ -30,6 +30,8 @@ class Action(StrEnum):
     RUN_REDRIVEN = "run.redriven"
     ENTRY_DUPLICATE = "entry.duplicate"
     ENTRY_REJECTED = "entry.rejected"
+    #: A redrive under new idempotency keys does not take it: it may have been called without a definite answer.
+    ENTRY_LEFT_OUT = "entry.left_out"
     ENTRY_RETRY = "entry.retry"
     ENTRY_FAILED = "entry.failed"
     ENTRY_UNKNOWN = "entry.unknown"

@@ -11,6 +11,8 @@ from rollcall.core.values import Json, canonical, digest
 #: (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html).
 LARGEST_PAYLOAD = 128 * 1024
 LONGEST_KEY = 1024
+#: Stands in a rejected line for an idempotency key that cannot be used.
+UNUSABLE = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,10 @@ class ManifestEntry:
     rejected: str | None = None
     #: A redriven entry that may have been called without an answer: when that can have been first, in ISO 8601.
     unanswered_since: str | None = None
+    #: A redriven entry that was called with this key: when that can have been first, in ISO 8601.
+    called_since: str | None = None
+    #: A redriven entry of which some answer left open whether the target did anything.
+    indefinite: bool = False
 
     def line(self) -> str:
         """The entry as one line of canonical JSON; fields without a value are left out."""
@@ -51,6 +57,8 @@ class ManifestEntry:
             "idempotency_key": self.idempotency_key,
             "rejected": self.rejected,
             "unanswered_since": self.unanswered_since,
+            "called_since": self.called_since,
+            "indefinite": self.indefinite or None,
         }
         return canonical({name: value for name, value in fields.items() if value is not None})
 
@@ -63,7 +71,13 @@ class ManifestEntry:
             return value if isinstance(value, str) else None
 
         return cls(
-            text("key"), fields.get("payload"), text("idempotency_key"), text("rejected"), text("unanswered_since")
+            key=text("key"),
+            payload=fields.get("payload"),
+            idempotency_key=text("idempotency_key"),
+            rejected=text("rejected"),
+            unanswered_since=text("unanswered_since"),
+            called_since=text("called_since"),
+            indefinite=fields.get("indefinite") is True,
         )
 
 

@@ -27,6 +27,8 @@ class Message:
     idempotency_key: str | None = None
     #: Of a redriven entry that may have been called without an answer: since when, in ISO 8601.
     unanswered_since: str | None = None
+    #: Of a redriven entry that was called with this key: since when, in ISO 8601.
+    called_since: str | None = None
 
     def body(self) -> str:
         """Canonical ASCII JSON: what content-based deduplication hashes."""
@@ -35,6 +37,8 @@ class Message:
             entry["idempotency_key"] = self.idempotency_key
         if self.unanswered_since is not None:
             entry["unanswered_since"] = self.unanswered_since
+        if self.called_since is not None:
+            entry["called_since"] = self.called_since
         return canonical(
             {
                 "run": self.run,
@@ -74,10 +78,12 @@ class Message:
                 payload=entry["payload"],
                 idempotency_key=_text(entry, "idempotency_key") if "idempotency_key" in entry else None,
                 unanswered_since=_text(entry, "unanswered_since") if "unanswered_since" in entry else None,
+                called_since=_text(entry, "called_since") if "called_since" in entry else None,
             )
             job_of(message.run)
-            if message.unanswered_since is not None:
-                from_iso(message.unanswered_since)
+            for since in (message.unanswered_since, message.called_since):
+                if since is not None:
+                    from_iso(since)
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidMessage(f"the body is not a message of Rollcall: {error!r:.200}") from error
         return message

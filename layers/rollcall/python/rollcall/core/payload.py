@@ -4,7 +4,15 @@ from typing import Any
 
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
-from rollcall.core.entry import LARGEST_PAYLOAD, LONGEST_KEY, Entry, ManifestEntry, checked_key, is_unicode
+from rollcall.core.entry import (
+    LARGEST_PAYLOAD,
+    LONGEST_KEY,
+    UNUSABLE,
+    Entry,
+    ManifestEntry,
+    checked_key,
+    is_unicode,
+)
 from rollcall.core.errors import DeclarationError, InvalidEntry
 from rollcall.core.values import Json, canonical
 
@@ -64,9 +72,12 @@ class PayloadType:
             return ManifestEntry(None, _presentable(entry.payload), rejected=str(error))
         try:
             own = _checked_idempotency_key(entry.idempotency_key)
+        except InvalidEntry as error:
+            return ManifestEntry(key, _presentable(entry.payload), UNUSABLE, rejected=str(error))
+        try:
             return ManifestEntry(key, self.checked(entry.payload), own)
         except InvalidEntry as error:
-            return ManifestEntry(key, _presentable(entry.payload), rejected=str(error))
+            return ManifestEntry(key, _presentable(entry.payload), own, rejected=str(error))
 
 
 def _adapter_of(annotation: Any) -> TypeAdapter[Any]:

@@ -77,6 +77,10 @@ class Redrive:
     #: Under a new idempotency key: only entries of which every attempt got a definite answer.
     new_key: bool = False
 
+    def __post_init__(self) -> None:
+        if Outcome.SUCCEEDED in self.outcomes:
+            raise ValueError("entries that succeeded are not settled again; choose other outcomes")
+
     def fields(self) -> dict[str, object]:
         """As the event and the ledger have it."""
         return {
@@ -104,6 +108,8 @@ class Generation:
     nonce: str | None
     total: int
     started_at: datetime
+    #: No entry from this index on was ever on the queue.
+    sent: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +151,23 @@ class RunRecord:
     def generations(self) -> "list[RunRecord]":
         """This run as it was in each of its sealed generations, the latest first."""
         earlier = [
-            replace(self, generation=number, nonce=each.nonce, total=each.total, started_at=each.started_at)
+            replace(
+                self,
+                generation=number,
+                nonce=each.nonce,
+                total=each.total,
+                started_at=each.started_at,
+                checkpoint=each.sent,
+                window_end=each.sent,
+            )
             for number, each in enumerate(self.past, start=1)
         ]
         return [each for each in reversed([*earlier, self]) if each.nonce is not None]
+
+    @property
+    def sent(self) -> int:
+        """The index from which on no entry was ever on the queue, in this generation."""
+        return max(self.checkpoint, self.window_end)
 
     @property
     def tree(self) -> Tree:
@@ -173,6 +192,8 @@ class JobRecord:
     name: str
     #: The run that holds the job against overlap; replaced, never released.
     current: str | None = None
+    #: The generation in which it took the job.
+    current_generation: int = 1
     #: The one run that waits for `current` to end.
     queued: str | None = None
     #: Runs that were started and not yet seen terminal and announced.

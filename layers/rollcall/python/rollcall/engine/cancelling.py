@@ -7,7 +7,7 @@ from rollcall.adapters.ledger import Ledger
 from rollcall.core.actions import Action, log
 from rollcall.core.clock import Clock
 from rollcall.core.errors import RollcallError
-from rollcall.core.run import OPEN, RunRecord, RunState
+from rollcall.core.run import RunRecord, RunState
 from rollcall.core.sizing import LONGEST_TIMEOUT
 from rollcall.core.tree import Node
 from rollcall.core.values import batched
@@ -15,20 +15,31 @@ from rollcall.engine.progress import NODES_AT_ONCE
 
 #: What one round of the watchdog spends on one run; the next round goes on.
 LONGEST_ROUND = timedelta(seconds=20)
+#: Races with fan-outs that one request to cancel sits out.
+MOST_CONFLICTS = 10
 
 
 def cancel(ledger: Ledger, run_id: str, clock: Clock) -> RunRecord:
-    """Stop a run: workers learn of it within seconds. Raises RollcallError for one that cannot be cancelled."""
-    run = ledger.run(run_id)
-    if run is None:
-        raise RollcallError(f"there is no run {run_id}")
-    if run.state is RunState.CANCELLING or run.state.terminal:
-        return run
-    if run.state not in OPEN and run.state is not RunState.ENUMERATING:
-        raise RollcallError(f"{run_id} is {run.state} and cannot be cancelled")
-    cancelled = runs.cancel(ledger, run, clock.now())
-    log(Action.RUN_CANCELLING, run=run.id, job=run.job, state=cancelled.state)
-    return cancelled
+    """Stop a run: workers learn of it within seconds. One that has ended, or is being cancelled, is left as it is.
+
+    Raises RollcallError where there is no such run.
+    """
+    for attempt in range(MOST_CONFLICTS):
+        if attempt:
+            clock.sleep(timedelta(milliseconds=50 * attempt))
+        run = ledger.run(run_id)
+        if run is None:
+            raise RollcallError(f"there is no run {run_id}")
+        if run.state is RunState.CANCELLING or run.state.terminal:
+            return run
+        try:
+            queued = run.state is RunState.QUEUED
+            cancelled = (runs.cancel_queued if queued else runs.cancel)(ledger, run, clock.now())
+        except (runs.LostLease, runs.Conflict):
+            continue  # it has moved on: sealed, taken over, begun
+        log(Action.RUN_CANCELLING, run=run.id, job=run.job, state=cancelled.state)
+        return cancelled
+    raise RollcallError(f"{run_id}: it changed under {MOST_CONFLICTS} tries to cancel it; try again")
 
 
 def cancel_unsent(ledger: Ledger, run: RunRecord, clock: Clock) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from rollcall.adapters import runs
@@ -76,7 +77,8 @@ class Announcer:
             log(Action.HOOK_FAILED, logging.ERROR, run=completed.run, job=completed.job, reason=reason)
 
     def _after(self, run: RunRecord) -> None:
-        runs.close(self.ledger, run.job, run.id)
+        with suppress(runs.Conflict):  # the watchdog closes what is left open
+            runs.close(self.ledger, run)
         queued = self.ledger.job(run.job).queued
         if queued is not None:
             self.functions.resume(run.job, queued)

@@ -64,12 +64,13 @@ class DeadLetters:
         if position in record.held | record.asking:
             raise HeldEntry(f"{message.key} of {run.id} is held, not lost; its dead letter waits until it is settled")
         attempts = record.attempts.get(position, 0)
-        every_call_answered = attempts > 0 and position not in record.unanswered | record.begun
+        in_doubt = position in record.unanswered | record.begun or message.unanswered_since is not None
+        every_call_answered = attempts > 0 and not in_doubt
         outcome = Outcome.FAILED if every_call_answered else Outcome.UNKNOWN
         answer = Answer(outcome, "dead_letter", REASON, answered=every_call_answered)
         name = EntryName(message.key, message.index)
         since = None if every_call_answered else run.started_at
-        told = Told(answer, attempts, unanswered_since=since, payload=message.payload)
+        told = Told(answer, attempts, since, called_since=run.started_at, payload=message.payload)
         entries.note_outcome(self._ledger, run, name, outcome, told, now)
         counting.settle(self._ledger, run, chunk, counting.Batch({position: outcome}), now)
         log(

@@ -141,4 +141,5 @@ def _message(run: RunRecord, chunk: Node, index: int, line: ManifestEntry) -> Me
         payload=line.payload,
         idempotency_key=line.idempotency_key,
         unanswered_since=line.unanswered_since,
+        called_since=line.called_since,
     )

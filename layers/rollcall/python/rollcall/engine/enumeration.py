@@ -69,11 +69,15 @@ class _Counts:
 
 def source_lines(job: Job, source_run: Run) -> Iterator[ManifestEntry]:
     """The entries that the job's source yields, checked. Raises SourceError, whatever the source raises."""
-    for entry in _yielded(job, source_run):
-        line = job.payloads.enumerated(entry)
-        if job.moves_money and line.rejected is None and line.idempotency_key is None:
-            line = replace(line, rejected=NO_KEY)
-        yield line
+    return (admitted(job, entry) for entry in _yielded(job, source_run))
+
+
+def admitted(job: Job, entry: Entry) -> ManifestEntry:
+    """`entry` as it goes into a manifest; one that must not be called is there as rejected, with the reason."""
+    line = job.payloads.enumerated(entry)
+    if job.moves_money and line.rejected is None and line.idempotency_key is None:
+        return replace(line, rejected=NO_KEY)
+    return line
 
 
 def _unique(

@@ -1,6 +1,6 @@
 """Which entries of a run did not succeed, and why: by the latest generation that each of them was in."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,7 +31,9 @@ class Failure:
     reason: str | None
     #: Since when a call may have been made whose answer nobody has, over all generations.
     unanswered_since: datetime | None
-    #: Whether every attempt got an answer that says whether the target did anything.
+    #: Since when a call may have been made with its key, over all generations.
+    called_since: datetime | None
+    #: Whether every attempt got an answer that says whether the target did anything, over all generations.
     definite: bool
 
     @property
@@ -89,16 +91,44 @@ def _of_chunk(
     for position, key in keys.items():
         outcome = record.outcome(position)
         if outcome is not None:
-            detail = details.get(key, {}).get(f"g{run.generation}_{outcome.value}", {})
-            yield _failure(run, first + position, lines[position], outcome, detail)
+            detail = details.get(key, {}).get(f"g{run.generation}_{outcome.value}")
+            calls = _told(detail) if detail is not None else _untold(run, record, position, first + position, outcome)
+            yield _failure(run, first + position, lines[position], outcome, detail or {}, calls)
 
 
-def _failure(run: RunRecord, index: int, line: ManifestEntry, outcome: Outcome, detail: dict[str, Any]) -> Failure:
-    since = detail.get("unanswered_since") or line.unanswered_since
-    if since is None and (outcome is Outcome.UNKNOWN or (outcome is Outcome.FAILED and not detail)):
-        unanswered_since: datetime | None = run.started_at
-    else:
-        unanswered_since = None if since is None else from_iso(since)
+@dataclass(frozen=True, slots=True)
+class _Calls:
+    """What is known of an entry's calls."""
+
+    unanswered_since: datetime | None
+    called_since: datetime | None
+    definite: bool
+
+
+def _told(detail: Mapping[str, Any]) -> _Calls:
+    """By the entry's record."""
+    return _Calls(
+        _moment(detail.get("unanswered_since")), _moment(detail.get("called_since")), detail.get("definite", False)
+    )
+
+
+def _untold(run: RunRecord, record: NodeRecord, position: int, index: int, outcome: Outcome) -> _Calls:
+    """By the entry's chunk alone: it was cancelled before anybody received it, or while held. Else anything may be."""
+    accounted_for = outcome is Outcome.CANCELLED and (index >= run.sent or position in record.held)
+    unanswered = not accounted_for or position in record.unanswered
+    called = unanswered or position in record.attempts
+    return _Calls(
+        run.started_at if unanswered else None,
+        run.started_at if called else None,
+        not unanswered and position not in record.indefinite,
+    )
+
+
+def _failure(
+    run: RunRecord, index: int, line: ManifestEntry, outcome: Outcome, detail: Mapping[str, Any], calls: _Calls
+) -> Failure:
+    """What this generation and, by its manifest, the earlier ones know."""
+    unanswered_since = _earlier(calls.unanswered_since, _moment(line.unanswered_since))
     return Failure(
         generation=run.generation,
         index=index,
@@ -108,5 +138,15 @@ def _failure(run: RunRecord, index: int, line: ManifestEntry, outcome: Outcome, 
         error=detail.get("error"),
         reason=detail.get("reason"),
         unanswered_since=unanswered_since,
-        definite=detail.get("definite", False) and unanswered_since is None,
+        called_since=_earlier(_earlier(calls.called_since, _moment(line.called_since)), unanswered_since),
+        definite=calls.definite and unanswered_since is None and not line.indefinite,
     )
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else from_iso(text)
+
+
+def _earlier(one: datetime | None, other: datetime | None) -> datetime | None:
+    known = [moment for moment in (one, other) if moment is not None]
+    return min(known, default=None)

@@ -31,7 +31,9 @@ def unfinished(ledger: Ledger, run: RunRecord) -> Iterator[tuple[Node, NodeRecor
 
 
 def _sent(run: RunRecord, node: Node) -> bool:
-    """Whether an entry below `node` may have been sent."""
+    """Whether an entry below `node` may have been sent, or is settled without."""
+    if run.state is RunState.CANCELLING:
+        return True
     first: int = node.number * run.chunk_size * run.fan_in**node.level
     return first < max(run.window_end, run.checkpoint)
 
@@ -96,7 +98,9 @@ def unsettled(ledger: Ledger, run: RunRecord) -> int:
     """How many entries are, or may be, on the queue."""
     if run.state not in OPEN and run.state is not RunState.CANCELLING:
         return 0
-    return max(0, max(run.checkpoint, run.window_end) - settled(ledger, run))
+    done = settled(ledger, run)
+    # A cancelled run settles what was never sent, too.
+    return max(0, min(max(run.checkpoint, run.window_end) - (done if run.state in OPEN else 0), run.total - done))
 
 
 def chunks(ledger: Ledger, run: RunRecord) -> Iterator[tuple[Node, NodeRecord]]:

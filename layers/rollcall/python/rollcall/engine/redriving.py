@@ -2,27 +2,38 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 
 from rollcall.adapters.ledger import Ledger
 from rollcall.adapters.manifests import Manifests
 from rollcall.core.actions import Action, log
-from rollcall.core.entry import Entry, ManifestEntry
+from rollcall.core.entry import LONGEST_KEY, UNUSABLE, Entry, ManifestEntry
 from rollcall.core.job import Job
 from rollcall.core.outcome import EXCEPTIONAL
 from rollcall.core.run import Redrive, RunRecord, iso
+from rollcall.core.values import digest
 from rollcall.engine.calling import own_key
+from rollcall.engine.enumeration import admitted
 from rollcall.engine.failures import Failure, failures
 
 
-def chosen(ledger: Ledger, manifests: Manifests, run: RunRecord, redrive: Redrive) -> Iterator[Failure]:
-    """The entries of a run that `redrive` chooses, by the latest generation that each of them was in."""
-    for failure in failures(ledger, manifests, run, redrive.outcomes & set(EXCEPTIONAL) or EXCEPTIONAL):
+def matching(ledger: Ledger, manifests: Manifests, run: RunRecord, redrive: Redrive) -> Iterator[Failure]:
+    """The entries of a run that meet the conditions, by the latest generation that each of them was in."""
+    for failure in failures(ledger, manifests, run, redrive.outcomes or EXCEPTIONAL):
         if redrive.errors and failure.error not in redrive.errors:
             continue
         if redrive.keys and failure.key not in redrive.keys:
             continue
+        yield failure
+
+
+def chosen(ledger: Ledger, manifests: Manifests, run: RunRecord, redrive: Redrive) -> Iterator[Failure]:
+    """Those of them that are settled again: not those without a key, and under a new key only what is definite."""
+    for failure in matching(ledger, manifests, run, redrive):
+        if failure.key is None:
+            continue
         if redrive.new_key and not failure.definite:
-            log(Action.ENTRY_REJECTED, run=run.id, key=failure.key, reason="a new key might be a second effect")
+            log(Action.ENTRY_LEFT_OUT, run=run.id, key=failure.key, reason="a new key might be a second effect")
             continue
         yield failure
 
@@ -32,14 +43,24 @@ def redriven(
 ) -> Iterator[ManifestEntry]:
     """The lines of the manifest of a generation that is enumerated now; checked again, by the job as it is today."""
     for failure in chosen(ledger, manifests, run, redrive):
-        yield _again(job, run, failure, redrive)
+        line = _checked_again(job, failure.line)
+        if redrive.new_key and line.key is not None and line.rejected is None:
+            yield replace(line, idempotency_key=_new_key(run, line.key, line.idempotency_key))
+        else:
+            since, called = _text(failure.unanswered_since), _text(failure.called_since)
+            yield replace(line, unanswered_since=since, called_since=called, indefinite=not failure.definite)
 
 
-def _again(job: Job, run: RunRecord, failure: Failure, redrive: Redrive) -> ManifestEntry:
-    line = failure.line
-    key = line.idempotency_key
-    if redrive.new_key and line.key is not None:
-        key = f"{own_key(run.id, line.key, key)}-g{run.generation}"
-    checked = job.payloads.enumerated(Entry(line.key, line.payload, key))
-    since = failure.unanswered_since
-    return replace(checked, unanswered_since=None if since is None else iso(since))
+def _checked_again(job: Job, line: ManifestEntry) -> ManifestEntry:
+    if line.rejected is not None and (line.payload is None or line.idempotency_key == UNUSABLE):
+        return line  # what the source gave is not here to be checked
+    return admitted(job, Entry(line.key, line.payload, line.idempotency_key))
+
+
+def _new_key(run: RunRecord, key: str, idempotency_key: str | None) -> str:
+    new = f"{own_key(run.id, key, None) if idempotency_key is None else idempotency_key}-g{run.generation}"
+    return new if len(new) <= LONGEST_KEY else digest(new)
+
+
+def _text(moment: datetime | None) -> str | None:
+    return None if moment is None else iso(moment)

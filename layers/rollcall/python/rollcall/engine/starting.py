@@ -212,7 +212,7 @@ def _redrive(
         completed_at=None,
         announced=False,
         redrive=redrive,
-        past=(*run.past, Generation(run.nonce, run.total, run.started_at)),
+        past=(*run.past, Generation(run.nonce, run.total, run.started_at, run.sent)),
     )
     runs.redrive(ledger, run, opened, ledger.job(job.name))
     log(Action.RUN_REDRIVEN, run=run.id, job=job.name, generation=opened.generation, **redrive.fields())

@@ -75,7 +75,8 @@ class Watchdog:
             with suppress(runs.Claimed):
                 self.announcer.announce(run.id)
         else:
-            runs.close(self.ledger, run.job, run.id)
+            with suppress(runs.Conflict):  # redriven just now, or to be closed in the next round
+                runs.close(self.ledger, run)
 
     def _has_room(self, job: Job, run: RunRecord, open_runs: Collection[RunRecord]) -> bool:
         """Whether a top-up is worth an invocation: a tenth of the job's window and a chunk, or all that is left."""

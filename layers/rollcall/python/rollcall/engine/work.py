@@ -82,6 +82,15 @@ class Work:
             return from_iso(since)
         return self.record.first_call or self.delivery.first_received if self.unanswered else None
 
+    @property
+    def called_since(self) -> datetime | None:
+        """The earliest that a call can have been made with its key, over all generations."""
+        message = self.delivery.message
+        earlier = [from_iso(since) for since in (message.called_since, message.unanswered_since) if since is not None]
+        if earlier:
+            return min(earlier)
+        return self.record.first_call or self.delivery.first_received if self.attempts or self.unanswered else None
+
     def put_back(self, wait: timedelta) -> None:
         """Return it without a call."""
         self.wait, self.uncalled, self.outcome = wait, True, None
@@ -92,7 +101,7 @@ class Work:
 
     def told_of(self, answer: Answer) -> Told:
         """What its record is to say, where it ends with `answer`."""
-        return Told(answer, self.attempts, self.unanswered_since, definite=not self.indefinite)
+        return Told(answer, self.attempts, self.unanswered_since, self.called_since, definite=not self.indefinite)
 
     def end(self, outcome: Outcome, answer: Answer) -> None:
         self.outcome, self.answer = outcome, answer

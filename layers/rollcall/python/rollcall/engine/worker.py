@@ -28,7 +28,7 @@ from rollcall.engine.gate import Gate, Passage
 from rollcall.engine.pacing import Pacer
 from rollcall.engine.work import AT_ONCE, Work, apart, by_chunk, by_group
 
-CANCELLED = Answer(Outcome.CANCELLED, "cancelled", "its run was cancelled before it was called")
+CANCELLED = Answer(Outcome.CANCELLED, "cancelled", "its run was cancelled")
 #: How long entries of a paused job stay away.
 PAUSED = timedelta(minutes=1)
 #: A slot that was missed by more is taken anew: calls that begin late would come together with those on time.
@@ -98,6 +98,8 @@ class Worker:
                 work.end(Outcome.CANCELLED, CANCELLED)
             elif self._control.job.paused:
                 work.put_back(PAUSED * self._random.uniform(0.5, 1))
+        # A redrive must know of calls that were made before.
+        self._begin([work for work in works if work.outcome is Outcome.CANCELLED])
 
     async def _pass_gate(self, works: list[Work], deadline: datetime) -> None:
         """Hold what the target's breaker keeps back; one entry may try whether the target is back."""
