@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -23,7 +24,7 @@ from rollcall.core.message import Message
 from rollcall.core.run import RunRecord, RunState, run_id
 from rollcall.engine.calling import Caller
 from tests.functional.wire import Killed, Sent, Wire
-from tests.functional.world import VirtualClock
+from tests.functional.world import DUE, VirtualClock, World, a_job
 from tools.local_cloud.resources import ENVIRONMENT, fill_table, make_table
 
 JOB = execute_transfers.job
@@ -563,6 +564,35 @@ def test_a_bank_that_cannot_tell_changes_nothing(story: Story, why: str) -> None
     assert found is not None
     assert found.outcome is None
     assert (story.all(TRANSFERS), story.verdicts) == (before, {})
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+def test_at_a_bank_without_keys_an_unanswered_call_is_asked_about_before_another(
+    story: Story, world: World, monkeypatch: pytest.MonkeyPatch, arrived: bool
+) -> None:
+    """The same functions, for another bank, through the whole worker."""
+    job = a_job(needs=JOB.needs)
+    job.target = replace(BANK, rate=None, keys=None)
+    world.declare(job, execute_transfers.execute)
+    job.probe(execute_transfers.look_up)
+    monkeypatch.setattr(world, "table", story.table)
+    world.clock.set(DUE)
+    story.put(item())
+    world.report = [Entry(ID, item(), ID)]
+    world.start()
+    story.bank.script = ["lost" if arrived else Unanswered("timeout")]
+    worker = world.worker(story.bank.send)
+    assert world.work(world.batch(0), worker=worker) != []
+    assert story.states == {ID: "PROCESSING"}
+    for receives in range(2, 6):
+        world.later(BANK.settles_within)
+        world.work(world.batch(0, receives=receives), worker=world.worker(story.bank.send))
+    assert world.outcomes() == {Outcome.SUCCEEDED: 1}
+    assert len(story.bank.posts) == (1 if arrived else 2)
+    assert story.bank.moved == {ID: 1}
+    assert story.bank.gets[0] == ID
+    assert story.states[ID] == "FINISHED"
+    assert story.verdicts[ID]["status"] == "booked"
 
 
 # --- Deaths ---
