@@ -145,7 +145,9 @@ def test_an_answer_that_is_not_json_is_a_value_error() -> None:
         Response(200, {}, b"<html>").json()
 
 
-@pytest.mark.parametrize("path", ["/deposits/../admin", "/..", "/./x", "/a/../../b?c=d"])
+@pytest.mark.parametrize(
+    "path", ["/deposits/../admin", "/..", "/./x", "/a/../../b?c=d", "/a/%2e%2E/b", "../a", "/a/.%2e"]
+)
 def test_a_path_that_steps_up_is_refused_and_nothing_is_sent(path: str) -> None:
     sent: list[Request] = []
 

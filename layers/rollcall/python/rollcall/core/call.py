@@ -17,6 +17,9 @@ IDEMPOTENCY_HEADER = "Idempotency-Key"
 #: https://www.rfc-editor.org/rfc/rfc9110#name-safe-methods
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
+#: Made once: `json.dumps` with options makes one for each call.
+_COMPACT = json_.JSONEncoder(separators=(",", ":"))
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -79,12 +82,12 @@ class Http:
         What stands in a path and comes from an entry must be quoted: `urllib.parse.quote(key, safe="")`. A path with
         a step up is refused, and with it the entry: nothing outside of the target's base URL is ever called.
         """
-        if {".", ".."} & {*path.partition("?")[0].split("/")}:
+        if _steps_up(path):
             raise Rejected(f"the path {path!r} would leave the target's own; quote what stands in it")
         sent = {IDEMPOTENCY_HEADER: self.idempotency_key, **(headers or {})}
         if json is not None:
             sent.setdefault("Content-Type", "application/json")
-            body = json_.dumps(json, separators=(",", ":")).encode()
+            body = _COMPACT.encode(json).encode()
         try:
             response = await self._send(Request(method, path, sent, body))
         except Unanswered:
@@ -110,6 +113,12 @@ class Http:
 
     async def delete(self, path: str) -> Response:
         return await self.request("DELETE", path)
+
+
+def _steps_up(path: str) -> bool:
+    """Whether a segment of the path is a step, quoted or not."""
+    plain = "/" + path.partition("?")[0].replace("%2e", ".").replace("%2E", ".")
+    return "/." in plain and not {".", ".."}.isdisjoint(plain.split("/"))
 
 
 @dataclass(frozen=True, slots=True)

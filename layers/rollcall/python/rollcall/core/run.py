@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Self, TypeAlias
 
 from rollcall.core.errors import RollcallError
@@ -32,6 +33,7 @@ def run_id(job: str, scheduled_for: datetime, nonce: str | None = None) -> str:
     return name
 
 
+@lru_cache(maxsize=64)
 def job_of(run: str) -> str:
     """The job's name in a run id. Raises ValueError for a text that is none."""
     match = _RUN_ID.fullmatch(run)

@@ -6,7 +6,7 @@ import inspect
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -23,6 +23,10 @@ from rollcall.core.target import Table
 from rollcall.core.values import digest
 
 Function = Callable[[Any, Call], object]
+
+#: Seconds for the client to say first, and more exactly, how a call of the whole timeout ended.
+GRACE = 0.05
+_is_async = lru_cache(inspect.iscoroutinefunction)
 
 
 def own_key(run: str, key: str, idempotency_key: str | None) -> str:
@@ -99,11 +103,10 @@ class Caller:
     ) -> object:
         call = self._call(run, message, number, http)
         limit = self._job.target.timeout.total_seconds()
-        timeout = asyncio.timeout(limit)
+        timeout = asyncio.timeout(limit + GRACE)
         try:
             async with timeout:
-                plain = not inspect.iscoroutinefunction(function)
-                result = await _in_thread(function, payload, call) if plain else function(payload, call)
+                result = function(payload, call) if _is_async(function) else await _in_thread(function, payload, call)
                 return await cast(Awaitable[object], result) if inspect.isawaitable(result) else result
         except TimeoutError as error:
             if not timeout.expired():

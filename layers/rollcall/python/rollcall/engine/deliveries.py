@@ -40,6 +40,8 @@ class Delivery:
     again: bool
     #: The earliest that it can have been called in this generation.
     first_received: datetime
+    #: Its message group.
+    group: str
     run: RunRecord
 
     @property
@@ -110,6 +112,7 @@ def deliveries(records: Iterable[Mapping[str, Any]], control: Control, job: str)
                 message=message,
                 again=marked or _receives(record) > 1,
                 first_received=run.started_at if marked or received is None else received,
+                group=record.get("attributes", {}).get("MessageGroupId") or message.group,
                 run=run,
             )
         )

@@ -135,7 +135,7 @@ def by_group(works: Iterable[Work]) -> list[list[Work]]:
     """Works by their message group, each group in its order."""
     groups: dict[str, list[Work]] = defaultdict(list)
     for work in works:
-        groups[work.delivery.message.group].append(work)
+        groups[work.delivery.group].append(work)
     return list(groups.values())
 
 
