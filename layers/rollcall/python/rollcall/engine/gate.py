@@ -16,7 +16,8 @@ from rollcall.core.run import TargetRecord
 from rollcall.core.target import Target
 from rollcall.engine.deliveries import Control
 
-#: Failures in a row within one worker that it tells the others of. Single ones are noise, and each report is a write.
+#: Failures in a row within one worker that it begins to tell the others of: single ones are noise, and each report is
+#: a write.
 REPORTED = 3
 #: Entries in a row whose credentials were refused, with nobody's accepted since: then it is not about one entry.
 REFUSALS = 2
@@ -64,7 +65,9 @@ class Gate:
     def shut(self) -> bool:
         """Whether calls must not be made now, by all that this worker knows."""
         self._see(self._control.target)
-        return self._control.target.open_until is not None or self._in_a_row >= self._target.breaker.failures
+        if self._control.target.open_until is not None:
+            return True
+        return self._in_a_row >= self._target.breaker.failures or self.credentials_revoked
 
     def passage(self, lease: timedelta) -> Passage:
         """What may pass; ONE takes the lease of the one that tries, for so long."""
@@ -123,7 +126,7 @@ class Gate:
             return
         if self.credentials_revoked:
             self._opened(targets.open_breaker(self._ledger, target, breaker, now, self._reason))
-        elif self._in_a_row >= min(REPORTED, breaker.failures):
+        elif self._in_a_row >= (1 if self._reported else min(REPORTED, breaker.failures)):
             after = targets.note_failures(self._ledger, target, breaker, self._in_a_row, now, self._reason)
             self._in_a_row, self._reported = 0, True
             self._opened(after)

@@ -1,0 +1,565 @@
+"""The gate before the target: shut while its breaker is open, and then nobody pays for waiting."""
+# ruff: noqa: ARG001 - a callback takes a payload and a call, whichever of them a story needs
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from rollcall import Breaker, Call, Outcome, Rate, Response
+from rollcall.adapters import targets
+from rollcall.adapters.ledger import job_key, run_key, target_key
+from rollcall.adapters.update import Update
+from rollcall.core.actions import Action
+from rollcall.core.call import Request
+from rollcall.core.run import RunState, TargetRecord
+from tests.functional.wire import Sent
+from tests.functional.world import DUE, NAME, RUN, World, a_job, keys
+
+SECOND = timedelta(seconds=1)
+PAUSE = 60 * SECOND
+TARGET = target_key("accounting")
+
+Send = Callable[[Request], Awaitable[Response]]
+
+
+def ids(records: list[dict[str, Any]]) -> set[str]:
+    return {record["messageId"] for record in records}
+
+
+def state(world: World) -> TargetRecord:
+    return world.ledger.target("accounting")
+
+
+def writes_to_target(world: World) -> int:
+    return sum(sent.key == TARGET for sent in world.wire.of("UpdateItem"))
+
+
+def fail(world: World, *indexes: int, answer: int = 503) -> None:
+    for index in indexes:
+        world.target.script(f"D{index:02}", then=answer)
+
+
+def begin_one_at_a_time(world: World, number: int, **options: Any) -> None:
+    """A run whose entries are called in their order, one after another."""
+    world.declare(a_job(concurrency=2, **options))
+    world.begin(number)
+
+
+def opened(world: World, *, entries: int = 20) -> None:
+    """A run under way whose target's breaker has just been opened by somebody else."""
+    world.begin(entries)
+    targets.open_breaker(world.ledger, state(world), Breaker(), world.clock.now(), "HTTP 503")
+
+
+# --- opening ---
+
+
+def test_failures_in_a_row_open_it(world: World) -> None:
+    world.begin(20)
+    fail(world, *range(10))
+    world.work(world.batch(*range(10)))
+    target = state(world)
+    assert (target.epoch, target.open_until, target.failures) == (1, DUE + PAUSE, 0)
+    (event,) = world.events.of(Action.BREAKER_OPENED)
+    assert event["target"] == "accounting"
+    assert event["reason"] == "HTTP 503: says 503"
+
+
+def test_one_failure_less_does_not(world: World) -> None:
+    world.begin(20)
+    fail(world, *range(9))
+    world.work(world.batch(*range(9)))
+    assert (state(world).open_until, state(world).failures) == (None, 9)
+
+
+def test_failures_of_several_workers_make_a_row(world: World) -> None:
+    world.begin(20)
+    fail(world, *range(12))
+    for first in (0, 4, 8):
+        assert state(world).open_until is None
+        world.work(world.batch(*range(first, first + 4)))
+    assert state(world).open_until == DUE + PAUSE
+
+
+def test_single_failures_of_one_worker_make_a_row_too(world: World) -> None:
+    world.begin(12)
+    fail(world, *range(10))
+    worker = world.worker()
+    for index in range(10):
+        assert state(world).open_until is None
+        world.work(world.batch(index), worker=worker)
+    assert state(world).open_until == DUE + PAUSE
+
+
+def test_what_is_left_of_a_batch_is_not_called_once_enough_of_it_failed(world: World) -> None:
+    begin_one_at_a_time(world, 10, breaker=Breaker(failures=4))
+    fail(world, *range(10))
+    batch = world.batch(*range(10))
+    assert set(world.work(batch)) == ids(batch)
+    assert world.target.keys == keys(4)
+    assert state(world).open_until is not None
+
+
+def test_noise_writes_nothing(world: World) -> None:
+    """One call in a hundred fails, as ever."""
+    world.begin(200)
+    for key in ("D37", "D38", "D99", "D150"):
+        world.target.script(key, 503)
+    workers = [world.worker() for _ in range(2)]
+    for first in range(0, 200, 10):
+        world.work(world.batch(*range(first, first + 10)), worker=workers[first // 10 % 2])
+    assert writes_to_target(world) == 0
+
+
+def test_a_success_between_begins_the_row_anew(world: World) -> None:
+    world.begin(30)
+    fail(world, *range(9), *range(10, 19))
+    for first in (0, 10):
+        world.work(world.batch(*range(first, first + 9)))
+        assert state(world).failures == 9
+        world.work(world.batch(first + 9))
+        assert state(world).failures == 0
+    assert state(world).open_until is None
+
+
+def test_a_success_within_a_worker_begins_its_row_anew(world: World) -> None:
+    begin_one_at_a_time(world, 9, breaker=Breaker(failures=5))
+    fail(world, 0, 1, 2, 3, 5, 6, 7, 8)
+    world.work(world.batch(*range(9)))
+    assert (state(world).open_until, state(world).failures) == (None, 4)
+
+
+def test_a_rejection_is_a_sign_of_health(world: World) -> None:
+    begin_one_at_a_time(world, 9, breaker=Breaker(failures=5))
+    fail(world, 0, 1, 2, 3, 5, 6, 7, 8)
+    fail(world, 4, answer=422)
+    world.work(world.batch(*range(9)))
+    assert world.outcomes() == {Outcome.REJECTED: 1}
+    assert (state(world).open_until, state(world).failures) == (None, 4)
+
+
+@pytest.mark.parametrize("batch", ["settled before", "a bug"])
+def test_a_batch_that_says_nothing_of_the_target_does_not_begin_the_row_anew(world: World, batch: str) -> None:
+    world.begin(20)
+    world.work(world.batch(19))
+    fail(world, *range(9))
+    world.work(world.batch(*range(9)))
+    world.target.script("D18", KeyError("bug"))
+    world.work(world.batch(19, receives=2) if batch == "settled before" else world.batch(18))
+    assert state(world).failures == 9
+
+
+def test_bugs_of_a_callback_never_open_it(world: World) -> None:
+    def stumble(deposit: Any, call: Call) -> None:
+        raise KeyError("bug")
+
+    world.declare(a_job(), stumble)
+    world.begin(20)
+    world.drain()
+    assert world.outcomes() == {Outcome.FAILED: 20}
+    assert writes_to_target(world) == 0
+
+
+# --- open ---
+
+
+@pytest.mark.parametrize("receives", [1, 2])
+def test_while_it_is_open_everything_is_held_and_nothing_is_called(world: World, receives: int) -> None:
+    opened(world)
+    batch = world.batch(*range(10), receives=receives)
+    assert set(world.work(batch)) == ids(batch)
+    assert world.target.calls == []
+    assert [world.chunk(index).attempts for index in (0, 5)] == [{}, {}]
+    assert world.events.of(Action.ENTRY_HELD)[0]["reason"] == "breaker"
+    waits = [world.waits()[record["receiptHandle"]] for record in batch]
+    assert all(60 <= wait <= 60 + 16 for wait in waits)
+    assert len(set(waits)) > 3, "they do not come back all at once"
+
+
+def test_what_is_held_is_noted_and_has_used_up_no_attempt(world: World) -> None:
+    opened(world, entries=1)
+    world.work(world.batch(0))
+    assert world.chunk().held == {0}
+    targets.lease_try(world.ledger, state(world), "a", DUE + PAUSE, SECOND)
+    targets.close_breaker(world.ledger, state(world), "a")
+    world.target.script("D00", then=503)
+    for receives in range(2, 6):
+        world.work(world.batch(0, receives=receives))
+    assert len(world.target.calls) == 4
+    assert world.outcome(0) is Outcome.FAILED
+
+
+def test_the_longer_it_has_been_open_the_wider_the_held_are_spread(world: World) -> None:
+    opened(world)
+    target, tries = state(world), 0
+    while target.open_until is not None and tries < 5:
+        world.clock.set(target.open_until)
+        target = targets.lease_try(world.ledger, target, "a", world.clock.now(), SECOND)
+        target = targets.reopen_breaker(world.ledger, target, Breaker(), "a", world.clock.now(), "HTTP 503")
+        tries += 1
+    batch = world.batch(*range(10))
+    world.work(batch)
+    waits = [world.waits()[record["receiptHandle"]] for record in batch]
+    assert max(waits) <= 15 * 60
+
+
+# --- half open ---
+
+
+def test_one_call_tries_and_if_it_succeeds_the_rest_of_its_batch_is_called(world: World) -> None:
+    opened(world)
+    world.later(PAUSE)
+    assert world.work(world.batch(*range(10))) == []
+    assert world.outcomes() == {Outcome.SUCCEEDED: 10}
+    assert (state(world).epoch, state(world).open_until) == (2, None)
+    assert world.events.count(Action.BREAKER_CLOSED) == 1
+
+
+def test_one_call_tries_and_if_it_fails_the_pause_is_doubled(world: World) -> None:
+    opened(world)
+    world.later(PAUSE)
+    fail(world, *range(10))
+    batch = world.batch(*range(10))
+    assert set(world.work(batch)) == ids(batch)
+    assert len(world.target.calls) == 1
+    assert state(world).open_until == DUE + PAUSE + 2 * PAUSE
+    assert sum(len(world.chunk(index).held) for index in (0, 5)) == 9
+
+
+def test_a_try_goes_round_so_that_an_outage_uses_up_no_entrys_attempts(world: World) -> None:
+    opened(world, entries=3)
+    fail(world, *range(3))
+    for receives in range(1, 4):
+        world.clock.set(state(world).open_until or DUE)
+        world.work(world.batch(0, 1, 2, receives=receives))
+    assert world.target.times() == dict.fromkeys(keys(3), 1)
+
+
+def test_of_two_workers_one_tries(world: World) -> None:
+    opened(world)
+    world.later(PAUSE)
+    second = world.batch(10, 11)
+    returned: list[str] = []
+
+    async def send(request: Request) -> Response:
+        """While the first call is under way, another worker receives a batch."""
+        if not returned:
+            returned.extend(await world.worker().handle(second, world.clock.now() + timedelta(minutes=5)))
+            assert world.target.calls == []
+        return await world.target.send(request)
+
+    assert world.work(world.batch(0, 1), worker=world.worker(send)) == []
+    assert set(returned) == ids(second)
+    assert world.target.keys in (["D00", "D01"], ["D01", "D00"])
+    put_off = [world.waits()[record["receiptHandle"]] for record in second]
+    assert all(1 <= wait <= 5 for wait in put_off)
+
+
+def test_while_the_one_that_tries_waits_for_its_slot_no_other_tries(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.declare(a_job(rate=Rate.per_minute(1)))
+    world.begin(3)
+    world.work(world.batch(2))  # takes this minute's slot
+    targets.open_breaker(world.ledger, state(world), Breaker(pause=SECOND), world.clock.now(), "HTTP 503")
+    world.later(SECOND)
+    second, held, wait = world.batch(1), list[str](), world.clock.wait
+
+    async def another_comes(duration: timedelta) -> None:
+        if duration > timedelta(0) and not held:
+            world.later(45 * SECOND)
+            held.extend(await world.worker().handle(second, world.clock.now() + timedelta(minutes=5)))
+        await wait(duration - 45 * SECOND)
+
+    monkeypatch.setattr(world.clock, "wait", another_comes)
+    assert world.work(world.batch(0)) == []
+    assert set(held) == ids(second)
+    assert world.target.keys == ["D02", "D00"]
+
+
+def test_a_worker_that_finds_nothing_to_call_lets_another_try(world: World) -> None:
+    opened(world)
+    world.later(PAUSE)
+    world.work(world.batch(0), time=SECOND)
+    assert state(world).trier is None
+    assert world.work(world.batch(1)) == []
+
+
+def test_a_settled_entry_is_no_try(world: World) -> None:
+    world.begin(20)
+    world.work(world.batch(0))
+    targets.open_breaker(world.ledger, state(world), Breaker(), DUE, "HTTP 503")
+    world.later(PAUSE)
+    world.target.calls.clear()
+    assert world.work([*world.batch(0, receives=2), *world.batch(1)]) == []
+    assert world.target.keys == ["D01"]
+    assert state(world).open_until is None
+
+
+# --- epochs ---
+
+
+def test_answers_of_calls_that_began_in_an_earlier_epoch_change_nothing(world: World) -> None:
+    """In the middle of a long batch somebody else opens the breaker, and closes it again."""
+
+    async def callback(deposit: Any, call: Call) -> None:
+        world.later(6 * SECOND)  # whoever comes next reads the ledger again
+        if call.key == "D04":
+            after = targets.open_breaker(world.ledger, state(world), Breaker(), DUE, "HTTP 503")
+            after = targets.lease_try(world.ledger, after, "another", DUE + PAUSE, SECOND)
+            targets.close_breaker(world.ledger, after, "another")
+        await call.http.put(f"/deposits/{call.key}")
+
+    world.declare(a_job(concurrency=2), callback)
+    world.begin(10)
+    fail(world, *range(10))
+    world.work(world.batch(*range(10)))
+    target = state(world)
+    assert (target.epoch, target.open_until, target.failures) == (2, None, 5)
+
+
+def test_the_last_answers_of_an_epoch_do_not_open_the_next(world: World) -> None:
+    """Ten calls are under way while another worker opens the breaker and closes it."""
+
+    async def send(request: Request) -> Response:
+        if state(world).epoch == 0:
+            after = targets.open_breaker(world.ledger, state(world), Breaker(), DUE, "HTTP 503")
+            after = targets.lease_try(world.ledger, after, "another", DUE + PAUSE, SECOND)
+            targets.close_breaker(world.ledger, after, "another")
+        return Response(503, {}, b"")
+
+    world.begin(10)
+    world.work(world.batch(*range(10)), worker=world.worker(send))
+    assert state(world) == TargetRecord("accounting", epoch=2)
+
+
+# --- credentials ---
+
+
+def test_one_entry_that_is_always_forbidden_stops_nobody_and_ends_rejected(world: World) -> None:
+    world.begin(12)
+    fail(world, 3, answer=403)
+    world.drain()
+    assert world.outcomes() == {Outcome.SUCCEEDED: 11, Outcome.REJECTED: 1}
+    detail = world.entry("D03", 3)["g1_rejected"]
+    assert (detail["error"], detail["reason"]) == ("http_403", "HTTP 403: says 403")
+    assert world.events.count(Action.BREAKER_OPENED) == 0
+    assert world.target.times()["D03"] == 1
+
+
+def test_one_entry_that_is_always_forbidden_is_found_out_one_call_at_a_time_too(world: World) -> None:
+    world.declare(a_job(keys=None))
+    world.begin(12)
+    fail(world, 3, answer=403)
+    world.drain()
+    assert world.outcomes() == {Outcome.SUCCEEDED: 11, Outcome.REJECTED: 1}
+    assert world.entry("D03", 3)["g1_rejected"]["error"] == "http_403"
+    assert world.events.count(Action.BREAKER_OPENED) == 0
+
+
+def test_a_lone_entry_that_is_forbidden_ends_rejected(world: World) -> None:
+    world.begin(1)
+    fail(world, 0, answer=403)
+    world.drain()
+    assert world.outcomes() == {Outcome.REJECTED: 1}
+    assert len(world.target.calls) == 4
+
+
+@pytest.mark.parametrize("options", [{}, {"keys": None}], ids=["keys", "claims"])
+@pytest.mark.parametrize("begun", [0, 10], ids=["from the start", "in the middle"])
+def test_revoked_credentials_open_it_at_once_and_reject_nobody(world: World, options: Any, begun: int) -> None:
+    revoked = False
+
+    async def send(request: Request) -> Response:
+        answer = await world.target.send(request)
+        return Response(401, {}, b"who are you?") if revoked else answer
+
+    world.declare(a_job(**options))
+    world.begin(20)
+    worker = world.worker(send)
+    if begun:
+        assert world.work(world.batch(*range(begun)), worker=worker) == []
+        world.later(SECOND)
+    revoked = True
+    batch = world.batch(*range(begun, 10 + begun))
+    world.target.calls.clear()
+    assert set(world.work(batch, worker=worker)) == ids(batch)
+    assert len(world.target.calls) == (2 if options else 10)
+    assert world.outcomes() == ({Outcome.SUCCEEDED: begun} if begun else {})
+    assert "credentials refused: HTTP 401" in (state(world).reason or "")
+    for receives in range(2, 5):  # it is tried in vain
+        world.clock.set(state(world).open_until or DUE)
+        world.target.calls.clear()
+        world.work(world.batch(*range(begun, 10 + begun), receives=receives), worker=worker)
+        assert len(world.target.calls) == 1
+    revoked = False
+    world.clock.set(state(world).open_until or DUE)
+    assert world.work(world.batch(*range(begun, 10 + begun), receives=5), worker=worker) == []
+    assert world.outcomes() == {Outcome.SUCCEEDED: 10 + begun}
+
+
+def test_credentials_revoked_are_found_out_by_single_entries_too(world: World) -> None:
+    world.begin(5)
+    fail(world, *range(5), answer=401)
+    worker = world.worker()
+    world.work(world.batch(0), worker=worker)
+    assert state(world).open_until is None
+    world.work(world.batch(1), worker=worker)
+    assert state(world).open_until is not None
+    assert world.outcomes() == {}
+
+
+# --- paused, cancelled ---
+
+
+def test_a_paused_job_holds_what_it_receives(world: World) -> None:
+    world.begin(3)
+    Update().set(paused=True).send(world.clients.dynamodb, "ledger", job_key(NAME))
+    batch = world.batch(0, 1, 2)
+    assert set(world.work(batch)) == ids(batch)
+    assert world.target.calls == []
+    assert world.chunk().held == {0, 1, 2}
+    assert all(30 <= world.waits()[record["receiptHandle"]] <= 60 for record in batch)
+    Update().remove("paused").send(world.clients.dynamodb, "ledger", job_key(NAME))
+    assert world.work(world.batch(0, 1, 2, receives=2)) == []
+
+
+def paced(world: World, at: str, act: Callable[[], object]) -> None:
+    """A batch whose calls are ten seconds apart; `act` happens in the call of `at`."""
+
+    async def callback(deposit: Any, call: Call) -> None:
+        if call.key == at:
+            act()
+        await call.http.put(f"/deposits/{call.key}")
+
+    world.declare(a_job(rate=Rate.per_minute(6)), callback)
+    world.begin(6)
+
+
+def test_a_paced_batch_is_called_at_the_rate_and_costs_one_write(world: World) -> None:
+    paced(world, "nobody", lambda: None)
+    assert world.work(world.batch(*range(6))) == []
+    assert [call.at - DUE for call in world.target.calls] == [10 * SECOND * number for number in range(6)]
+    assert writes_to_target(world) == 1
+
+
+def test_a_run_that_is_cancelled_in_the_middle_of_a_paced_batch_calls_nobody_any_more(world: World) -> None:
+    paced(world, "D02", lambda: Update().set(state="cancelling").send(world.clients.dynamodb, "ledger", run_key(RUN)))
+    assert world.work(world.batch(*range(6))) == []
+    assert world.target.keys == keys(3)
+    assert world.outcomes() == {Outcome.SUCCEEDED: 3, Outcome.CANCELLED: 3}
+    assert world.run().state is RunState.CANCELLED
+
+
+def test_a_job_that_is_paused_in_the_middle_of_a_paced_batch_calls_nobody_any_more(world: World) -> None:
+    paced(world, "D02", lambda: Update().set(paused=True).send(world.clients.dynamodb, "ledger", job_key(NAME)))
+    assert len(world.work(world.batch(*range(6)))) == 3
+    assert world.target.keys == keys(3)
+
+
+def test_a_breaker_that_another_opens_in_the_middle_of_a_paced_batch_stops_it(world: World) -> None:
+    paced(world, "D02", lambda: targets.open_breaker(world.ledger, state(world), Breaker(), DUE, "HTTP 503"))
+    assert len(world.work(world.batch(*range(6)))) == 3
+    assert world.target.keys == keys(3)
+
+
+def test_what_has_no_slot_in_time_is_held_and_told_when_to_come(world: World) -> None:
+    world.declare(a_job(rate=Rate.per_minute(6)))
+    world.begin(10)
+    batch = world.batch(*range(6))
+    returned = set(world.work(batch, time=40 * SECOND))
+    assert returned == ids(batch[3:])
+    assert world.target.keys == keys(3)
+    assert world.chunk().held == {3, 4}
+    assert [world.waits()[record["receiptHandle"]] for record in batch[3:]] == [30, 40, 50]
+    assert world.events.of(Action.ENTRY_HELD)[0]["reason"] == "rate"
+
+
+# --- the ledger fails ---
+
+
+def throttled(sent: Sent) -> None:
+    """TARGET takes no writes."""
+    if sent.operation == "UpdateItem" and sent.key == TARGET:
+        raise ClientError({"Error": {"Code": "ThrottlingException", "Message": "slow down"}}, "UpdateItem")
+
+
+def test_a_breaker_that_cannot_be_told_loses_no_entry(world: World) -> None:
+    world.begin(12)
+    fail(world, *range(9))
+    batch = world.batch(*range(10))
+    world.wire.before = throttled
+    assert set(world.work(batch)) == ids(batch[:9])
+    world.wire.heal()
+    assert world.outcome(9) is Outcome.SUCCEEDED
+    assert world.chunk().attempts == dict.fromkeys(range(5), 1)
+    fail(world, *range(10), answer=200)
+    assert world.work(world.batch(*range(9), receives=2)) == []
+
+
+def test_a_breaker_that_cannot_be_tried_returns_its_entries_uncalled(world: World) -> None:
+    opened(world)
+    world.later(PAUSE)
+    world.wire.before = throttled
+    batch = world.batch(*range(10))
+    assert set(world.work(batch)) == ids(batch)
+    assert world.target.calls == []
+    world.wire.heal()
+    assert world.chunk().held == set(range(5))
+    assert world.work(world.batch(*range(10), receives=2)) == []
+
+
+def test_a_breaker_that_cannot_be_closed_settles_the_entry_that_tried_and_holds_the_others(world: World) -> None:
+    opened(world)
+    world.later(PAUSE)
+
+    def before(sent: Sent) -> None:
+        if world.target.calls:
+            throttled(sent)
+
+    world.wire.before = before
+    batch = world.batch(*range(10))
+    assert len(world.work(batch)) == 9
+    world.wire.heal()
+    assert world.outcomes() == {Outcome.SUCCEEDED: 1}
+    world.later(timedelta(minutes=1))
+    left = [index for index in range(10) if world.outcome(index) is None]
+    assert world.work(world.batch(*left, receives=2)) == []
+
+
+@pytest.mark.parametrize("number", [0, 1, 4])
+def test_slots_that_cannot_be_taken_return_their_entries_and_no_others(world: World, number: int) -> None:
+    """The rate is so slow for this worker that each entry takes a slot of its own."""
+    world.declare(a_job(keys=None, rate=Rate.per_minute(6)))
+    world.begin(6)
+
+    def before(sent: Sent) -> None:
+        if len(world.target.calls) >= number:
+            throttled(sent)
+
+    world.wire.before = before
+    batch = world.batch(*range(6))
+    assert set(world.work(batch)) == ids(batch[number:])
+    world.wire.heal()
+    assert world.target.keys == keys(number)
+    assert world.outcomes() == ({Outcome.SUCCEEDED: number} if number else {})
+    assert world.work(world.batch(*range(number, 6), receives=2)) == []
+    assert world.target.times() == dict.fromkeys(keys(6), 1)
+
+
+def test_control_that_cannot_be_read_again_returns_the_rest_of_a_long_batch(world: World) -> None:
+    def refuse(sent: Sent) -> None:
+        if sent.operation == "BatchGetItem":
+            raise ClientError({"Error": {"Code": "ThrottlingException", "Message": "slow down"}}, "BatchGetItem")
+
+    def act() -> None:
+        world.wire.before = refuse
+
+    paced(world, "D02", act)
+    batch = world.batch(*range(6))
+    assert set(world.work(batch)) == ids(batch[3:])
+    world.wire.heal()
+    assert world.outcomes() == {Outcome.SUCCEEDED: 3}
