@@ -32,15 +32,17 @@ from rollcall.core.job import Hook
 from rollcall.core.message import SENT_AGAIN, Message
 from rollcall.core.outcome import Outcome
 from rollcall.core.retry import Jitter
-from rollcall.core.run import JobRecord, RunRecord, RunState, run_id
+from rollcall.core.run import JobRecord, Redrive, RunRecord, RunState, run_id
 from rollcall.core.sizing import worker_sizing
 from rollcall.core.tree import Node
 from rollcall.engine import progress
 from rollcall.engine.calling import Caller
+from rollcall.engine.cancelling import cancel
 from rollcall.engine.completion import Announcer
 from rollcall.engine.dead_letter import DeadLetters
+from rollcall.engine.failures import Failure, failures
 from rollcall.engine.fan_out import FanOut
-from rollcall.engine.starting import Invocation, Resume, Start
+from rollcall.engine.starting import Again, Invocation, Resume, Start
 from rollcall.engine.watchdog import Watchdog
 from rollcall.engine.worker import Worker
 from tests.functional.wire import Wire
@@ -270,6 +272,13 @@ class World:
         """Somebody asks to go on with a run."""
         return self.fan_out().handle(Resume(run), self.invocation(lease=lease))
 
+    def redrive(
+        self, run: str = RUN, *, generation: int | None = None, lease: timedelta = LEASE, **choice: object
+    ) -> RunRecord | None:
+        """Somebody redrives entries of a run, by default as they are in its present generation."""
+        request = Again(run, generation or self.run(run).generation, Redrive.from_fields(choice))
+        return self.fan_out().handle(request, self.invocation(lease=lease))
+
     def begin(self, number: int, **options: Any) -> RunRecord:
         """A run of `number` entries whose messages are all on the queue."""
         self.report = entries(number)
@@ -320,6 +329,8 @@ class World:
                 key=line.key or "",
                 payload=line.payload,
                 idempotency_key=line.idempotency_key,
+                unanswered_since=line.unanswered_since,
+                called_since=line.called_since,
             )
             for index, line in lines.items()
         ]
@@ -377,6 +388,13 @@ class World:
     def dead_letters(self, records: Iterable[Mapping[str, Any]]) -> list[str]:
         return DeadLetters(self.ledger, self.manifests, self.clock).handle(records)
 
+    def announce(self, run: str = RUN) -> None:
+        """The stream tells that a run ended."""
+        self.announcer().announce(run)
+
+    def cancel(self, run: str = RUN) -> RunRecord:
+        return cancel(self.ledger, run, self.clock)
+
     # --- what came of it ---
 
     def run(self, run: str = RUN) -> RunRecord:
@@ -404,6 +422,13 @@ class World:
         """What the ledger says of an entry; empty where nothing."""
         name = entry_key(run, entry_id(key, index))
         return self.ledger.items([name]).get(name, {})
+
+    def failures(self, run: str = RUN) -> dict[str | None, Failure]:
+        """What did not succeed, by key."""
+        found = list(failures(self.ledger, self.manifests, self.run(run)))
+        by_key = {failure.key: failure for failure in found}
+        assert len(by_key) == len(found), "an entry is listed once"
+        return by_key
 
     def sent(self) -> list[tuple[Message, bool]]:
         """Every message that was put on the queue, with its mark, in order."""
