@@ -45,7 +45,14 @@ class FanOut(Function):
             runtime=runtime,
             kind="fan_out",
             job=declared,
-            settings=replace(shared.settings, job_module=declared.module, queue_url=queue.queue_url, reports=reports),
+            settings=replace(
+                shared.settings,
+                job_module=declared.module,
+                queue_url=queue.queue_url,
+                # For its rate here, on which the window depends.
+                target=environment.target_of(declared.job),
+                reports=reports,
+            ),
             timeout=FAN_OUT_TIMEOUT,
             memory_mb=MEMORY_MB,
             retries=2,

@@ -1,5 +1,7 @@
 """Everything that one job needs."""
 
+from dataclasses import replace
+
 from constructs import Construct
 
 from rollcall.core import names
@@ -29,7 +31,9 @@ class JobPipeline(Construct):
         declared: Declared,
     ) -> None:
         super().__init__(scope, id_)
-        job = declared.job
+        # Sizes follow from the target as it is here.
+        job = declared.job.bound_to(environment.target_of(declared.job))
+        declared = replace(declared, job=job)
         self.queues = JobQueue(self, "Queues", environment=environment, job=job)
         self.undelivered = Undelivered(self, "Undelivered", environment=environment, job=job.name)
         self.fan_out = FanOut(

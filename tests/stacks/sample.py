@@ -50,7 +50,8 @@ JOBS = (declared(FULL), declared(SMALL))
 ENVIRONMENT = Environment(
     name="sample",
     systems=("payments",),
-    targets={"slow-bank": Location("https://bank.example.com", "rollcall/sample/bank")},
+    # Its own rate, on which sizes depend: the target declares none.
+    targets={"slow-bank": Location("https://bank.example.com", "rollcall/sample/bank", rate="10/min")},
     reports={
         "in-bucket": Location("s3://somebodys-reports/daily/due.csv"),
         "over-http": Location("https://workday.example.com/raas/due", "rollcall/sample/workday"),

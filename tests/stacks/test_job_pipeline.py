@@ -69,7 +69,9 @@ def test_the_worker_takes_no_more_messages_than_it_has_room_for(case: Case) -> N
     assert mapping["EventSourceArn"] == sqs_arn(queue_of(*case))
     assert mapping["ScalingConfig"]["MaximumConcurrency"] >= 2
     assert mapping["ScalingConfig"]["MaximumConcurrency"] <= worker["ReservedConcurrentExecutions"]
-    assert mapping["BatchSize"] == worker_sizing(declared.job).batch_size
+    bound = declared.job.bound_to(cloud.environment.target_of(declared.job))
+    assert mapping["BatchSize"] == worker_sizing(bound).batch_size
+    assert worker["Timeout"] == worker_sizing(bound).timeout.total_seconds()
     assert not {"FilterCriteria", "MaximumBatchingWindowInSeconds", "Enabled"} & mapping.keys()
 
 
@@ -150,7 +152,7 @@ def test_the_environment_is_one_the_handler_reads_and_binds_this_job(case: Case,
     assert settings.job_module == declared.module
     queue = dead_letters_of(*case) if kind == "dead_letter" else queue_of(*case)
     assert settings.queue_url == queue_url(queue)
-    expected = cloud.environment.target_of(declared.job) if kind == "worker" else None
+    expected = cloud.environment.target_of(declared.job) if kind in {"fan_out", "worker"} else None
     assert settings.target == expected
     assert settings.reports == (cloud.environment.reports_of(declared.job) if kind == "fan_out" else {})
 
