@@ -87,7 +87,7 @@ def redrive(ledger: Ledger, run: RunRecord, leased: RunRecord, job: JobRecord) -
     update.remove("cancelling_since", "announced_at", "announcer", "announcing_until")
     update.when_equal(generation=run.generation, state=run.state.value, fence=run.fence)
     update.when(f"attribute_exists({update.name('announced_at')})")
-    pointer = _pointer(run, job).add("open", [run.id])
+    pointer = _pointer(leased, job).add("open", [run.id])
     _transact(ledger, _update(ledger, run_key(run.id), update), _update(ledger, job_key(job.name), pointer))
 
 

@@ -94,8 +94,7 @@ class Gate:
 
     def saw(self, entry: str, answer: Answer, began: datetime, epoch: int) -> None:
         """Note the end of a call. One of an earlier epoch says nothing about this one."""
-        self._see(self._control.target)
-        if epoch != self._epoch:
+        if epoch != self.epoch:
             return
         if answer.credentials_refused:
             if not self.accepted_since(began):
