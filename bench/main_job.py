@@ -16,7 +16,7 @@ from unittest import mock
 
 from rollcall.core.catalog import find
 from rollcall.core.sizing import worker_sizing
-from rollcall.core.target import Location
+from rollcall.core.target import UNLIMITED, Location
 from tools.cli.local_run import UNBILLED
 from tools.cli.stand_ins import StandIns
 from tools.local_cloud import cloud as local_cloud
@@ -87,11 +87,12 @@ def run_main_job(
     *,
     latency_ms: float = 50.0,
     error_rate: float = 0.01,
+    rate: str = UNLIMITED,
     shuffled: bool = False,
     warm: bool = False,
     watch: Callable[[LocalCloud], None] | None = None,
 ) -> Ran:
-    """Run it once on a cloud of its own.
+    """Run it once on a cloud of its own, its target at `rate`.
 
     `warm` lets every process of a function start and make its clients before the clock starts to run.
     `watch` is called when everything is deployed, for profiling.
@@ -104,7 +105,7 @@ def run_main_job(
             ending.enter_context(mock.patch.object(local_cloud, "EventSource", ShuffledSource))
         cloud = ending.enter_context(LocalCloud())
         reports = {report.name: Location(f"{stand_ins.base}/report/{JOB}") for report in declared.job.reports}
-        deployed = cloud.deploy(declared, Location(f"{stand_ins.base}/target"), reports)
+        deployed = cloud.deploy(declared, Location(f"{stand_ins.base}/target", rate=rate), reports)
         if warm:
             _warm(cloud, deployed.worker, worker_sizing(declared.job).maximum_concurrency)
             _warm_fan_out(deployed.fan_out)

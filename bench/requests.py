@@ -2,8 +2,9 @@
 
 Measured: every request that a boto3 client of the functions and of the polling sends, its retries and empty
 receives included, from the start of a run of the main job to its announcement; 1 % of the calls are answered
-with 503 and called again. Twice: with the messages as the queue hands them out, in the order of the manifest, and
-shuffled, where each batch consists of messages of any chunk (`main_job.ShuffledSource` receives the whole run first).
+with 503 and called again. Three times: with the messages as the queue hands them out, in the order of the manifest;
+the same with a rate that the workers do not reach; and shuffled, where each batch consists of messages of any chunk
+(`main_job.ShuffledSource` receives the whole run first).
 
 Limits: MiniStack hands messages out in the order in which they were sent. FIFO queues of AWS promise no order between
 groups; high throughput spreads groups over partitions, so a batch's entries come from a stretch of the manifest as
@@ -19,23 +20,29 @@ from bench.main_job import Ran, run_main_job
 from bench.result import Result
 
 BUDGET = 0.45
+RATED_BUDGET = BUDGET + 0.1
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--entries", type=int, default=10_000)
     parser.add_argument("--latency-ms", type=float, default=50.0)
     parser.add_argument("--error-rate", type=float, default=0.01)
-    parser.add_argument("--in-order-only", action="store_true", help="leave the shuffled run out")
+    parser.add_argument("--rate", default="500/s burst 50", help="of the rated run")
+    parser.add_argument("--in-order-only", action="store_true", help="leave the shuffled and the rated run out")
 
 
 def measure(arguments: argparse.Namespace) -> Result:
-    """Run the main job twice."""
+    """Run the main job three times."""
     result = Result("requests")
     rates = {"latency_ms": arguments.latency_ms, "error_rate": arguments.error_rate}
     in_order = run_main_job(arguments.entries, **rates)
     result.judge("in order, requests per entry", in_order.requests_per_entry, BUDGET, in_order=_fields(in_order))
     _tell(result, in_order.requests, arguments.entries)
     if not arguments.in_order_only:
+        rated = run_main_job(arguments.entries, rate=arguments.rate, **rates)
+        per_entry, rate = rated.requests_per_entry, arguments.rate
+        result.judge(f"rated at {rate}, requests per entry", per_entry, RATED_BUDGET, rated=_fields(rated))
+        _tell(result, rated.requests, arguments.entries)
         shuffled = run_main_job(arguments.entries, shuffled=True, **rates)
         result.add("shuffled, requests per entry", shuffled.requests_per_entry, shuffled=_fields(shuffled))
         _tell(result, shuffled.requests, arguments.entries)

@@ -13,7 +13,7 @@ from unittest.mock import patch
 from rollcall.core.catalog import Declared
 from rollcall.core.run import RunRecord
 from rollcall.core.sizing import worker_sizing
-from rollcall.core.target import Location
+from rollcall.core.target import UNLIMITED, Location
 from rollcall.engine.failures import Failure, failures
 from tests.end_to_end.jobs._little import THINGS
 from tools.cli.stand_ins import StandIns
@@ -38,7 +38,14 @@ class Local:
         self.cloud = cloud
         self._nonces = (f"r{number}" for number in itertools.count())
 
-    def deploy(self, declared: Declared, target: str, report: str, visibility: int | None = None) -> Deployed:
+    def deploy(
+        self,
+        declared: Declared,
+        target: str,
+        report: str,
+        visibility: int | None = None,
+        rate: str = UNLIMITED,
+    ) -> Deployed:
         """Deploy a job with one report.
 
         With `visibility` (seconds), received messages come back sooner than six times the worker's timeout; set
@@ -49,7 +56,7 @@ class Local:
             if visibility is not None:
                 sizing = replace(worker_sizing(declared.job), visibility=timedelta(seconds=visibility))
                 patches.enter_context(patch.object(resources, "worker_sizing", lambda _: sizing))
-            return self.cloud.deploy(declared, Location(target), reports)
+            return self.cloud.deploy(declared, Location(target, rate=rate), reports)
 
     def start(self, job: str) -> str:
         return self.cloud.start(job, datetime.now(UTC), next(self._nonces))

@@ -39,7 +39,7 @@ def one_line(ended: Ended) -> str:
             "there is no job 'bils'; did you mean bills?",
         ),
         (("run", "nothing"), "there are: bills"),
-        (("run", "bills", "--param", "x"), "write KEY=VALUE"),
+        (("run", "bills", "--param", "x"), "write NAME=VALUE"),
         (("run", "bills", "--entries", "-1"), "Invalid value for '--entries'"),
         (("run", "bills", "--error-rate", "2"), "Invalid value for '--error-rate'"),
         (("run", "bills", "--nonsense"), "No such option"),

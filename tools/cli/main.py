@@ -75,7 +75,7 @@ def run(
     stand_in: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="An option of the stand-ins: docs/stand-ins.md.")
     ] = None,
-    param: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="A parameter of the run.")] = None,
+    param: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="A parameter of the run.")] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="MiniStack's port; a free one.")] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the local cloud's data in .rollcall/.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="The last line of output is one JSON object.")] = False,
