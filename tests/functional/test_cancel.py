@@ -119,7 +119,12 @@ def test_an_entry_that_was_in_its_call_keeps_its_answer(world: World) -> None:
     world.report = entries(30)
     world.start()
     batch = world.batch(0, 1)
-    once(world, "UpdateItem", f"node#{RUN}#1#0#0", lambda: (world.cancel(), world.watchdog()))
+
+    def cancelled_and_looked_after() -> None:
+        world.cancel()
+        world.watchdog()
+
+    once(world, "UpdateItem", f"node#{RUN}#1#0#0", cancelled_and_looked_after)
     assert world.work(batch) == []
     assert world.outcomes() == {Outcome.SUCCEEDED: 2, Outcome.CANCELLED: 20}
 
@@ -396,7 +401,7 @@ def test_a_queued_run_is_cancelled_and_its_place_is_free(world: World) -> None:
     queued(world)
     assert world.cancel(TOMORROW).state is RunState.CANCELLED
     record = world.job_record()
-    assert (record.current, record.queued, record.open) == (RUN, None, {RUN, TOMORROW})
+    assert (record.current, record.queued, record.open) == (RUN, None, frozenset({RUN, TOMORROW}))
     world.watchdog()
     assert ends(world) == [(f"{TOMORROW}/1", "cancelled", {})]
     world.watchdog()
@@ -438,7 +443,7 @@ def test_a_paused_jobs_entries_are_held_without_attempts_and_go_on_when_it_is_re
     assert all(30 <= wait <= 60 for wait in world.waits().values())
     world.later(timedelta(hours=3))
     assert len(world.work(world.batch(0, 1, 2, receives=180), worker=worker)) == 3
-    assert (world.chunk().held, world.chunk().attempts) == ({0, 1, 2}, {})
+    assert (world.chunk().held, world.chunk().attempts) == (frozenset({0, 1, 2}), {})
     runs.resume(world.ledger, NAME)
     world.later(6 * SECOND)
     assert world.work(world.batch(0, 1, 2, receives=181), worker=worker) == []

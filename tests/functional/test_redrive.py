@@ -42,7 +42,7 @@ def ended(world: World, number: int = 8) -> None:
     world.announce()
 
 
-def again(world: World, **choice: object) -> list[str]:
+def again(world: World, **choice: Any) -> list[str]:
     """The keys that a redrive calls, once each; the run has ended and is announced then."""
     world.target.calls.clear()
     world.redrive(**choice)
@@ -79,7 +79,7 @@ def lines(world: World) -> list[ManifestEntry]:
     ids=str,
 )
 def test_entries_are_chosen_by_conditions_that_all_hold(
-    world: World, choice: dict[str, object], called: list[str]
+    world: World, choice: dict[str, Any], called: list[str]
 ) -> None:
     troubled(world)
     assert again(world, **choice) == called
@@ -184,7 +184,7 @@ def test_a_redrive_takes_the_job_and_others_wait_for_its_end(world: World) -> No
     world.announce(TOMORROW)
     world.redrive()
     record = world.job_record()
-    assert (record.current, record.current_generation, record.open) == (RUN, 2, {RUN})
+    assert (record.current, record.current_generation, record.open) == (RUN, 2, frozenset({RUN}))
     world.start(DUE + 2 * DAY)
     skipped = world.run(run_id(NAME, DUE + 2 * DAY))
     assert (skipped.state, skipped.reason) == (RunState.SKIPPED, f"{RUN} is not finished")

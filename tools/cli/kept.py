@@ -5,7 +5,7 @@ from pathlib import Path
 from rollcall.core.errors import RollcallError
 from rollcall.core.run import Redrive
 from rollcall.engine.failures import Failure
-from rollcall.engine.redriving import chosen
+from rollcall.engine.redriving import matching
 from tools.local_cloud.cloud import LocalCloud
 
 
@@ -15,4 +15,4 @@ def failures_of(folder: Path, run: str, choice: Redrive) -> list[Failure]:
         record = cloud.ledger.run(run)
         if record is None:
             raise RollcallError(f"there is no run {run} in {folder}")
-        return list(chosen(cloud.ledger, cloud.manifests, record, choice))
+        return list(matching(cloud.ledger, cloud.manifests, record, choice))

@@ -24,9 +24,10 @@ from tools.cli.looks import Look, StallWatch
 from tools.cli.stand_ins import StandIns
 from tools.local_cloud.cloud import LocalCloud
 from tools.local_cloud.counting import TABLES
+from tools.local_cloud.functions import FunctionError
 
-#: Failed and rejected entries that a result lists one by one; all are counted.
-MOST_LISTED = 20
+#: Entries that did not succeed of which a result tells; all are counted.
+MOST_LISTED = 1_000
 LOOK_SECONDS = 1
 #: https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html
 UNBILLED = "dynamodb-streams"
@@ -181,9 +182,13 @@ def redrive_locally(
         if record is None:
             raise RollcallError(f"there is no run {run} in {options.folder}")
         if next(chosen(cloud.ledger, cloud.manifests, record, redrive), None) is None:
-            raise RollcallError(f"no entry of {run} is chosen; see what there is with: rollcall failures {run}")
+            unsure = "; --new-key leaves out those that were not answered for sure" if redrive.new_key else ""
+            raise RollcallError(f"no entry of {run} is chosen; see what there is with: rollcall failures {run}{unsure}")
         begun = time.monotonic()
-        cloud.redrive(declared.job.name, record, redrive)
+        try:
+            cloud.redrive(declared.job.name, record, redrive)
+        except FunctionError as error:
+            raise RollcallError(str(error).removeprefix("RollcallError: ")) from error
         return _result(ready, run, record.generation + 1, begun, look)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -11,6 +11,7 @@ from rich.text import Text
 
 from rollcall.core.outcome import Outcome
 from rollcall.core.run import RunState
+from rollcall.core.values import counted
 from rollcall.engine.failures import Failure
 from rollcall.engine.progress import Held
 from tools.cli.local_run import Result
@@ -18,6 +19,9 @@ from tools.cli.looks import Look
 
 #: Seconds over which the pace is taken.
 PACE_SECONDS = 5.0
+#: Groups of entries that ended alike that a result shows, and entries that it names of each.
+MOST_ROWS = 20
+MOST_NAMED = 3
 _CUT = Column(no_wrap=True, overflow="ellipsis")
 
 
@@ -114,19 +118,44 @@ def _outcomes(result: Result) -> Table:
 
 
 def _failures(result: Result) -> Table:
+    groups = grouped(result.failures)
+    shown = groups[:MOST_ROWS]
+    entries = sum(len(group) for group in shown)
     not_well = int(result.completed["total"]) - result.outcome(Outcome.SUCCEEDED)
-    title = f"the first {len(result.failures)} of {not_well:,}" if not_well > len(result.failures) else None
-    return table_of(result.failures, title)
+    table = _table(f"the first {entries:,} of {not_well:,}" if not_well > entries else None)
+    for group in shown:
+        named = ", ".join(map(_name, group[:MOST_NAMED]))
+        more = len(group) - MOST_NAMED
+        table.add_row(Text(f"{named} and {more:,} more" if more > 0 else named), *_row(group[0]))
+    return table
+
+
+def grouped(failures: Iterable[Failure]) -> list[list[Failure]]:
+    """Failures with those together that ended alike, in the order of each one's first."""
+    groups: dict[tuple[object, ...], list[Failure]] = {}
+    for failure in failures:
+        groups.setdefault((failure.outcome, failure.attempts, failure.error, failure.reason), []).append(failure)
+    return list(groups.values())
 
 
 def table_of(failures: Iterable[Failure], title: str | None = None) -> Table:
     """Failures for people, a line each."""
-    table = Table("entry", "outcome", "calls", "error", "reason", title=title, title_justify="left")
+    table = _table(title)
     for failure in failures:
-        key = failure.key if failure.key is not None else f"number {failure.index + 1}"
-        row = (failure.outcome.value, str(failure.attempts), failure.error or "")
-        table.add_row(Text(key), *row, Text(failure.reason or ""))
+        table.add_row(Text(_name(failure)), *_row(failure))
     return table
+
+
+def _table(title: str | None) -> Table:
+    return Table("entry", "outcome", "calls", "error", "reason", title=title, title_justify="left")
+
+
+def _name(failure: Failure) -> str:
+    return failure.key if failure.key is not None else f"number {failure.index + 1}"
+
+
+def _row(failure: Failure) -> tuple[str | Text, ...]:
+    return failure.outcome.value, str(failure.attempts), failure.error or "", Text(failure.reason or "")
 
 
 def fields_of(failure: Failure) -> dict[str, object]:
@@ -144,20 +173,22 @@ def fields_of(failure: Failure) -> dict[str, object]:
     }
 
 
-def _facts(fields: dict[str, object]) -> list[str]:
+def _facts(fields: dict[str, Any]) -> list[str]:
     lines = [f"{fields['seconds']:.1f} s from start to completion, announced {_times(fields['completions'])}"]
     if fields["callbacks"] is not None:
         lines.append(
-            f"{fields['callbacks']:,} calls received by the stand-in, which failed {fields['injected']:,} of them"
+            f"{counted(fields['callbacks'], 'call')} received by the stand-in, "
+            f"which failed {fields['injected']:,} of them"
         )
     bank = fields["bank"]
     if isinstance(bank, dict):
         twice = sum(count for times, count in bank["movements_per_reference"].items() if times != "1")
         lines.append(
-            f"the bank moved money {bank['movements']:,} times, more than once for {twice:,} transfers; "
+            f"the bank moved money {counted(bank['movements'], 'time')}, more than once for "
+            f"{counted(twice, 'transfer')}; "
             f"it refused {bank['refused']:,}"
         )
-    lines.append(f"{fields['messages_sent']:,} messages sent")
+    lines.append(f"{counted(fields['messages_sent'], 'message')} sent")
     requests = fields["requests"]
     if isinstance(requests, dict):
         told = ", ".join(f"{sum(counts.values()):,} {service}" for service, counts in requests.items())

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from rollcall.core.errors import DeclarationError
+from rollcall.core.values import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,7 @@ class AtLeast:
         del last_total
         if total >= self.entries:
             return None
-        return f"the report has {total:,} entries; the job expects at least {self.entries:,}"
+        return f"the report has {counted(total, 'entry')}; the job expects at least {self.entries:,}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,4 +39,4 @@ class ShareOfLast:
         if last_total is None or last_total == 0 or total / last_total >= self.share:
             return None
         expected = f"at least {self.share:.0%} of the last run's {last_total:,}"
-        return f"the report has {total:,} entries; the job expects {expected}"
+        return f"the report has {counted(total, 'entry')}; the job expects {expected}"

@@ -22,6 +22,13 @@ def canonical(value: object) -> str:
     return _CANONICAL.encode(value)
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 call`, `8,000 calls`; `1 entry`, `2 entries`."""
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number:,} {noun.removesuffix('y')}ies" if noun.endswith("y") else f"{number:,} {noun}s"
+
+
 def digest(value: object) -> str:
     """SHA-256 of the canonical JSON of `value`, 64 hexadecimal characters; defined for every text."""
     return hashlib.sha256(canonical(value).encode("ascii")).hexdigest()

@@ -5,6 +5,7 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import replace
+from secrets import token_hex
 
 from rollcall.adapters import counting, entries
 from rollcall.adapters.clients import AWS_ERRORS
@@ -217,7 +218,7 @@ class ClaimedAttempts(Attempts):
 
     async def _call(self, work: Work) -> bool:
         run, message = work.delivery.run, work.delivery.message
-        owner, now = f"{self._random.getrandbits(128):032x}", self._clock.now()
+        owner, now = token_hex(16), self._clock.now()
         try:
             work.record = entries.claim(self._ledger, run, work.name, work.record, owner, work.call_until, now)
         except ConditionFailed as failure:

@@ -64,8 +64,7 @@ class DeadLetters:
         if position in record.held | record.asking:
             raise HeldEntry(f"{message.key} of {run.id} is held, not lost; its dead letter waits until it is settled")
         attempts = record.attempts.get(position, 0)
-        in_doubt = position in record.unanswered | record.begun or message.unanswered_since is not None
-        every_call_answered = attempts > 0 and not in_doubt
+        every_call_answered = attempts > 0 and position not in record.unanswered | record.begun
         outcome = Outcome.FAILED if every_call_answered else Outcome.UNKNOWN
         answer = Answer(outcome, "dead_letter", REASON, answered=every_call_answered)
         name = EntryName(message.key, message.index)

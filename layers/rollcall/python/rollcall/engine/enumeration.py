@@ -11,7 +11,7 @@ from rollcall.core.entry import Entry, ManifestEntry
 from rollcall.core.errors import SourceError
 from rollcall.core.job import Job
 from rollcall.core.run import Run, RunRecord
-from rollcall.core.values import batched
+from rollcall.core.values import batched, counted
 from rollcall.engine.seen import Seen, SeenKeys
 
 #: Chunks on their way to S3 at once; each may hold 250 payloads.
@@ -50,7 +50,7 @@ def enumerate_entries(
         for number, chunk in enumerate(batched(_unique(job, run, lines, seen, counts), run.chunk_size)):
             if out_of_time():
                 raise SourceError(
-                    f"it is not enumerated in time: {counts.total:,} entries so far; make its source faster"
+                    f"it is not enumerated in time: {counted(counts.total, 'entry')} so far; make its source faster"
                 )
             free.acquire()
             future = writers.submit(manifests.write, run, nonce, number, chunk)
@@ -110,7 +110,9 @@ def _yielded(job: Job, source_run: Run) -> Iterator[Entry]:
     except SourceError:
         raise
     except Exception as error:
-        raise SourceError(f"the source failed after {number:,} entries: {type(error).__name__}: {error}") from error
+        raise SourceError(
+            f"the source failed after {counted(number, 'entry')}: {type(error).__name__}: {error}"
+        ) from error
 
 
 def too_short(job: Job, total: int, last_total: int | None) -> str | None:
