@@ -1,6 +1,7 @@
 """The gate before the target: shut while its breaker is open, and then nobody pays for waiting."""
 # ruff: noqa: ARG001 - a callback takes a payload and a call, whichever of them a story needs
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
@@ -321,6 +322,30 @@ def test_answers_of_calls_that_began_in_an_earlier_epoch_change_nothing(world: W
     assert (target.epoch, target.open_until, target.failures) == (2, None, 5)
 
 
+def test_a_slow_answer_of_an_earlier_epoch_changes_nothing(world: World) -> None:
+    """Two calls at once: while the first is under way, it is closed again, and others have been called since."""
+    later_ones_begin = asyncio.Event()
+
+    async def callback(deposit: Any, call: Call) -> None:
+        if call.key == "D00":
+            await later_ones_begin.wait()
+        elif call.key == "D01":
+            world.later(6 * SECOND)
+            after = targets.open_breaker(world.ledger, state(world), Breaker(), DUE, "HTTP 503")
+            after = targets.lease_try(world.ledger, after, "another", DUE + PAUSE, SECOND)
+            targets.close_breaker(world.ledger, after, "another")
+        elif call.key == "D05":
+            later_ones_begin.set()
+        await call.http.put(f"/deposits/{call.key}")
+
+    world.declare(a_job(concurrency=4), callback)
+    world.begin(8)
+    fail(world, *range(8))
+    world.work(world.batch(*range(8)))
+    target = state(world)
+    assert (target.epoch, target.open_until, target.failures) == (2, None, 6)
+
+
 def test_the_last_answers_of_an_epoch_do_not_open_the_next(world: World) -> None:
     """Ten calls are under way while another worker opens the breaker and closes it."""
 
@@ -358,6 +383,14 @@ def test_one_entry_that_is_always_forbidden_is_found_out_one_call_at_a_time_too(
     assert world.outcomes() == {Outcome.SUCCEEDED: 11, Outcome.REJECTED: 1}
     assert world.entry("D03", 3)["g1_rejected"]["error"] == "http_403"
     assert world.events.count(Action.BREAKER_OPENED) == 0
+
+
+def test_two_entries_that_are_forbidden_among_others_stop_nobody(world: World) -> None:
+    world.begin(12)
+    fail(world, 8, 9, answer=403)
+    world.drain()
+    assert world.outcomes() == {Outcome.SUCCEEDED: 10, Outcome.REJECTED: 2}
+    assert writes_to_target(world) == 0
 
 
 def test_a_lone_entry_that_is_forbidden_ends_rejected(world: World) -> None:
