@@ -658,7 +658,8 @@ def test_a_worker_that_remembers_the_first_generation_drops_nothing_of_the_secon
 
 def test_leftover_messages_of_the_first_generation_are_dropped_without_effect(world: World) -> None:
     world.declare(a_job(breaker=PATIENT))
-    world.target.script("D01", 404)
+    for key in keys(3):
+        world.target.script(key, 404)
     world.begin(3)
     leftover = world.messages(0, 1, 2)
     world.drain()
@@ -671,7 +672,7 @@ def test_leftover_messages_of_the_first_generation_are_dropped_without_effect(wo
     assert world.ledger_dump() == before
     assert world.events.count(Action.MESSAGE_DROPPED) == 3
     world.drain()
-    assert world.outcomes() == {Outcome.SUCCEEDED: 1}
+    assert world.outcomes() == {Outcome.SUCCEEDED: 3}
 
 
 @pytest.mark.parametrize("late", [Response(200, {}, b""), Response(404, {}, b"late")], ids=["well", "refused"])
