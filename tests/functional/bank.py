@@ -10,13 +10,17 @@ from datetime import datetime, timedelta
 from typing import Any, NoReturn, TypeAlias
 
 from rollcall import NEVER_ARRIVED, Call, HttpError, Outcome, Response, Unanswered
+from rollcall.adapters.ledger import entry_key
 from rollcall.core.call import IDEMPOTENCY_HEADER, Request
-from rollcall.core.job import Found
+from rollcall.core.entry import entry_id
+from rollcall.core.job import Callback, Found, Probe
 from tests.functional.wire import Killed
-from tests.functional.world import Called, FakeTarget, World
+from tests.functional.world import RUN, Called, FakeTarget, World, a_job
 
 #: How long an invocation takes at most, and after how long its messages are visible again.
 INVOCATION = timedelta(seconds=100)
+#: How long after a call money may still move.
+SETTLES = timedelta(minutes=2)
 
 
 @dataclass(frozen=True)
@@ -162,3 +166,30 @@ def handle_all(world: World, *, rounds: int = 400) -> None:
             bury(world)
             worker = world.worker()
     raise AssertionError(f"{world.on_queue()} messages stay on the queue")
+
+
+def open_bank(
+    world: World, number: int, *, probe: Probe | None = ask, callback: Callback = transfer, **options: Any
+) -> Bank:
+    """A run of `number` transfers by a bank that takes no keys."""
+    world.target = bank = Bank(world, takes_keys=False)
+    job = world.declare(a_job(**{"keys": None, "settles_within": SETTLES, **options}), callback)
+    if probe is not None:
+        job.probe(probe)
+    world.begin(number)
+    return bank
+
+
+def work(world: World, *indexes: int, receives: int = 1, **more: Any) -> list[str]:
+    """An invocation for these entries; returns the ids that stay on the queue."""
+    return world.work(world.batch(*indexes, receives=receives, **more), time=INVOCATION)
+
+
+def entry_of(world: World, index: int) -> dict[str, Any]:
+    """What the ledger says of an entry."""
+    return world.entry(f"D{index:02}", index)
+
+
+def item_of(index: int) -> str:
+    """The key of an entry's item."""
+    return entry_key(RUN, entry_id(f"D{index:02}", index))

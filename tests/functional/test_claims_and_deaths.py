@@ -1,0 +1,266 @@
+"""Targets that take no keys, where workers die, come back too late, or cannot write: nothing is ever done twice."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from rollcall import Outcome
+from rollcall.adapters.ledger import node_key
+from rollcall.core.actions import Action
+from rollcall.core.run import RunState
+from rollcall.core.tree import Node
+from tests.functional.bank import (
+    INVOCATION,
+    LOST,
+    NOTHING,
+    SETTLES,
+    Bank,
+    Done,
+    Step,
+    ask,
+    bury,
+    entry_of,
+    handle_all,
+    item_of,
+    late,
+    open_bank,
+    transfer,
+    work,
+)
+from tests.functional.wire import Killed, Sent
+from tests.functional.world import DUE, RUN, World, a_job, keys
+
+SECOND = timedelta(seconds=1)
+
+
+# --- zombies ---
+
+
+def zombie(world: World, meanwhile: Any) -> list[str]:
+    """A worker calls; while its call is under way, `meanwhile` happens. Returns what that worker leaves."""
+    bank = world.target
+    assert isinstance(bank, Bank)
+    happened = False
+
+    async def send(request: Any) -> Any:
+        nonlocal happened
+        answer = await bank.send(request)
+        if not happened:
+            happened = True
+            await meanwhile()
+        return answer
+
+    return world.work(world.batch(0), worker=world.worker(send), time=INVOCATION)
+
+
+def test_a_late_answer_is_kept_and_settles_the_entry_if_nothing_has(world: World) -> None:
+    bank = open_bank(world, 6)
+    bank.on_call("D00", 200, NOTHING)
+    bank.on_question("D00", 404, then=500)  # the bank has not seen it; later it cannot tell
+
+    async def another() -> None:
+        world.clock.set(DUE + INVOCATION + SETTLES)
+        await world.worker().handle(world.batch(0, receives=2), world.clock.now() + INVOCATION)
+
+    assert zombie(world, another) == []
+    assert entry_of(world, 0)["late_answer"]["outcome"] == "succeeded"
+    assert world.events.count(Action.ENTRY_LATE_ANSWER) == 1
+    assert world.outcome(0) is Outcome.SUCCEEDED
+    assert work(world, 0, receives=3) == []
+    assert len(bank.calls) == 2
+    assert len(bank.questions) == 1
+
+
+def test_a_late_answer_does_not_undo_what_stands(world: World) -> None:
+    bank = open_bank(world, 6)
+    bank.on_call("D00", 200, 422)
+    bank.on_question("D00", then=404)
+
+    async def another() -> None:
+        world.clock.set(DUE + INVOCATION + SETTLES)
+        await world.worker().handle(world.batch(0, receives=2), world.clock.now() + INVOCATION)
+
+    zombie(world, another)
+    assert world.outcome(0) is Outcome.REJECTED
+    assert entry_of(world, 0)["late_answer"]["outcome"] == "succeeded"
+    assert entry_of(world, 0)["g1_outcome"] == "rejected"
+
+
+def test_who_comes_while_a_call_is_under_way_does_not_call(world: World) -> None:
+    bank = open_bank(world, 6)
+    bank.on_question("D00", then=404)
+
+    async def another() -> None:
+        world.later(30 * SECOND)
+        await world.worker().handle(world.batch(0, receives=2), world.clock.now() + INVOCATION)
+        await world.worker().handle(world.batch(0), world.clock.now() + INVOCATION)
+
+    assert zombie(world, another) == []
+    assert len(bank.calls) == 1
+    assert world.outcome(0) is Outcome.SUCCEEDED
+
+
+# --- the ledger fails ---
+
+
+def refuse(world: World, key: str, number: int, code: str = "ThrottlingException") -> None:
+    """The `number`-th write of an item is refused."""
+    made = 0
+
+    def before(sent: Sent) -> None:
+        nonlocal made
+        if sent.operation == "UpdateItem" and sent.key == key:
+            made += 1
+            if made == number:
+                raise ClientError({"Error": {"Code": code, "Message": "slow down"}}, "UpdateItem")
+
+    world.wire.before = before
+
+
+def test_an_entry_that_cannot_be_claimed_is_not_called(world: World) -> None:
+    bank = open_bank(world, 3)
+    batch = world.batch(0, 1, 2)
+    refuse(world, item_of(1), 1)
+    assert world.work(batch) == [batch[1]["messageId"]]
+    assert bank.keys == ["D00", "D02"]
+    assert work(world, 1, receives=2) == []
+    assert bank.effects == dict.fromkeys(keys(3), 1)
+
+
+def test_an_outcome_that_cannot_be_written_is_asked_for(world: World) -> None:
+    bank = open_bank(world, 3)
+    batch = world.batch(0, 1, 2)
+    refuse(world, item_of(1), 2)
+    assert world.work(batch) == [batch[1]["messageId"]]
+    assert work(world, 1, receives=2) == []
+    assert (bank.keys, len(bank.questions)) == (keys(3), 1)
+    assert world.outcomes() == {Outcome.SUCCEEDED: 3}
+
+
+def test_a_chunk_that_cannot_be_written_is_told_again_without_a_call(world: World) -> None:
+    bank = open_bank(world, 3)
+    bank.on_call("D01", 422)
+    refuse(world, node_key(RUN, 1, Node(0, 0)), 1)
+    assert len(work(world, 0, 1, 2)) == 3
+    assert work(world, 0, 1, 2, receives=2) == []
+    assert bank.keys == keys(3)
+    assert world.outcomes() == {Outcome.SUCCEEDED: 2, Outcome.REJECTED: 1}
+    assert entry_of(world, 1)["g1_rejected"]["error"] == "http_422"
+
+
+# --- workers that die ---
+
+
+@pytest.mark.parametrize("probe", [ask, None], ids=["probe", "no probe"])
+@pytest.mark.parametrize("step", [Killed(), Done(Killed())], ids=["before", "after"])
+def test_a_poisonous_entry_ends_by_itself_and_its_neighbours_are_called_once(
+    world: World, probe: Any, step: Step
+) -> None:
+    bank = open_bank(world, 10, probe=probe)
+    bank.on_call("D03", then=step)
+    handle_all(world)
+    assert world.run().state is RunState.COMPLETE
+    if probe is None:
+        expected, times = Outcome.UNKNOWN, 1
+    elif isinstance(step, Done):
+        expected, times = Outcome.SUCCEEDED, 1
+    else:
+        expected, times = Outcome.FAILED, 4
+    assert world.outcome(3) is expected
+    assert bank.times() == {**dict.fromkeys(keys(10), 1), "D03": times}
+    assert max(bank.effects.values()) == 1
+    assert all(world.outcome(index) is Outcome.SUCCEEDED for index in range(10) if index != 3)
+
+
+def tell(world: World, *, takes_keys: bool, probe: bool) -> Bank:
+    """One of each: well, refused, answer lost, never arrived, put off, booked late."""
+    world.target = bank = Bank(world, takes_keys=takes_keys)
+    options = {} if takes_keys else {"keys": None}
+    job = world.declare(a_job(settles_within=SETTLES, **options), transfer)
+    if probe:
+        job.probe(ask)
+    world.begin(6)
+    bank.on_call("D01", 422)
+    bank.on_call("D02", LOST)
+    bank.on_call("D03", NOTHING)
+    bank.on_call("D04", 429)
+    bank.on_call("D05", late(60))
+    return bank
+
+
+#: Whether the target takes keys, whether there is a probe, and how many requests the ledger then gets.
+KINDS = {"claims and probe": (False, True, 43), "claims": (False, False, 26), "keys": (True, False, 14)}
+DEATHS = [
+    pytest.param(takes_keys, probe, number, lost, id=f"{kind} {number} {lost}")
+    for kind, (takes_keys, probe, requests) in KINDS.items()
+    for number in range(1, requests + 1)
+    for lost in ("request", "answer")
+]
+
+
+@pytest.mark.parametrize(("takes_keys", "probe", "requests"), KINDS.values(), ids=KINDS)
+def test_the_stories_make_no_more_requests_than_are_killed(
+    world: World, takes_keys: bool, probe: bool, requests: int
+) -> None:
+    tell(world, takes_keys=takes_keys, probe=probe)
+    world.wire.reset()
+    handle_all(world)
+    assert sum(sent.service == "dynamodb" for sent in world.wire.sent) == requests
+
+
+@pytest.mark.parametrize(("takes_keys", "probe", "number", "lost"), DEATHS)
+def test_a_worker_that_dies_at_any_request_does_nothing_twice_and_leaves_nothing_open(
+    world: World, takes_keys: bool, probe: bool, number: int, lost: str
+) -> None:
+    bank = tell(world, takes_keys=takes_keys, probe=probe)
+    die(world, number, before=lost == "request")
+    handle_all(world)
+    world.wire.heal()
+    assert world.run().state is RunState.COMPLETE
+    assert world.events.count(Action.RUN_COMPLETE) <= 1
+    outcomes = [world.outcome(index) for index in range(6)]
+    assert None not in outcomes
+    assert max(bank.effects.values()) == 1
+    for key, outcome in zip(keys(6), outcomes, strict=True):
+        if bank.effects[key]:
+            assert outcome in {Outcome.SUCCEEDED, Outcome.UNKNOWN}
+        else:
+            assert outcome in {Outcome.REJECTED, Outcome.FAILED, Outcome.UNKNOWN}
+        if probe or takes_keys:
+            assert outcome is not Outcome.UNKNOWN
+    if not takes_keys and not probe:
+        assert max(bank.times()[key] for key in ("D00", "D01", "D02", "D03", "D05")) == 1
+
+
+def die(world: World, number: int, *, before: bool) -> None:
+    """The process dies at the `number`-th request to the ledger from now on."""
+    made, dead = 0, False
+
+    def on_request(sent: Sent) -> None:
+        nonlocal made, dead
+        made += sent.service == "dynamodb"
+        dead = dead or (before and made == number)
+        if dead:
+            raise Killed
+
+    def on_answer(sent: Sent) -> None:
+        nonlocal dead
+        if sent.service == "dynamodb" and made == number:
+            dead = True
+            raise Killed
+
+    world.wire.before, world.wire.after = on_request, on_answer
+
+
+def test_a_worker_that_was_killed_goes_on_no_more(world: World) -> None:
+    """The stories above rely on it."""
+    bank = open_bank(world, 3)
+    die(world, 4, before=False)
+    with pytest.raises(Killed):
+        work(world, 0, 1, 2)
+    bury(world)
+    world.runner.run(asyncio.sleep(0.01))
+    assert bank.keys == ["D00"]
