@@ -1,6 +1,7 @@
 """Cancelling: nobody is called any more, every entry gets its outcome, and then the run has ended. Pausing: later."""
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -112,6 +113,24 @@ def test_what_may_be_on_the_queue_is_left_to_workers_for_a_quarter_of_an_hour(wo
     world.watchdog()
     assert world.run().state is RunState.CANCELLED
     assert world.outcomes() == {Outcome.CANCELLED: 30}
+
+
+def test_an_entry_that_is_settled_before_the_watchdogs_write_keeps_its_outcome(world: World) -> None:
+    world.report = entries(5)
+    world.wire.before = lambda sent: die(sent, "SendMessageBatch")
+    with pytest.raises(Killed):
+        world.start()
+    world.wire.reset()
+    world.cancel()
+    world.later(QUARTER)
+    run, done = world.run(), counting.Batch({0: Outcome.SUCCEEDED})
+    settled_first = partial(counting.settle, world.ledger, run, Node(0, 0), done, world.clock.now())
+    once(world, "UpdateItem", f"node#{RUN}#1#0#0", settled_first)
+    world.watchdog()
+    assert world.outcomes() == {Outcome.SUCCEEDED: 1}
+    world.watchdog()
+    assert world.outcomes() == {Outcome.SUCCEEDED: 1, Outcome.CANCELLED: 4}
+    assert world.run().state is RunState.CANCELLED
 
 
 def test_an_entry_that_was_in_its_call_keeps_its_answer(world: World) -> None:
