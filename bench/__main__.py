@@ -9,7 +9,7 @@ from bench.result import Result
 from tools.local_cloud.isolation import isolate
 
 #: In the order of how long they take.
-BENCHMARKS = ("imports", "cost", "http_clients", "requests", "throughput", "fan_out_memory")
+BENCHMARKS = ("imports", "cost", "http_clients", "requests", "transfers", "throughput", "fan_out_memory")
 
 
 def main() -> int:
