@@ -19,7 +19,7 @@ PYTHON_OF_VENV := $(VENV)/bin/python
 PIP := -m pip --quiet --disable-pip-version-check --no-input
 
 # As far as they are there: a checkout without, say, benchmarks can be checked as well.
-SOURCES := $(wildcard app.py bench functions layers/dependencies/build.py layers/rollcall/python/rollcall stacks tests tools)
+SOURCES := $(wildcard app.py bench docs/examples functions layers/dependencies/build.py layers/rollcall/python/rollcall stacks tests tools)
 
 # $(call say,text): progress and trouble go to stderr; stdout belongs to the command that was asked for.
 say = echo "rollcall: $(1)" >&2
