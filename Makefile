@@ -69,10 +69,11 @@ clean: ## remove what the other targets made
 
 # --- Environments. Each step leaves a stamp when it is through; one that was cut short is done again. ---
 
-# Passes over names on the path that answer with an older Python, or not at all.
+# The version that runs in Lambda, where it is there. Passes over names on the path that answer with an older Python, or
+# not at all.
 $(VENV)/.created:
 	@python=; \
-	for candidate in $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python3.14 python); do \
+	for candidate in $(or $(PYTHON),python3.13 python3 python3.12 python3.11 python3.14 python); do \
 	  if $$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then python=$$candidate; break; fi; \
 	done; \
 	if [ -z "$$python" ]; then \
