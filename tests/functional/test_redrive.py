@@ -282,6 +282,12 @@ def test_a_run_that_was_never_sealed_cannot_be_redriven(world: World, state: str
         world.redrive(run)
 
 
+def test_a_generation_that_there_is_not_cannot_be_gone_by(world: World) -> None:
+    troubled(world)
+    with pytest.raises(RollcallError, match="it has no generation 2; its latest is 1"):
+        world.redrive(generation=2)
+
+
 def test_a_run_that_there_is_not_cannot_be_redriven(world: World) -> None:
     with pytest.raises(RollcallError, match=f"there is no run {RUN}"):
         world.redrive(generation=1)

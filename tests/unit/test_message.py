@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rollcall.core.errors import InvalidMessage
 from rollcall.core.message import Message
-from rollcall.core.run import RunRecord, RunState, run_id
+from rollcall.core.run import RunRecord, RunState, iso, run_id
 from rollcall.core.values import Json
 from tests.unit.jobs import DUE, RUN_ID
 
@@ -33,6 +33,8 @@ messages = st.builds(
     key=texts,
     payload=payloads,
     idempotency_key=st.none() | texts,
+    unanswered_since=st.none() | st.just(iso(DUE)),
+    called_since=st.none() | st.just(iso(DUE)),
 )
 
 

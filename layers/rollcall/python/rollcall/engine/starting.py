@@ -101,8 +101,8 @@ def take(ledger: Ledger, job: Job, request: Request, invocation: Invocation, clo
             existing = ledger.run(name)
             if existing is None and not isinstance(request, Start):
                 raise RollcallError(f"there is no run {name}")
-            if existing is not None and isinstance(request, Again) and existing.generation == request.generation:
-                return _redrive(ledger, job, existing, request.redrive, invocation, clock.now())
+            if existing is not None and isinstance(request, Again) and existing.generation <= request.generation:
+                return _redrive(ledger, job, existing, request, invocation, clock.now())
             if existing is not None:
                 return _go_on(ledger, job, existing, invocation, clock.now())
             assert isinstance(request, Start)  # noqa: S101 - the others ask for runs that there are
@@ -189,9 +189,9 @@ def _promote(ledger: Ledger, job: Job, run: RunRecord, invocation: Invocation) -
 
 
 def _redrive(
-    ledger: Ledger, job: Job, run: RunRecord, redrive: Redrive, invocation: Invocation, now: datetime
+    ledger: Ledger, job: Job, run: RunRecord, request: Again, invocation: Invocation, now: datetime
 ) -> RunRecord:
-    objection = _cannot_redrive(ledger, job, run)
+    objection = _cannot_redrive(ledger, job, run, request.generation)
     if objection is not None:
         raise RollcallError(f"{run.id} cannot be redriven: {objection}")
     opened = replace(
@@ -211,15 +211,17 @@ def _redrive(
         reason=None,
         completed_at=None,
         announced=False,
-        redrive=redrive,
+        redrive=request.redrive,
         past=(*run.past, Generation(run.nonce, run.total, run.started_at, run.sent)),
     )
     runs.redrive(ledger, run, opened, ledger.job(job.name))
-    log(Action.RUN_REDRIVEN, run=run.id, job=job.name, generation=opened.generation, **redrive.fields())
+    log(Action.RUN_REDRIVEN, run=run.id, job=job.name, generation=opened.generation, **request.redrive.fields())
     return opened
 
 
-def _cannot_redrive(ledger: Ledger, job: Job, run: RunRecord) -> str | None:
+def _cannot_redrive(ledger: Ledger, job: Job, run: RunRecord, generation: int) -> str | None:
+    if run.generation < generation:
+        return f"it has no generation {generation}; its latest is {run.generation}"
     if not run.state.terminal:
         return f"it is {run.state}; wait until it has ended"
     if not run.announced:
