@@ -2,7 +2,9 @@
 # ruff: noqa: ARG001 - a callback takes a payload and a call, whichever of them a story needs
 
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
+from threading import Event
 from typing import Any
 
 import pytest
@@ -154,6 +156,35 @@ def test_a_request_that_did_nothing_proves_nothing_of_the_one_before_it(world: W
     handle_all(world)
     assert bank.effects == {"D00": 1}
     assert world.outcome(0) is Outcome.UNKNOWN
+
+
+def test_refused_credentials_prove_nothing_of_an_unanswered_request_before_them(world: World) -> None:
+    async def stubborn(payload: Any, call: Call) -> None:
+        with suppress(Unanswered):
+            await transfer(payload, call)
+        await call.http.post(f"/notices/{call.key}N")
+
+    bank = open_bank(world, 1, callback=stubborn, probe=None)
+    bank.on_call("D00", LOST)
+    bank.on_call("D00N", then=401)
+    handle_all(world)
+    assert bank.effects == {"D00": 1}
+    assert world.outcome(0) is Outcome.REJECTED
+
+
+def test_a_plain_callback_that_goes_on_after_it_was_cut_off_reaches_nobody(world: World) -> None:
+    cut_off = Event()
+
+    def slow(payload: Any, call: Call) -> None:
+        cut_off.wait(5)
+        call.wait(transfer(payload, call))
+
+    bank = open_bank(world, 1, callback=slow, timeout=SECOND / 5)
+    work(world, 0)
+    cut_off.set()
+    world.runner.run(asyncio.sleep(0.05))
+    assert bank.calls == []
+    assert world.chunk().asking == {0}
 
 
 def test_a_request_that_changes_nothing_takes_no_proof_away(world: World) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from rollcall.core.errors import HttpError, Rejected, Unanswered
+from rollcall.core.errors import HttpError, NotSent, Rejected, Unanswered
 from rollcall.core.tables import Items
 from rollcall.core.target import Table
 
@@ -67,6 +67,8 @@ class Http:
     unanswered: bool = field(default=False, init=False)
     #: The statuses of this call's answers to requests that may change something.
     statuses: list[int] = field(default_factory=list, init=False)
+    #: Whether the call has ended: what goes on of it, in a thread of its own, reaches nobody any more.
+    over: bool = field(default=False, init=False)
 
     async def request(
         self,
@@ -84,6 +86,8 @@ class Http:
         """
         if _steps_up(path):
             raise Rejected(f"the path {path!r} would leave the target's own; quote what stands in it")
+        if self.over:
+            raise NotSent(f"{method} {path} comes after the end of its call")
         sent = {IDEMPOTENCY_HEADER: self.idempotency_key, **(headers or {})}
         if json is not None:
             sent.setdefault("Content-Type", "application/json")

@@ -70,7 +70,7 @@ class Caller:
             answer = answers.of_error(error, self._clock.now(), target, unanswered_before=unanswered_before)
         if http.unanswered and answer.outcome is None:
             answer = replace(answer, answered=False, definite=False, never_executed=False)
-        elif answer.never_executed and answer.error != answers.TRY_AGAIN and self._did_something(http):
+        elif answer.never_executed and answer.error != answers.TRY_AGAIN and self._may_have_done_something(http):
             answer = replace(answer, definite=False, never_executed=False)
         return answer
 
@@ -91,9 +91,10 @@ class Caller:
             answer = answers.of_error(error, self._clock.now(), self._job.target)
             return replace(answer, outcome=None, answered=False, definite=False)
 
-    def _did_something(self, http: Http) -> bool:
+    def _may_have_done_something(self, http: Http) -> bool:
         """Whether an earlier request of the call may have had an effect, though the last one had none."""
-        return not answers.REFUSED_CREDENTIALS.union(self._job.target.never_executed).issuperset(http.statuses)
+        harmless = answers.REFUSED_CREDENTIALS | self._job.target.never_executed
+        return http.unanswered or not harmless.issuperset(http.statuses)
 
     def _http(self, message: Message) -> Http:
         return Http(self._send, own_key(message.run, message.key, message.idempotency_key))
@@ -101,7 +102,12 @@ class Caller:
     async def _limited(
         self, function: Function, payload: object, run: RunRecord, message: Message, number: int, http: Http
     ) -> object:
-        call = self._call(run, message, number, http)
+        try:
+            return await self._until_cut_off(function, payload, self._call(run, message, number, http))
+        finally:
+            http.over = True
+
+    async def _until_cut_off(self, function: Function, payload: object, call: Call) -> object:
         limit = self._job.target.timeout.total_seconds()
         timeout = asyncio.timeout(limit + GRACE)
         try:
