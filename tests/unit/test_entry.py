@@ -325,7 +325,14 @@ values: st.SearchStrategy[Json] = st.recursive(
     max_leaves=5,
 )
 lines = st.builds(
-    ManifestEntry, st.none() | texts, values, idempotency_key=st.none() | texts, rejected=st.none() | texts
+    ManifestEntry,
+    st.none() | texts,
+    values,
+    idempotency_key=st.none() | texts,
+    rejected=st.none() | texts,
+    unanswered_since=st.none() | texts,
+    called_since=st.none() | texts,
+    indefinite=st.booleans(),
 )
 
 
