@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rollcall import Call, NotSent, Outcome, Rejected, TryAgain, Unanswered
+from rollcall import Call, HttpError, NotSent, Outcome, Rejected, TryAgain, Unanswered
 from rollcall.adapters.ledger import node_key
 from rollcall.core.actions import Action
 from rollcall.core.run import RunState
@@ -156,6 +156,19 @@ def test_a_request_that_did_nothing_proves_nothing_of_the_one_before_it(world: W
     handle_all(world)
     assert bank.effects == {"D00": 1}
     assert world.outcome(0) is Outcome.UNKNOWN
+
+
+def test_a_callback_may_know_better_that_nothing_was_done(world: World) -> None:
+    async def knows(payload: Any, call: Call) -> None:
+        try:
+            await transfer(payload, call)
+        except HttpError as error:
+            raise TryAgain("the bank is closed, and says so") from error
+
+    bank = open_bank(world, 1, callback=knows, probe=None)
+    bank.on_call("D00", 503)
+    handle_all(world)
+    assert (len(bank.calls), world.outcome(0)) == (2, Outcome.SUCCEEDED)
 
 
 def test_refused_credentials_prove_nothing_of_an_unanswered_request_before_them(world: World) -> None:
@@ -336,6 +349,14 @@ def test_what_is_unknown_is_listed_with_its_call(world: World) -> None:
     assert (failure.error, failure.reason) == ("unanswered", "connection reset")
     assert failure.unanswered_since == DUE
     assert not failure.definite
+
+
+def test_what_was_never_claimed_was_never_called_however_often_it_came(world: World) -> None:
+    bank = open_bank(world, 1)
+    bank.on_call("D00", 422)
+    work(world, 0, receives=5)
+    (failure,) = failures(world.ledger, world.manifests, world.run())
+    assert (failure.outcome, failure.definite, failure.unanswered_since) == (Outcome.REJECTED, True, None)
 
 
 # --- messages that come again ---

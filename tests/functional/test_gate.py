@@ -7,52 +7,22 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 from rollcall import Breaker, Call, Outcome, Rate, Response
 from rollcall.adapters import targets
-from rollcall.adapters.ledger import job_key, run_key, target_key
-from rollcall.adapters.update import Update
 from rollcall.core.actions import Action
 from rollcall.core.call import Request
-from rollcall.core.run import RunState, TargetRecord
-from tests.functional.wire import Sent
-from tests.functional.world import DUE, NAME, RUN, World, a_job, keys
-
-SECOND = timedelta(seconds=1)
-PAUSE = 60 * SECOND
-TARGET = target_key("accounting")
+from rollcall.core.run import TargetRecord
+from tests.functional.workers import PAUSE, SECOND, fail, ids, opened, state, writes_to_target
+from tests.functional.world import DUE, World, a_job, keys
 
 Send = Callable[[Request], Awaitable[Response]]
-
-
-def ids(records: list[dict[str, Any]]) -> set[str]:
-    return {record["messageId"] for record in records}
-
-
-def state(world: World) -> TargetRecord:
-    return world.ledger.target("accounting")
-
-
-def writes_to_target(world: World) -> int:
-    return sum(sent.key == TARGET for sent in world.wire.of("UpdateItem"))
-
-
-def fail(world: World, *indexes: int, answer: int = 503) -> None:
-    for index in indexes:
-        world.target.script(f"D{index:02}", then=answer)
 
 
 def begin_one_at_a_time(world: World, number: int, **options: Any) -> None:
     """A run whose entries are called in their order, one after another."""
     world.declare(a_job(concurrency=2, **options))
     world.begin(number)
-
-
-def opened(world: World, *, entries: int = 20) -> None:
-    """A run under way whose target's breaker has just been opened by somebody else."""
-    world.begin(entries)
-    targets.open_breaker(world.ledger, state(world), Breaker(), world.clock.now(), "HTTP 503")
 
 
 # --- opening ---
@@ -99,7 +69,7 @@ def test_what_is_left_of_a_batch_is_not_called_once_enough_of_it_failed(world: W
     begin_one_at_a_time(world, 10, breaker=Breaker(failures=4))
     fail(world, *range(10))
     batch = world.batch(*range(10))
-    assert set(world.work(batch)) == ids(batch)
+    assert set(world.work(batch)) == set(ids(batch))
     assert world.target.keys == keys(4)
     assert state(world).open_until is not None
 
@@ -171,7 +141,7 @@ def test_bugs_of_a_callback_never_open_it(world: World) -> None:
 def test_while_it_is_open_everything_is_held_and_nothing_is_called(world: World, receives: int) -> None:
     opened(world)
     batch = world.batch(*range(10), receives=receives)
-    assert set(world.work(batch)) == ids(batch)
+    assert set(world.work(batch)) == set(ids(batch))
     assert world.target.calls == []
     assert [world.chunk(index).attempts for index in (0, 5)] == [{}, {}]
     assert world.events.of(Action.ENTRY_HELD)[0]["reason"] == "breaker"
@@ -224,7 +194,7 @@ def test_one_call_tries_and_if_it_fails_the_pause_is_doubled(world: World) -> No
     world.later(PAUSE)
     fail(world, *range(10))
     batch = world.batch(*range(10))
-    assert set(world.work(batch)) == ids(batch)
+    assert set(world.work(batch)) == set(ids(batch))
     assert len(world.target.calls) == 1
     assert state(world).open_until == DUE + PAUSE + 2 * PAUSE
     assert sum(len(world.chunk(index).held) for index in (0, 5)) == 9
@@ -253,7 +223,7 @@ def test_of_two_workers_one_tries(world: World) -> None:
         return await world.target.send(request)
 
     assert world.work(world.batch(0, 1), worker=world.worker(send)) == []
-    assert set(returned) == ids(second)
+    assert set(returned) == set(ids(second))
     assert world.target.keys in (["D00", "D01"], ["D01", "D00"])
     put_off = [world.waits()[record["receiptHandle"]] for record in second]
     assert all(1 <= wait <= 5 for wait in put_off)
@@ -277,7 +247,7 @@ def test_while_the_one_that_tries_waits_for_its_slot_no_other_tries(
 
     monkeypatch.setattr(world.clock, "wait", another_comes)
     assert world.work(world.batch(0)) == []
-    assert set(held) == ids(second)
+    assert set(held) == set(ids(second))
     assert world.target.keys == ["D02", "D00"]
 
 
@@ -359,240 +329,3 @@ def test_the_last_answers_of_an_epoch_do_not_open_the_next(world: World) -> None
     world.begin(10)
     world.work(world.batch(*range(10)), worker=world.worker(send))
     assert state(world) == TargetRecord("accounting", epoch=2)
-
-
-# --- credentials ---
-
-
-def test_one_entry_that_is_always_forbidden_stops_nobody_and_ends_rejected(world: World) -> None:
-    world.begin(12)
-    fail(world, 3, answer=403)
-    world.drain()
-    assert world.outcomes() == {Outcome.SUCCEEDED: 11, Outcome.REJECTED: 1}
-    detail = world.entry("D03", 3)["g1_rejected"]
-    assert (detail["error"], detail["reason"]) == ("http_403", "HTTP 403: says 403")
-    assert world.events.count(Action.BREAKER_OPENED) == 0
-    assert world.target.times()["D03"] == 1
-
-
-def test_one_entry_that_is_always_forbidden_is_found_out_one_call_at_a_time_too(world: World) -> None:
-    world.declare(a_job(keys=None))
-    world.begin(12)
-    fail(world, 3, answer=403)
-    world.drain()
-    assert world.outcomes() == {Outcome.SUCCEEDED: 11, Outcome.REJECTED: 1}
-    assert world.entry("D03", 3)["g1_rejected"]["error"] == "http_403"
-    assert world.events.count(Action.BREAKER_OPENED) == 0
-
-
-def test_two_entries_that_are_forbidden_among_others_stop_nobody(world: World) -> None:
-    world.begin(12)
-    fail(world, 8, 9, answer=403)
-    world.drain()
-    assert world.outcomes() == {Outcome.SUCCEEDED: 10, Outcome.REJECTED: 2}
-    assert writes_to_target(world) == 0
-
-
-def test_a_lone_entry_that_is_forbidden_ends_rejected(world: World) -> None:
-    world.begin(1)
-    fail(world, 0, answer=403)
-    world.drain()
-    assert world.outcomes() == {Outcome.REJECTED: 1}
-    assert len(world.target.calls) == 4
-
-
-@pytest.mark.parametrize("options", [{}, {"keys": None}], ids=["keys", "claims"])
-@pytest.mark.parametrize("begun", [0, 10], ids=["from the start", "in the middle"])
-def test_revoked_credentials_open_it_at_once_and_reject_nobody(world: World, options: Any, begun: int) -> None:
-    revoked = False
-
-    async def send(request: Request) -> Response:
-        answer = await world.target.send(request)
-        return Response(401, {}, b"who are you?") if revoked else answer
-
-    world.declare(a_job(**options))
-    world.begin(20)
-    worker = world.worker(send)
-    if begun:
-        assert world.work(world.batch(*range(begun)), worker=worker) == []
-        world.later(SECOND)
-    revoked = True
-    batch = world.batch(*range(begun, 10 + begun))
-    world.target.calls.clear()
-    assert set(world.work(batch, worker=worker)) == ids(batch)
-    assert len(world.target.calls) == (2 if options else 10)
-    assert world.outcomes() == ({Outcome.SUCCEEDED: begun} if begun else {})
-    assert "credentials refused: HTTP 401" in (state(world).reason or "")
-    for receives in range(2, 5):  # it is tried in vain
-        world.clock.set(state(world).open_until or DUE)
-        world.target.calls.clear()
-        world.work(world.batch(*range(begun, 10 + begun), receives=receives), worker=worker)
-        assert len(world.target.calls) == 1
-    revoked = False
-    world.clock.set(state(world).open_until or DUE)
-    assert world.work(world.batch(*range(begun, 10 + begun), receives=5), worker=worker) == []
-    assert world.outcomes() == {Outcome.SUCCEEDED: 10 + begun}
-
-
-def test_credentials_revoked_are_found_out_by_single_entries_too(world: World) -> None:
-    world.begin(5)
-    fail(world, *range(5), answer=401)
-    worker = world.worker()
-    world.work(world.batch(0), worker=worker)
-    assert state(world).open_until is None
-    world.work(world.batch(1), worker=worker)
-    assert state(world).open_until is not None
-    assert world.outcomes() == {}
-
-
-# --- paused, cancelled ---
-
-
-def test_a_paused_job_holds_what_it_receives(world: World) -> None:
-    world.begin(3)
-    Update().set(paused=True).send(world.clients.dynamodb, "ledger", job_key(NAME))
-    batch = world.batch(0, 1, 2)
-    assert set(world.work(batch)) == ids(batch)
-    assert world.target.calls == []
-    assert world.chunk().held == {0, 1, 2}
-    assert all(30 <= world.waits()[record["receiptHandle"]] <= 60 for record in batch)
-    Update().remove("paused").send(world.clients.dynamodb, "ledger", job_key(NAME))
-    assert world.work(world.batch(0, 1, 2, receives=2)) == []
-
-
-def paced(world: World, at: str, act: Callable[[], object]) -> None:
-    """A batch whose calls are ten seconds apart; `act` happens in the call of `at`."""
-
-    async def callback(deposit: Any, call: Call) -> None:
-        if call.key == at:
-            act()
-        await call.http.put(f"/deposits/{call.key}")
-
-    world.declare(a_job(rate=Rate.per_minute(6)), callback)
-    world.begin(6)
-
-
-def test_a_paced_batch_is_called_at_the_rate_and_costs_one_write(world: World) -> None:
-    paced(world, "nobody", lambda: None)
-    assert world.work(world.batch(*range(6))) == []
-    assert [call.at - DUE for call in world.target.calls] == [10 * SECOND * number for number in range(6)]
-    assert writes_to_target(world) == 1
-
-
-def test_a_run_that_is_cancelled_in_the_middle_of_a_paced_batch_calls_nobody_any_more(world: World) -> None:
-    paced(world, "D02", lambda: Update().set(state="cancelling").send(world.clients.dynamodb, "ledger", run_key(RUN)))
-    assert world.work(world.batch(*range(6))) == []
-    assert world.target.keys == keys(3)
-    assert world.outcomes() == {Outcome.SUCCEEDED: 3, Outcome.CANCELLED: 3}
-    assert world.run().state is RunState.CANCELLED
-
-
-def test_a_job_that_is_paused_in_the_middle_of_a_paced_batch_calls_nobody_any_more(world: World) -> None:
-    paced(world, "D02", lambda: Update().set(paused=True).send(world.clients.dynamodb, "ledger", job_key(NAME)))
-    assert len(world.work(world.batch(*range(6)))) == 3
-    assert world.target.keys == keys(3)
-
-
-def test_a_breaker_that_another_opens_in_the_middle_of_a_paced_batch_stops_it(world: World) -> None:
-    paced(world, "D02", lambda: targets.open_breaker(world.ledger, state(world), Breaker(), DUE, "HTTP 503"))
-    assert len(world.work(world.batch(*range(6)))) == 3
-    assert world.target.keys == keys(3)
-
-
-def test_what_has_no_slot_in_time_is_held_and_told_when_to_come(world: World) -> None:
-    world.declare(a_job(rate=Rate.per_minute(6)))
-    world.begin(10)
-    batch = world.batch(*range(6))
-    returned = set(world.work(batch, time=40 * SECOND))
-    assert returned == ids(batch[3:])
-    assert world.target.keys == keys(3)
-    assert world.chunk().held == {3, 4}
-    assert [world.waits()[record["receiptHandle"]] for record in batch[3:]] == [30, 40, 50]
-    assert world.events.of(Action.ENTRY_HELD)[0]["reason"] == "rate"
-
-
-# --- the ledger fails ---
-
-
-def throttled(sent: Sent) -> None:
-    """TARGET takes no writes."""
-    if sent.operation == "UpdateItem" and sent.key == TARGET:
-        raise ClientError({"Error": {"Code": "ThrottlingException", "Message": "slow down"}}, "UpdateItem")
-
-
-def test_a_breaker_that_cannot_be_told_loses_no_entry(world: World) -> None:
-    world.begin(12)
-    fail(world, *range(9))
-    batch = world.batch(*range(10))
-    world.wire.before = throttled
-    assert set(world.work(batch)) == ids(batch[:9])
-    world.wire.heal()
-    assert world.outcome(9) is Outcome.SUCCEEDED
-    assert world.chunk().attempts == dict.fromkeys(range(5), 1)
-    fail(world, *range(10), answer=200)
-    assert world.work(world.batch(*range(9), receives=2)) == []
-
-
-def test_a_breaker_that_cannot_be_tried_returns_its_entries_uncalled(world: World) -> None:
-    opened(world)
-    world.later(PAUSE)
-    world.wire.before = throttled
-    batch = world.batch(*range(10))
-    assert set(world.work(batch)) == ids(batch)
-    assert world.target.calls == []
-    world.wire.heal()
-    assert world.chunk().held == set(range(5))
-    assert world.work(world.batch(*range(10), receives=2)) == []
-
-
-def test_a_breaker_that_cannot_be_closed_settles_the_entry_that_tried_and_holds_the_others(world: World) -> None:
-    opened(world)
-    world.later(PAUSE)
-
-    def before(sent: Sent) -> None:
-        if world.target.calls:
-            throttled(sent)
-
-    world.wire.before = before
-    batch = world.batch(*range(10))
-    assert len(world.work(batch)) == 9
-    world.wire.heal()
-    assert world.outcomes() == {Outcome.SUCCEEDED: 1}
-    world.later(timedelta(minutes=1))
-    left = [index for index in range(10) if world.outcome(index) is None]
-    assert world.work(world.batch(*left, receives=2)) == []
-
-
-@pytest.mark.parametrize("number", [0, 1, 4])
-def test_slots_that_cannot_be_taken_return_their_entries_and_no_others(world: World, number: int) -> None:
-    """The rate is so slow for this worker that each entry takes a slot of its own."""
-    world.declare(a_job(keys=None, rate=Rate.per_minute(6)))
-    world.begin(6)
-
-    def before(sent: Sent) -> None:
-        if len(world.target.calls) >= number:
-            throttled(sent)
-
-    world.wire.before = before
-    batch = world.batch(*range(6))
-    assert set(world.work(batch)) == ids(batch[number:])
-    world.wire.heal()
-    assert world.target.keys == keys(number)
-    assert world.outcomes() == ({Outcome.SUCCEEDED: number} if number else {})
-    assert world.work(world.batch(*range(number, 6), receives=2)) == []
-    assert world.target.times() == dict.fromkeys(keys(6), 1)
-
-
-def test_control_that_cannot_be_read_again_returns_the_rest_of_a_long_batch(world: World) -> None:
-    def refuse(sent: Sent) -> None:
-        if sent.operation == "BatchGetItem":
-            raise ClientError({"Error": {"Code": "ThrottlingException", "Message": "slow down"}}, "BatchGetItem")
-
-    def act() -> None:
-        world.wire.before = refuse
-
-    paced(world, "D02", act)
-    batch = world.batch(*range(6))
-    assert set(world.work(batch)) == ids(batch[3:])
-    world.wire.heal()
-    assert world.outcomes() == {Outcome.SUCCEEDED: 3}

@@ -8,13 +8,18 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from rollcall import Call, Overlap
-from rollcall.core.run import run_id
+from rollcall import Breaker, Call, Overlap
+from rollcall.adapters import targets
+from rollcall.adapters.ledger import target_key
+from rollcall.core.run import TargetRecord, run_id
 from tests.functional.wire import Sent
 from tests.functional.world import DAY, DUE, NAME, World, a_job
 
 TOMORROW = run_id(NAME, DUE + DAY)
 SECOND = timedelta(seconds=1)
+#: How long a breaker is open, and the item that says so.
+PAUSE = 60 * SECOND
+TARGET = target_key("accounting")
 #: The longest that an event of ten may take with the default target: below it, nothing is called any more.
 TOO_SHORT = timedelta(seconds=10)
 
@@ -72,3 +77,23 @@ def throttled(*keys: str) -> Callable[[Sent], None]:
             raise ClientError({"Error": {"Code": "ThrottlingException", "Message": "slow down"}}, "UpdateItem")
 
     return before
+
+
+def state(world: World) -> TargetRecord:
+    """The target as the ledger has it."""
+    return world.ledger.target("accounting")
+
+
+def writes_to_target(world: World) -> int:
+    return sum(sent.key == TARGET for sent in world.wire.of("UpdateItem"))
+
+
+def fail(world: World, *indexes: int, answer: int = 503) -> None:
+    for index in indexes:
+        world.target.script(f"D{index:02}", then=answer)
+
+
+def opened(world: World, *, entries: int = 20) -> None:
+    """A run under way whose target's breaker has just been opened by somebody else."""
+    world.begin(entries)
+    targets.open_breaker(world.ledger, state(world), Breaker(), world.clock.now(), "HTTP 503")
