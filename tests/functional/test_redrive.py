@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from rollcall import NEVER_ARRIVED, Breaker, Call, Entry, NeverArrived, Outcome, Overlap, Response, Unanswered
+from rollcall import NEVER_ARRIVED, Breaker, Call, Entry, NeverArrived, Outcome, Overlap, Response, Retry, Unanswered
 from rollcall.adapters import runs
 from rollcall.adapters.manifests import Manifests
 from rollcall.core.actions import Action
@@ -573,6 +573,26 @@ def test_what_never_arrived_is_called(world: World) -> None:
     assert again(world) == ["D01"]
     assert asked == ["D01"]
     assert world.outcomes() == {Outcome.SUCCEEDED: 1}
+
+
+@pytest.mark.parametrize("probed", [True, False], ids=["with probe", "without"])
+def test_a_target_that_takes_no_keys_any_more_is_not_called_blindly_for_what_was_called_with_one(
+    world: World, probed: bool
+) -> None:
+    """No claim stands for that call; what is known of it travels in the redrive's manifest."""
+    world.declare(a_job(breaker=PATIENT, retry=Retry(retries=0)))
+    world.target.script("D01", Unanswered("cut off"))
+    ended(world, 3)
+    without_keys = world.declare(a_job(breaker=PATIENT, keys=None))
+    if probed:
+
+        @without_keys.probe
+        def probe(deposit: dict[str, Any], call: Call) -> Outcome:
+            del deposit, call
+            return Outcome.SUCCEEDED
+
+    assert again(world) == []
+    assert world.outcomes() == {Outcome.SUCCEEDED if probed else Outcome.UNKNOWN: 1}
 
 
 # --- entries that were rejected before any call ---

@@ -89,7 +89,8 @@ class Attempts(ABC):
         if number > MOST_QUESTIONS:
             self._tell(work, Outcome.UNKNOWN, NO_ANSWER)
             return False
-        called_until = self._clock.now() if first and self._target.keys is not None else None
+        unknown_until = self._target.keys is not None or work.record.called_until is None
+        called_until = self._clock.now() if first and unknown_until else None
         work.record = entries.note_question(self._ledger, run, work.name, number, work.attempts, called_until)
         work.answer = found = await self._caller.ask(run, message, number)
         log(
@@ -202,10 +203,12 @@ class ClaimedAttempts(Attempts):
 
     def _recall(self, work: Work, record: entries.EntryRecord) -> None:
         work.record, work.attempts = record, record.attempts
-        work.unanswered = work.indefinite = record.owner is not None
+        # Without a claim: called in an earlier generation, when the target still took keys.
+        before = record.attempts == 0 and work.delivery.message.unanswered_since is not None
+        work.unanswered = work.indefinite = record.owner is not None or before
         if record.outcome is not None:
             work.outcome, work.told = record.outcome, True
-        elif record.owner is not None:
+        elif work.unanswered:
             self._doubt(work)
         elif work.attempts > self._job.retry.retries:
             work.end(Outcome.FAILED, NEVER_ARRIVED)
