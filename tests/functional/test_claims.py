@@ -182,7 +182,7 @@ def test_refused_credentials_prove_nothing_of_an_unanswered_request_before_them(
     bank.on_call("D00N", then=401)
     handle_all(world)
     assert bank.effects == {"D00": 1}
-    assert world.outcome(0) is Outcome.REJECTED
+    assert world.outcome(0) is Outcome.UNKNOWN
 
 
 def test_a_plain_callback_that_goes_on_after_it_was_cut_off_reaches_nobody(world: World) -> None:

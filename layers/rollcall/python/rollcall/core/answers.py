@@ -14,7 +14,7 @@ TRY_AGAIN = "try_again"
 #: Statuses that are about the credentials, as a rule: Unauthorized, Forbidden.
 REFUSED_CREDENTIALS = frozenset({401, 403})
 #: An answer that leaves open whether the target did anything.
-INDEFINITE = frozenset({408, *range(500, 600)})
+INDEFINITE = frozenset({408, *range(300, 400), *range(500, 600)})
 LONGEST_REASON = 1_000
 
 
@@ -29,7 +29,7 @@ class Answer:
     reason: str | None = None
     #: False where the request may have taken effect without our knowing.
     answered: bool = True
-    #: False where even an answer leaves open whether the target did anything: unanswered, 408, 5xx.
+    #: False where even an answer leaves open whether the target did anything: unanswered, 3xx, 408, 5xx.
     definite: bool = True
     #: Whether it is proven that the target did nothing.
     never_executed: bool = False

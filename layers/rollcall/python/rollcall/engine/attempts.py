@@ -21,6 +21,8 @@ from rollcall.core.target import Keys
 from rollcall.engine.calling import Caller
 from rollcall.engine.work import AT_ONCE, Work
 
+#: What a target without keys can say in so many words.
+_CLEAR = frozenset({Outcome.SUCCEEDED, Outcome.REJECTED, Outcome.FAILED})
 #: Questions about one entry that its target cannot answer; then it stays unknown.
 MOST_QUESTIONS = 5
 SUSPECTED = Answer(
@@ -234,7 +236,7 @@ class ClaimedAttempts(Attempts):
         work.indefinite = work.indefinite or not answer.definite
         if answer.never_executed:
             self._nothing_done(work, answer)
-        elif answer.outcome in {Outcome.SUCCEEDED, Outcome.REJECTED, Outcome.FAILED} and not self._conflict(work):
+        elif answer.outcome in _CLEAR and answer.definite and not self._conflict(work):
             self._tell(work, answer.outcome, answer)
         else:
             work.unanswered = True
