@@ -7,9 +7,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from rollcall import Call, Entry, Jitter, Job, Report, Retry, Run, Target, every
+from rollcall import Breaker, Call, Entry, Jitter, Job, Report, Retry, Run, Target, every
 
-LITTLE = Target("little", concurrency=60, timeout=timedelta(seconds=1))
+#: Left alone by its breaker: what becomes of single entries is these stories' subject.
+LITTLE = Target("little", concurrency=60, timeout=timedelta(seconds=1), breaker=Breaker(failures=1_000))
 THINGS = Report("things")
 #: The callback of a thing with this name ends its process.
 POISON = "poison"
