@@ -252,13 +252,13 @@ def test_an_answer_that_is_no_report_is_told_at_once(aws: Clients, status: str) 
 
 
 def test_a_server_that_keeps_failing_is_asked_three_times(aws: Clients) -> None:
-    with serving(answer("500 Oops", b"try later")) as server:
+    with serving(answer("500 Oops", b"try later", "Connection: close")) as server:
         assert "it answered HTTP 500: try later" in refused(aws, server)
     assert len(server.heads) == 1 + reports.OPEN_RETRIES
 
 
 def test_a_server_that_fails_once_is_asked_again(aws: Clients) -> None:
-    with serving(answer("503 Wait", b""), answer("200 OK", RAAS_BODY)) as server:
+    with serving(answer("503 Wait", b"", "Connection: close"), answer("200 OK", RAAS_BODY)) as server:
         assert read(aws, server.url) == ROWS
 
 
