@@ -269,7 +269,7 @@ def die_at(sent: Sent, key: str) -> None:
 def held(world: World, number: int = 3) -> None:
     """A run whose entries are all held, for their job is paused."""
     world.begin(number)
-    runs.pause(world.ledger, NAME)
+    runs.pause(world.ledger, NAME, world.clock.now())
     world.work(world.batch(*range(number)))
     assert world.chunk().held == frozenset(range(number))
     runs.resume(world.ledger, NAME)
@@ -454,7 +454,7 @@ def test_a_queued_run_that_is_cancelled_between_look_and_start_is_not_started(wo
 
 def test_a_paused_jobs_entries_are_held_without_attempts_and_go_on_when_it_is_resumed(world: World) -> None:
     world.begin(3)
-    runs.pause(world.ledger, NAME)
+    runs.pause(world.ledger, NAME, world.clock.now())
     batch = world.batch(0, 1, 2)
     worker = world.worker()
     assert world.work(batch, worker=worker) == [record["messageId"] for record in batch]
@@ -474,15 +474,15 @@ def test_a_paused_jobs_entries_are_held_without_attempts_and_go_on_when_it_is_re
 def test_a_pause_and_its_end_change_nothing_else_of_the_job(world: World) -> None:
     world.begin(3)
     before = world.job_record()
-    runs.pause(world.ledger, NAME)
-    assert world.job_record().paused
+    runs.pause(world.ledger, NAME, world.clock.now())
+    assert world.job_record().paused_since is not None
     runs.resume(world.ledger, NAME)
     assert world.job_record() == before
 
 
 def test_a_paused_run_can_be_cancelled(world: World) -> None:
     world.begin(3)
-    runs.pause(world.ledger, NAME)
+    runs.pause(world.ledger, NAME, world.clock.now())
     world.work(world.batch(0, 1, 2))
     world.cancel()
     world.watchdog()

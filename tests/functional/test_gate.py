@@ -4,6 +4,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -197,16 +198,31 @@ def test_one_call_tries_and_if_it_fails_the_pause_is_doubled(world: World) -> No
     assert set(world.work(batch)) == set(ids(batch))
     assert len(world.target.calls) == 1
     assert state(world).open_until == DUE + PAUSE + 2 * PAUSE
-    assert sum(len(world.chunk(index).held) for index in (0, 5)) == 9
+    assert sum(len(world.chunk(index).held) for index in (0, 5)) == 10
 
 
-def test_a_try_goes_round_so_that_an_outage_uses_up_no_entrys_attempts(world: World) -> None:
+def test_tries_in_turn_use_up_no_entrys_attempts(world: World) -> None:
     opened(world, entries=3)
     fail(world, *range(3))
-    for receives in range(1, 4):
+    for receives in range(1, 20):
         world.clock.set(state(world).open_until or DUE)
         world.work(world.batch(0, 1, 2, receives=receives))
-    assert world.target.times() == dict.fromkeys(keys(3), 1)
+    tried = world.target.keys
+    assert len(tried) == 19
+    assert all(key != before for key, before in pairwise(tried))
+    assert world.chunk().attempts == {}
+    assert world.outcomes() == {}
+
+
+def test_a_try_by_the_only_entry_that_is_left_is_an_attempt_like_any_other(world: World) -> None:
+    """Else a run of one bad entry would never end."""
+    opened(world, entries=1)
+    fail(world, 0)
+    for receives in range(1, 6):
+        world.clock.set(state(world).open_until or DUE)
+        world.work(world.batch(0, receives=receives))
+    assert world.outcomes() == {Outcome.FAILED: 1}
+    assert world.target.times() == {"D00": 5}
 
 
 def test_of_two_workers_one_tries(world: World) -> None:

@@ -9,8 +9,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from rollcall import Breaker, Call, Outcome, Rate, Response
-from rollcall.adapters import targets
-from rollcall.adapters.ledger import job_key, run_key
+from rollcall.adapters import runs, targets
+from rollcall.adapters.ledger import run_key
 from rollcall.adapters.update import Update
 from rollcall.core.actions import Action
 from rollcall.core.call import Request
@@ -27,13 +27,13 @@ Send = Callable[[Request], Awaitable[Response]]
 
 def test_a_paused_job_holds_what_it_receives(world: World) -> None:
     world.begin(3)
-    Update().set(paused=True).send(world.clients.dynamodb, "ledger", job_key(NAME))
+    runs.pause(world.ledger, NAME, world.clock.now())
     batch = world.batch(0, 1, 2)
     assert set(world.work(batch)) == set(ids(batch))
     assert world.target.calls == []
     assert world.chunk().held == {0, 1, 2}
     assert all(30 <= world.waits()[record["receiptHandle"]] <= 60 for record in batch)
-    Update().remove("paused").send(world.clients.dynamodb, "ledger", job_key(NAME))
+    runs.resume(world.ledger, NAME)
     assert world.work(world.batch(0, 1, 2, receives=2)) == []
 
 
@@ -65,7 +65,7 @@ def test_a_run_that_is_cancelled_in_the_middle_of_a_paced_batch_calls_nobody_any
 
 
 def test_a_job_that_is_paused_in_the_middle_of_a_paced_batch_calls_nobody_any_more(world: World) -> None:
-    paced(world, "D02", lambda: Update().set(paused=True).send(world.clients.dynamodb, "ledger", job_key(NAME)))
+    paced(world, "D02", lambda: runs.pause(world.ledger, NAME, world.clock.now()))
     assert len(world.work(world.batch(*range(6)))) == 3
     assert world.target.keys == keys(3)
 

@@ -4,7 +4,8 @@ from datetime import timedelta
 from typing import Any
 
 from rollcall import Breaker, Call, Outcome, Rate, TryAgain, Unanswered
-from rollcall.adapters import counting, runs
+from rollcall.adapters import counting, runs, targets
+from rollcall.core.rate import microseconds
 from rollcall.core.run import RunState
 from rollcall.core.tree import Node
 from rollcall.engine.progress import Held, Progress, progress, unsettled
@@ -36,7 +37,7 @@ def test_an_entry_between_two_attempts_is_not_held(world: World) -> None:
 def test_entries_of_a_paused_job_are_held_without_an_end(world: World) -> None:
     world.begin(12)
     world.work(world.batch(0, 1))
-    runs.pause(world.ledger, NAME)
+    runs.pause(world.ledger, NAME, world.clock.now())
     world.work(world.batch(*range(2, 12)))
     assert seen(world) == Progress(2, (Held(10, f"the job {NAME} is paused"),))
 
@@ -73,14 +74,15 @@ def test_a_pause_is_named_before_the_breaker_and_the_breaker_before_the_rate(wor
     world.begin(3)
     run, node = world.run(), Node(0, 0)
     counting.settle(world.ledger, run, node, counting.Batch(held=[0, 1]), world.clock.now())
-    assert seen(world).held[0].reason == "the rate of accounting"
+    targets.hold_until(world.ledger, world.ledger.target("accounting"), microseconds(DUE))
+    assert seen(world).held[0] == Held(2, "the rate of accounting", DUE)
     for key in ("D00", "D01", "D02"):
         world.target.script(key, then=503)
     world.declare(a_job(breaker=Breaker(failures=3)))
     world.work(world.batch(0, 1, 2, receives=2))
     counting.settle(world.ledger, run, node, counting.Batch(held=[0, 1]), world.clock.now())
     assert seen(world).held[0].reason.startswith("accounting is left alone")
-    runs.pause(world.ledger, NAME)
+    runs.pause(world.ledger, NAME, world.clock.now())
     assert seen(world).held[0].reason == f"the job {NAME} is paused"
 
 
@@ -105,7 +107,7 @@ def test_an_entry_that_is_settled_or_begun_is_held_no_more(world: World) -> None
     counting.settle(world.ledger, run, node, counting.Batch(held=[0, 1, 2]), world.clock.now())
     counting.begin(world.ledger, run, node, [0])
     counting.cancel(world.ledger, run, node, [1], world.clock.now())
-    assert seen(world) == Progress(1, (Held(1, "the rate of accounting"),))
+    assert seen(world) == Progress(1, (Held(1, "accounting was left alone, and they come back in turn"),))
 
 
 def test_what_was_cancelled_before_it_was_sent_is_settled(world: World) -> None:

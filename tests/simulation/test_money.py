@@ -8,6 +8,7 @@ import pytest
 
 from rollcall import NEVER_ARRIVED, Call, Entry, Job, Keys, NeverArrived, Outcome, Retry, Run, Target, daily
 from rollcall.adapters.manifests import Manifests
+from rollcall.core.call import Request, Response
 from rollcall.core.run import Redrive, RunRecord
 from rollcall.engine.failures import failures
 from tests.simulation.bank import SimulatedBank
@@ -158,3 +159,44 @@ def redrive(cloud: SimulatedCloud, run: str) -> None:
     cloud.pass_time(5 * MINUTE)
     cloud.redrive(cloud.jobs[0], run, Redrive())
     cloud.run_until(lambda: any(each["id"] == f"{run}/{generation + 1}" for each in cloud.announcements))
+
+
+def test_refused_credentials_say_nothing_of_a_call_before_them_that_was_not_answered() -> None:
+    """The money has moved, the answer is lost, and then nobody is let in for a while."""
+    cloud, bank = banked(transfers(40, KEYED), lost=1.0)
+    with cloud:
+        shut_until = cloud.clock.now() + 10 * MINUTE
+        honest, called = bank.send, 0
+
+        async def send(request: Request, origin: str = "") -> Response:
+            nonlocal called
+            called += 1
+            if called > 40 and cloud.clock.now() < shut_until:
+                return Response(401, {}, b"who are you?")
+            return await honest(request, origin)
+
+        bank.send = send  # type: ignore[method-assign]
+        run = cloud.fire(cloud.jobs[0])
+        cloud.run_until_announced(run)
+        assert cloud.outcomes(run) == {Outcome.SUCCEEDED: 40}
+        assert bank.moved_twice() == []
+
+
+def test_an_answer_that_leaves_open_whether_money_moved_is_asked_about_once_keys_are_forgotten() -> None:
+    """A bank that answers 500 after the money has moved; somebody settles it again two days later."""
+    cloud, bank = banked(transfers(20, KEYED, retries=0))
+    with cloud:
+        honest = bank.send
+
+        async def send(request: Request, origin: str = "") -> Response:
+            answer = await honest(request, origin)
+            return answer if request.method == "GET" else Response(500, {}, b"oops")
+
+        bank.send = send  # type: ignore[method-assign]
+        run = cloud.fire(cloud.jobs[0])
+        cloud.run_until_announced(run)
+        assert cloud.outcomes(run) == {Outcome.FAILED: 20}
+        cloud.pass_time(2 * DAY)
+        redrive(cloud, run)
+        assert cloud.outcomes(run) == {Outcome.SUCCEEDED: 20}
+        assert bank.moved_twice() == []

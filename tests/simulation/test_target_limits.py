@@ -5,13 +5,15 @@ from datetime import timedelta
 
 import pytest
 
-from rollcall import Breaker, Rate, Retry
+from rollcall import Breaker, Keys, Rate, Retry
+from rollcall.adapters import runs
 from rollcall.core.outcome import Outcome
 from rollcall.core.run import RunState
 from rollcall.core.sizing import window, worker_sizing
 from rollcall.engine.cancelling import cancel
 from rollcall.engine.progress import progress, unsettled
 from tests.simulation.cloud import SimulatedCloud
+from tests.simulation.gate import Answer, Sent, Serve
 from tests.simulation.target import Outage
 from tests.simulation.test_cloud import a_job, complete
 from tests.simulation.virtual_time import START
@@ -144,7 +146,7 @@ def test_revoked_credentials_stop_everything_at_once_and_reject_nobody() -> None
         run = cloud.fire(job)
         cloud.run_until_announced(run)
         complete(cloud, run, 1_000)
-        assert target.between(START, START + HOUR) < 50 + 15
+        assert target.between(START, START + HOUR) <= 50 + 60  # what was in flight, and a try a minute
 
 
 def test_one_entry_that_is_always_forbidden_stops_no_other() -> None:
@@ -157,3 +159,56 @@ def test_one_entry_that_is_always_forbidden_stops_no_other() -> None:
         assert cloud.outcomes(run) == {Outcome.SUCCEEDED: 999, Outcome.REJECTED: 1}
         others = Counter(count for key, count in target.times().items() if key != "D000500")
         assert others == {1: 999}
+
+
+@pytest.mark.parametrize("keys", [Keys(), None], ids=["with keys", "with claims"])
+def test_credentials_that_are_revoked_in_the_middle_reject_nobody(keys: Keys | None) -> None:
+    """Calls that were accepted before answer later than the first refusals: they say nothing about those."""
+    job = a_job(600, target={"keys": keys})
+    with SimulatedCloud([job]) as cloud:
+        target = cloud.target(job)
+        target.latency = lambda request: timedelta(milliseconds=20 + sum(request.path.encode()) % 7 * 30)
+        target.outages = [Outage(START + SECOND / 2, START + 30 * MINUTE, 401)]
+        run = cloud.fire(job)
+        cloud.run_until_announced(run)
+        complete(cloud, run, 600)
+
+
+def test_many_entries_that_are_forbidden_hold_the_others_up_a_little() -> None:
+    """One in ten, in batches of one: no row of them is long enough to speak against the credentials."""
+    job = a_job(300, concurrency=100, target={"rate": Rate.per_minute(60)})
+    with SimulatedCloud([job]) as cloud:
+        cloud.target(job).script = lambda key, _: 403 if key.endswith("7") else None
+        run = cloud.fire(job)
+        cloud.run_until_announced(run, within=20 * MINUTE)
+        assert cloud.outcomes(run) == {Outcome.SUCCEEDED: 270, Outcome.REJECTED: 30}
+
+
+def test_a_small_burst_is_kept_by_workers_that_come_late() -> None:
+    job = a_job(200, target={"rate": Rate.per_second(20, burst=1)})
+    with SimulatedCloud([job]) as cloud:
+        target, slow = cloud.target(job), 0
+
+        def delay(sent: Sent, serve: Serve) -> Answer:
+            nonlocal slow
+            if "worker" in sent.origin and sent.operation == "UpdateItem":
+                slow += 1
+                if slow % 40 == 0:
+                    cloud.clock.sleep(SECOND * 0.9)
+            return serve()
+
+        cloud.services.gate.interceptor = delay
+        cloud.run_until_announced(cloud.fire(job))
+        assert target.most_within(SECOND) <= 20 + 1 + 2  # and what is 50 ms late
+
+
+def test_a_pause_over_a_night_loses_nothing() -> None:
+    job = a_job(30, deadline=60 * HOUR)
+    with SimulatedCloud([job]) as cloud:
+        runs.pause(cloud.ledger, job.name, cloud.clock.now())
+        run = cloud.fire(job)
+        cloud.pass_time(14 * HOUR)
+        assert cloud.on_queue(job, dead_letters=True) == 0
+        runs.resume(cloud.ledger, job.name)
+        cloud.run_until_announced(run, within=HOUR)
+        complete(cloud, run, 30)

@@ -187,6 +187,7 @@ def run_record(item: Mapping[str, Any]) -> RunRecord:
         reason=item.get("reason"),
         completed_at=from_iso(completed) if completed else None,
         announced="announced_at" in item,
+        keyed=item.get("keyed", True),
         cancelling_since=from_iso(cancelling) if cancelling else None,
         redrive=Redrive.from_fields(item["redrive"]) if "redrive" in item else None,
         past=tuple(
@@ -205,7 +206,7 @@ def job_record(job: str, item: Mapping[str, Any]) -> JobRecord:
         queued=item.get("queued"),
         open=item.get("open", frozenset()),
         last_total=item.get("last_total"),
-        paused=item.get("paused", False),
+        paused_since=from_iso(item["paused_since"]) if "paused_since" in item else None,
     )
 
 
@@ -222,6 +223,7 @@ def target_record(target: str, item: Mapping[str, Any]) -> TargetRecord:
         opened_at=None if opened_at is None else moment(opened_at),
         reason=item.get("reason"),
         failed_tries=item.get("failed_tries", 0),
+        tried_by=item.get("tried_by"),
         trier=item.get("trier"),
         trying_until=None if trying_until is None else moment(trying_until),
     )

@@ -77,6 +77,7 @@ def redrive(ledger: Ledger, run: RunRecord, leased: RunRecord, job: JobRecord) -
     update = _lease(Update(), leased).set(
         state=RunState.ENUMERATING.value,
         generation=leased.generation,
+        keyed=leased.keyed,
         started_at=iso(leased.started_at),
         enumerations=1,
         redrive=leased.redrive.fields() if leased.redrive is not None else None,
@@ -116,14 +117,14 @@ def cancel_queued(ledger: Ledger, run: RunRecord, now: datetime) -> RunRecord:
     return cancelled
 
 
-def pause(ledger: Ledger, job: str) -> None:
+def pause(ledger: Ledger, job: str, now: datetime) -> None:
     """Hold the entries of a job, of all its runs, until it is resumed."""
-    Update().set(paused=True, job=job).send(ledger.client, ledger.table, job_key(job))
+    Update().set(job=job).set_once(paused_since=iso(now)).send(ledger.client, ledger.table, job_key(job))
 
 
 def resume(ledger: Ledger, job: str) -> None:
     """Let a paused job go on."""
-    Update().remove("paused").send(ledger.client, ledger.table, job_key(job))
+    Update().remove("paused_since").send(ledger.client, ledger.table, job_key(job))
 
 
 def skip(ledger: Ledger, run: RunRecord, job: JobRecord) -> None:
@@ -301,6 +302,7 @@ def _put(ledger: Ledger, run: RunRecord) -> dict[str, Any]:
         "scheduled_for": iso(run.scheduled_for),
         "started_at": iso(run.started_at),
         "generation": run.generation,
+        "keyed": run.keyed,
         "params": run.params or None,
         "enumerations": run.enumerations,
         "owner": run.owner,

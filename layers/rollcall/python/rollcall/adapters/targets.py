@@ -144,19 +144,28 @@ def give_up_try(ledger: Ledger, target: TargetRecord, owner: str) -> None:
 def close_breaker(ledger: Ledger, target: TargetRecord, owner: str) -> TargetRecord:
     """Our try was answered well. Returns the target as it then is."""
     update = Update().set(epoch=target.epoch + 1)
-    update.remove("open_until", "opened_at", "reason", "failed_tries", "failures", "trier", "trying_until")
+    update.remove("open_until", "opened_at", "reason", "failed_tries", "failures", "tried_by", "trier", "trying_until")
     return _after_try(ledger, target, owner, update)
 
 
 def reopen_breaker(
-    ledger: Ledger, target: TargetRecord, breaker: Breaker, owner: str, now: datetime, reason: str
+    ledger: Ledger,
+    target: TargetRecord,
+    breaker: Breaker,
+    owner: str,
+    now: datetime,
+    reason: str,
+    *,
+    entry: str | None = None,
+    longer: bool = True,
 ) -> TargetRecord:
-    """Our try was in vain: the target is left alone for longer. Returns it as it then is."""
-    tries = target.failed_tries + 1
+    """Our try, by `entry`, was in vain: the target is left alone, for longer than before. Returns it as it then is."""
+    tries = target.failed_tries + longer
     update = Update().set(
         epoch=target.epoch + 1,
         open_until=microseconds(now + breaker.pause_after(tries)),
         failed_tries=tries,
+        tried_by=entry,
         reason=reason,
     )
     return _after_try(ledger, target, owner, update.remove("trier", "trying_until"))

@@ -145,6 +145,8 @@ class RunRecord:
     completed_at: datetime | None = None
     announced: bool = False
     cancelling_since: datetime | None = None
+    #: Whether its target took idempotency keys when this generation began.
+    keyed: bool = True
     #: What opened this generation, and the generations before it, from the first.
     redrive: Redrive | None = None
     past: tuple[Generation, ...] = ()
@@ -202,8 +204,8 @@ class JobRecord:
     open: frozenset[str] = frozenset()
     #: Entries of the last sealed run, for `ShareOfLast`.
     last_total: int | None = None
-    #: Whether its entries are held until somebody lets it go on.
-    paused: bool = False
+    #: Since when its entries are held until somebody lets it go on.
+    paused_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,8 +224,9 @@ class TargetRecord:
     opened_at: datetime | None = None
     #: The answer that opened it.
     reason: str | None = None
-    #: Calls in a row that tried in vain whether it is back.
+    #: Calls in a row that tried in vain whether it is back, and the entry of the latest.
     failed_tries: int = 0
+    tried_by: str | None = None
     #: Who tries now, and until when nobody else does.
     trier: str | None = None
     trying_until: datetime | None = None

@@ -148,23 +148,31 @@ class KeyedAttempts(Attempts):
     """For targets that take idempotency keys: calling again is safe while they remember."""
 
     def remember(self, run: RunRecord, works: Iterable[Work]) -> None:
-        doubtful = [work for work in works if self._must_ask(work)]
+        works = list(works)
+        redriven = [work for work in works if work.delivery.message.unanswered_since is not None]
+        claimed = {name for name, record in self._known(run, redriven).items() if record.owner is not None}
+        doubtful = [work for work in works if self._must_ask(work) or work.name in claimed]
         if doubtful and self._job.probe_function is None:
             for work in doubtful:
                 work.end(Outcome.UNKNOWN, SUSPECTED if self._used_up(work) else EXPIRED)
         elif doubtful:
-            known = entries.records(self._ledger, run, [work.name for work in doubtful])
+            known = self._known(run, doubtful)
             for work in doubtful:
                 work.record, work.must_ask = known[work.name], True
+
+    def _known(self, run: RunRecord, works: list[Work]) -> dict[entries.EntryName, entries.EntryRecord]:
+        return entries.records(self._ledger, run, [work.name for work in works]) if works else {}
 
     def _must_ask(self, work: Work) -> bool:
         if work.delivery.message.unanswered_since is not None:
             work.unanswered = work.indefinite = True
         since = work.called_since
-        if not work.unanswered or since is None:
+        doubt = work.unanswered or (work.indefinite and self._job.moves_money)
+        if not doubt or since is None:
             return False
         window = self._target.keys.window if self._target.keys is not None else Keys().window
-        return self._used_up(work) or self._clock.now() + self._target.timeout > since + window
+        expired = self._clock.now() + self._target.timeout > since + window
+        return expired or (work.unanswered and self._used_up(work))
 
     def _used_up(self, work: Work) -> bool:
         return work.attempts > self._job.retry.retries
@@ -180,7 +188,8 @@ class KeyedAttempts(Attempts):
         work.answer = answer
         work.unanswered = work.unanswered or not answer.answered
         work.indefinite = work.indefinite or not answer.definite
-        if answer.outcome is not None:
+        # Refused credentials say nothing of an earlier call that was not answered.
+        if answer.outcome is not None and not (answer.credentials_refused and work.unanswered):
             work.outcome = answer.outcome
         elif not self._used_up(work):
             self._later(work, answer)
@@ -204,16 +213,16 @@ class ClaimedAttempts(Attempts):
                 self._recall(work, known[work.name])
 
     def _recall(self, work: Work, record: entries.EntryRecord) -> None:
+        run, called = work.delivery.run, work.attempts > 0
         work.record, work.attempts = record, record.attempts
-        # Without a claim: called in an earlier generation, when the target still took keys.
-        before = record.attempts == 0 and work.delivery.message.unanswered_since is not None
-        work.unanswered = work.indefinite = record.owner is not None or before
+        # Without a claim: called in an earlier generation, or in this one, when the target still took keys.
+        keyed = work.delivery.message.unanswered_since is not None and record.attempts == 0
+        keyed = keyed or (run.keyed and record.fence == 0 and (called or work.unanswered))
+        work.unanswered = work.indefinite = record.owner is not None or keyed
         if record.outcome is not None:
             work.outcome, work.told = record.outcome, True
         elif work.unanswered:
             self._doubt(work)
-        elif work.attempts > self._job.retry.retries:
-            work.end(Outcome.FAILED, NEVER_ARRIVED)
 
     def _doubt(self, work: Work) -> None:
         """An earlier call may have taken effect."""

@@ -5,6 +5,7 @@ import contextlib
 import inspect
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import Future
 from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any, cast
@@ -102,10 +103,14 @@ class Caller:
     async def _limited(
         self, function: Function, payload: object, run: RunRecord, message: Message, number: int, http: Http
     ) -> object:
+        waited_for: list[Future[Any]] = []
         try:
-            return await self._until_cut_off(function, payload, self._call(run, message, number, http))
+            call = self._call(run, message, number, http, waited_for)
+            return await self._until_cut_off(function, payload, call)
         finally:
             http.over = True
+            for each in waited_for:
+                each.cancel()
 
     async def _until_cut_off(self, function: Function, payload: object, call: Call) -> object:
         limit = self._job.target.timeout.total_seconds()
@@ -119,11 +124,12 @@ class Caller:
                 raise
             raise Unanswered(f"the call was cut off after {limit:g} s") from error
 
-    def _call(self, run: RunRecord, message: Message, number: int, http: Http) -> Call:
+    def _call(self, run: RunRecord, message: Message, number: int, http: Http, waited_for: "list[Future[Any]]") -> Call:
         loop = asyncio.get_running_loop()
 
         def wait(coroutine: Coroutine[Any, Any, Any]) -> Any:
-            return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
+            waited_for.append(asyncio.run_coroutine_threadsafe(coroutine, loop))
+            return waited_for[-1].result()
 
         return Call(
             run_id=run.id,

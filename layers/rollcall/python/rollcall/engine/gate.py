@@ -20,7 +20,7 @@ from rollcall.engine.deliveries import Control
 #: a write.
 REPORTED = 3
 #: Entries in a row whose credentials were refused, with nobody's accepted since: then it is not about one entry.
-REFUSALS = 2
+REFUSALS = 4
 #: How long entries wait while another worker tries whether the target is back.
 WHILE_TRIED = timedelta(seconds=5)
 
@@ -53,8 +53,10 @@ class Gate:
         #: Whether the latest call that says something was answered well.
         self._healthy = False
         self._reason = ""
-        self._refused: set[str] = set()
-        self._accepted_at: datetime | None = None
+        #: Entries whose credentials were refused, and when the call that ended so began.
+        self._refused: dict[str, datetime] = {}
+        #: When the latest call began whose credentials were accepted.
+        self._accepted: datetime | None = None
 
     @property
     def epoch(self) -> int:
@@ -98,19 +100,24 @@ class Gate:
             return
         if answer.credentials_refused:
             if not self.accepted_since(began):
-                self._refused.add(entry)
+                self._refused[entry] = began
                 self._reason = f"credentials refused: {answer.reason}"
         elif answer.target_failed:
             self._in_a_row, self._healthy = self._in_a_row + 1, False
             self._reason = answer.reason or answer.error or ""
         elif answer.outcome in {Outcome.SUCCEEDED, Outcome.REJECTED}:
             self._in_a_row, self._healthy = 0, True
-            self._refused.clear()
-            self._accepted_at = self._clock.now()
+            self._accept(began)
+
+    def _accept(self, began: datetime) -> None:
+        self._accepted = began if self._accepted is None else max(self._accepted, began)
+        self._refused = {entry: at for entry, at in self._refused.items() if at > self._accepted}
 
     def accepted_since(self, began: datetime) -> bool:
-        """Whether a call with these credentials was answered well after `began`."""
-        return self._accepted_at is not None and self._accepted_at >= began
+        """Whether the credentials of a call were accepted that began no earlier. What an older one was answered says
+        nothing: they may have been revoked in between.
+        """
+        return self._accepted is not None and self._accepted >= began
 
     @property
     def credentials_revoked(self) -> bool:
@@ -133,18 +140,34 @@ class Gate:
             self._reported = False
             self._see(targets.forget_failures(self._ledger, target))
 
-    def tried(self, answer: Answer | None) -> None:
-        """Say what the call that may pass alone ended with; None where none was made."""
+    def tried(self, answer: Answer | None, entry: str = "") -> bool:
+        """Say what the call that may pass alone ended with; None where none was made.
+
+        True if that call should count for nothing: the target is down, and it is not as if this very entry had been
+        the one that tried before.
+        """
         target, now = self._control.target, self._clock.now()
         if answer is None:
             targets.give_up_try(self._ledger, target, self._owner)
-        elif answer.target_failed or answer.credentials_refused:
+            return False
+        if answer.target_failed or answer.credentials_refused:
             reason = answer.reason or answer.error or ""
-            self._see(targets.reopen_breaker(self._ledger, target, self._target.breaker, self._owner, now, reason))
-        else:
-            self._see(targets.close_breaker(self._ledger, target, self._owner))
-            self._accepted_at = now
-            log(Action.BREAKER_CLOSED, logging.WARNING, target=self._target.name)
+            after = targets.reopen_breaker(
+                self._ledger,
+                target,
+                self._target.breaker,
+                self._owner,
+                now,
+                reason,
+                entry=entry,
+                longer=not answer.credentials_refused,
+            )
+            self._see(after)
+            return target.tried_by != entry
+        self._see(targets.close_breaker(self._ledger, target, self._owner))
+        self._accept(now)
+        log(Action.BREAKER_CLOSED, logging.WARNING, target=self._target.name)
+        return False
 
     def _opened(self, target: TargetRecord) -> None:
         """Log the opening, where it was ours."""

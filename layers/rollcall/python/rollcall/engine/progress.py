@@ -80,13 +80,14 @@ def _tally(ledger: Ledger, run: RunRecord) -> Counter[str]:
 
 
 def _held(ledger: Ledger, run: RunRecord, target: str, entries: int) -> Held:
-    if ledger.job(run.job).paused:
+    if ledger.job(run.job).paused_since is not None:
         return Held(entries, f"the job {run.job} is paused")
     record = ledger.target(target)
     if record.open_until is not None:
         return Held(entries, f"{target} is left alone after failures in a row: {record.reason}", record.open_until)
-    until = None if record.held_until is None else moment(record.held_until)
-    return Held(entries, f"the rate of {target}", until)
+    if record.held_until is None:
+        return Held(entries, f"{target} was left alone, and they come back in turn")
+    return Held(entries, f"the rate of {target}", moment(record.held_until))
 
 
 def settled(ledger: Ledger, run: RunRecord) -> int:

@@ -122,6 +122,7 @@ def _new(name: str, job: Job, request: Start, invocation: Invocation, now: datet
         params=request.params,
         owner=invocation.owner,
         lease_until=invocation.deadline,
+        keyed=job.target.keys is not None,
         chunk_size=invocation.chunk_size,
         fan_in=invocation.fan_in,
     )

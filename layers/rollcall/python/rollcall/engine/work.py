@@ -99,6 +99,17 @@ class Work:
         """Return it, to be asked about then."""
         self.wait, self.asking, self.outcome = wait, True, None
 
+    def forgive(self, answer: Answer, wait: timedelta) -> None:
+        """Return it as if it had not been called: it only showed that its target is down.
+
+        Not where it was asked about, or where a call may have had an effect that only a claim remembers.
+        """
+        if self.must_ask or self.told or not (self.record.owner is None or answer.never_executed):
+            return
+        self.wait, self.outcome, self.asking = wait, None, False
+        self.attempts = max(0, self.attempts - 1)
+        self.uncalled = not self.unanswered
+
     def told_of(self, answer: Answer) -> Told:
         """What its record is to say, where it ends with `answer`."""
         return Told(answer, self.attempts, self.unanswered_since, self.called_since, definite=not self.indefinite)

@@ -14,6 +14,7 @@ from rollcall.adapters.ledger import Ledger
 from rollcall.adapters.queue import Queue
 from rollcall.core.actions import Action, log
 from rollcall.core.answers import Answer
+from rollcall.core.breaker import LONGEST_HOLD
 from rollcall.core.clock import Clock
 from rollcall.core.errors import RollcallError
 from rollcall.core.job import Job
@@ -29,10 +30,12 @@ from rollcall.engine.pacing import Pacer
 from rollcall.engine.work import AT_ONCE, Work, apart, by_chunk, by_group
 
 CANCELLED = Answer(Outcome.CANCELLED, "cancelled", "its run was cancelled")
-#: How long entries of a paused job stay away.
+#: How long entries of a paused job stay away at least; then the longer, the longer it has been paused.
 PAUSED = timedelta(minutes=1)
-#: A slot that was missed by more is taken anew: calls that begin late would come together with those on time.
+#: A slot that was missed by more is taken anew: calls that begin late would come together with those on time. Less,
+#: where the target's burst is small; the least is what a request to the ledger may take.
 LATE = timedelta(seconds=1)
+LEAST_LATE = timedelta(milliseconds=50)
 
 
 class Worker:
@@ -59,6 +62,7 @@ class Worker:
         self._control = Control(ledger, job, clock)
         self._gate = Gate(ledger, self._control, job.target, clock, random_, owner)
         rate = job.target.rate
+        self._late = LATE if rate is None else max(LEAST_LATE, min(LATE, rate.tolerance * timedelta(microseconds=1)))
         self._pacer = None if rate is None else Pacer(ledger, self._control, rate, clock, random_)
         kind = KeyedAttempts if job.target.keys is not None else ClaimedAttempts
         self._attempts: Attempts = kind(job, ledger, caller, clock, random_)
@@ -96,10 +100,15 @@ class Worker:
         for work in works:
             if work.delivery.run.state is RunState.CANCELLING:
                 work.end(Outcome.CANCELLED, CANCELLED)
-            elif self._control.job.paused:
-                work.put_back(PAUSED * self._random.uniform(0.5, 1))
+            elif self._control.job.paused_since is not None:
+                work.put_back(self._while_paused(self._control.job.paused_since))
         # A redrive must know of calls that were made before.
         self._begin([work for work in works if work.outcome is Outcome.CANCELLED])
+
+    def _while_paused(self, since: datetime) -> timedelta:
+        """15 minutes at most: in ten days of it, a message is received less often than its queue allows."""
+        longest = max(PAUSED, min(self._clock.now() - since, LONGEST_HOLD))
+        return longest * self._random.uniform(0.5, 1)
 
     async def _pass_gate(self, works: list[Work], deadline: datetime) -> None:
         """Hold what the target's breaker keeps back; one entry may try whether the target is back."""
@@ -120,21 +129,23 @@ class Worker:
         return left if self._pacer is not None else min(2 * self._job.target.timeout + SETTLE_MARGIN, left)
 
     async def _try(self, works: list[Work], deadline: datetime) -> bool:
-        """Make one call to see whether the target is back; by the entry that has used up the fewest attempts, for
-        an outage should not use up those of any.
+        """Make one call to see whether the target is back; by another entry than the last time, and one that has used
+        up few attempts: an outage should not use up those of any.
         """
+        before = self._control.target.tried_by
         firsts = [group[0] for group in by_group(works)]
         self._random.shuffle(firsts)
         self._begin(firsts)
-        answer = None
-        for work in sorted(firsts, key=lambda work: work.attempts):
+        answer, tried = None, ""
+        for work in sorted(firsts, key=lambda work: (work.delivery.message.key == before, work.attempts)):
             if not work.decided:
                 await self._call(work, deadline, trying=True)
-                answer = work.answer
+                answer, tried = work.answer, work.delivery.message.key
             if answer is not None or work.wait is not None:
                 break
         with self._returning([]):
-            self._gate.tried(answer)
+            if self._gate.tried(answer, tried) and answer is not None:
+                work.forgive(answer, self._gate.wait())
         return not self._gate.shut
 
     def _take_turns(self, works: list[Work], deadline: datetime) -> None:
@@ -245,24 +256,26 @@ class Worker:
         """Wait for the work's slot; False if there is none in time, and it is held."""
         if self._pacer is None:
             return True
-        now = self._clock.now()
-        if work.slot is None or now > work.slot + LATE:
-            slots = self._pacer.take(1, self._latest(deadline))
-            if not slots:
-                self._hold([work], "rate")
-                return False
-            work.slot = slots[0]
-        await self._clock.wait(work.slot - now)
-        work.slot = None
-        return True
+        slot = work.slot
+        while True:
+            if slot is None or self._clock.now() > slot + self._late:
+                slots = self._pacer.take(1, self._latest(deadline))
+                if not slots:
+                    self._hold([work], "rate")
+                    return False
+                slot = slots[0]
+            await self._clock.wait(slot - self._clock.now())
+            if self._clock.now() <= slot + self._late:
+                work.slot = None
+                return True
 
     def _stop_late(self, work: Work) -> None:
         """Look again, once the last look is old: a run may be cancelled, a job paused, a breaker open."""
         run = self._control.runs([work.delivery.run.id]).get(work.delivery.run.id)
         if run is not None and run.state is RunState.CANCELLING:
             work.end(Outcome.CANCELLED, CANCELLED)
-        elif self._control.job.paused:
-            work.put_back(PAUSED * self._random.uniform(0.5, 1))
+        elif self._control.job.paused_since is not None:
+            work.put_back(self._while_paused(self._control.job.paused_since))
 
     def _latest(self, deadline: datetime) -> datetime:
         """When the last call may begin: one begun later might not be settled before this invocation is killed."""
