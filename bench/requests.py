@@ -14,13 +14,13 @@ threads, so they have more empty receives at the end.
 """
 
 import argparse
-from collections.abc import Mapping
 
 from bench.main_job import Ran, run_main_job
 from bench.result import Result
 
 BUDGET = 0.45
 RATED_BUDGET = BUDGET + 0.1
+HANDLERS = ("fan_out", "worker", "completion")
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -37,15 +37,15 @@ def measure(arguments: argparse.Namespace) -> Result:
     rates = {"latency_ms": arguments.latency_ms, "error_rate": arguments.error_rate}
     in_order = run_main_job(arguments.entries, **rates)
     result.judge("in order, requests per entry", in_order.requests_per_entry, BUDGET, in_order=_fields(in_order))
-    _tell(result, in_order.requests, arguments.entries)
+    _tell(result, in_order)
     if not arguments.in_order_only:
         rated = run_main_job(arguments.entries, rate=arguments.rate, **rates)
         per_entry, rate = rated.requests_per_entry, arguments.rate
         result.judge(f"rated at {rate}, requests per entry", per_entry, RATED_BUDGET, rated=_fields(rated))
-        _tell(result, rated.requests, arguments.entries)
+        _tell(result, rated)
         shuffled = run_main_job(arguments.entries, shuffled=True, **rates)
         result.add("shuffled, requests per entry", shuffled.requests_per_entry, shuffled=_fields(shuffled))
-        _tell(result, shuffled.requests, arguments.entries)
+        _tell(result, shuffled)
     return result
 
 
@@ -57,11 +57,18 @@ def _fields(ran: Ran) -> dict[str, object]:
         "requests": ran.requests,
         "callbacks": ran.callbacks,
         "injected": ran.injected,
+        "handlers_cpu_per_1000": round(_cpu(ran), 3),
         "seconds": round(ran.seconds, 1),
     }
 
 
-def _tell(result: Result, requests: Mapping[str, Mapping[str, int]], entries: int) -> None:
-    for service, counts in requests.items():
+def _cpu(ran: Ran) -> float:
+    """Seconds that the handlers' processes used for 1,000 entries, their starts included."""
+    return sum(ran.cpu_seconds.get(kind, 0.0) for kind in HANDLERS) / ran.entries * 1_000
+
+
+def _tell(result: Result, ran: Ran) -> None:
+    for service, counts in ran.requests.items():
         for operation, count in counts.items():
-            result.add(f"  {service} {operation}", f"{count:,} ({count / entries:.4f} an entry)")
+            result.add(f"  {service} {operation}", f"{count:,} ({count / ran.entries:.4f} an entry)")
+    result.add("  handlers' CPU for 1,000 entries, starts included", _cpu(ran), "s")
