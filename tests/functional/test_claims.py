@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from rollcall import Call, HttpError, NotSent, Outcome, Rejected, TryAgain, Unanswered
+from rollcall import Call, HttpError, NotSent, Outcome, Rejected, Response, TryAgain, Unanswered
 from rollcall.adapters.ledger import node_key
 from rollcall.core.actions import Action
+from rollcall.core.call import Request
 from rollcall.core.run import RunState
 from rollcall.core.tree import Node
 from rollcall.engine.attempts import MOST_QUESTIONS
@@ -197,6 +198,25 @@ def test_a_plain_callback_that_goes_on_after_it_was_cut_off_reaches_nobody(world
     cut_off.set()
     world.runner.run(asyncio.sleep(0.05))
     assert bank.calls == []
+    assert world.chunk().asking == {0}
+
+
+def test_a_request_of_a_plain_callback_ends_with_its_call(world: World) -> None:
+    """It waited for a connection, say, and would else go out in a later invocation."""
+    sent: list[str] = []
+
+    async def slowly(request: Request) -> Response:
+        await asyncio.sleep(0.3)
+        sent.append(request.path)
+        return Response(200, {}, b"")
+
+    def pay(payload: Any, call: Call) -> None:
+        call.wait(transfer(payload, call))
+
+    open_bank(world, 1, callback=pay, timeout=SECOND / 5)
+    world.work(world.batch(0), worker=world.worker(slowly))
+    world.runner.run(asyncio.sleep(0.3))
+    assert sent == []
     assert world.chunk().asking == {0}
 
 
