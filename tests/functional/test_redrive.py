@@ -595,6 +595,25 @@ def test_a_target_that_takes_no_keys_any_more_is_not_called_blindly_for_what_was
     assert world.outcomes() == {Outcome.SUCCEEDED if probed else Outcome.UNKNOWN: 1}
 
 
+def test_a_deploy_that_takes_keys_away_in_mid_run_makes_nobody_call_blindly(world: World) -> None:
+    world.declare(a_job(breaker=PATIENT))
+    world.begin(2)
+    world.target.script("D00", Unanswered("cut off"))
+    world.work(world.batch(0))
+    world.declare(a_job(breaker=PATIENT, keys=None))
+    world.work(world.batch(0, 1, receives=2))
+    assert world.target.times()["D00"] == 1
+    assert world.outcome(0) is Outcome.UNKNOWN
+
+
+def test_a_call_before_the_target_took_keys_is_not_repeated_under_one(world: World) -> None:
+    """Its effect, if there is one, is not known by a key."""
+    claiming(world, None)
+    world.declare(a_job(breaker=PATIENT))
+    assert again(world) == []
+    assert world.outcomes() == {Outcome.UNKNOWN: 1}
+
+
 # --- entries that were rejected before any call ---
 
 
