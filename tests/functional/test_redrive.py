@@ -614,6 +614,31 @@ def test_a_call_before_the_target_took_keys_is_not_repeated_under_one(world: Wor
     assert world.outcomes() == {Outcome.UNKNOWN: 1}
 
 
+def test_a_run_that_began_with_claims_goes_on_with_claims_when_the_target_takes_keys(world: World) -> None:
+    """A key that the bank sees for the first time protects from nothing that was called before."""
+    world.declare(a_job(breaker=PATIENT, keys=None))
+    world.begin(3)
+    world.target.script("D00", Killed())
+    with pytest.raises(Killed):
+        world.work(world.batch(0))
+    world.declare(a_job(breaker=PATIENT))
+    world.work(world.batch(0, 1, receives=2))
+    assert world.target.times() == {"D00": 1, "D01": 1}
+    assert world.outcome(0) is Outcome.UNKNOWN
+
+
+def test_a_redrive_goes_by_what_the_target_takes_when_it_begins(world: World) -> None:
+    """Called by keys in the first generation, and in the second never: whom a worker's death passed by is called."""
+    world.declare(a_job(breaker=PATIENT, retry=Retry(retries=0)))
+    world.target.script("D01", 503)
+    ended(world, 3)
+    world.declare(a_job(breaker=PATIENT, keys=None))
+    world.redrive()
+    assert not world.run().keyed
+    world.work(world.batch(0, receives=2))
+    assert world.outcomes() == {Outcome.SUCCEEDED: 1}
+
+
 # --- entries that were rejected before any call ---
 
 

@@ -91,8 +91,8 @@ class Attempts(ABC):
         if number > MOST_QUESTIONS:
             self._tell(work, Outcome.UNKNOWN, NO_ANSWER)
             return False
-        unknown_until = self._target.keys is not None or work.record.called_until is None
-        called_until = self._clock.now() if first and unknown_until else None
+        # A claim says itself when its call is over; of any other, that it is over by now.
+        called_until = self._clock.now() if first and work.record.owner is None else None
         work.record = entries.note_question(self._ledger, run, work.name, number, work.attempts, called_until)
         work.answer = found = await self._caller.ask(run, message, number)
         log(
@@ -147,8 +147,15 @@ class Attempts(ABC):
 class KeyedAttempts(Attempts):
     """For targets that take idempotency keys: calling again is safe while they remember."""
 
+    def __init__(
+        self, job: Job, ledger: Ledger, caller: Caller, clock: Clock, random_: random.Random, keys: Keys
+    ) -> None:
+        super().__init__(job, ledger, caller, clock, random_)
+        self._window = keys.window
+
     def remember(self, run: RunRecord, works: Iterable[Work]) -> None:
         works = list(works)
+        # An earlier generation may have claimed them, when the target took no keys yet.
         redriven = [work for work in works if work.delivery.message.unanswered_since is not None]
         claimed = {name for name, record in self._known(run, redriven).items() if record.owner is not None}
         doubtful = [work for work in works if self._must_ask(work) or work.name in claimed]
@@ -170,8 +177,7 @@ class KeyedAttempts(Attempts):
         doubt = work.unanswered or (work.indefinite and self._job.moves_money)
         if not doubt or since is None:
             return False
-        window = self._target.keys.window if self._target.keys is not None else Keys().window
-        expired = self._clock.now() + self._target.timeout > since + window
+        expired = self._clock.now() + self._target.timeout > since + self._window
         return expired or (work.unanswered and self._used_up(work))
 
     def _used_up(self, work: Work) -> bool:

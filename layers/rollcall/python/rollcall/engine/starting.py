@@ -212,6 +212,7 @@ def _redrive(
         reason=None,
         completed_at=None,
         announced=False,
+        keyed=job.target.keys is not None,
         redrive=request.redrive,
         past=(*run.past, Generation(run.nonce, run.total, run.started_at, run.sent)),
     )

@@ -64,8 +64,9 @@ class Worker:
         rate = job.target.rate
         self._late = LATE if rate is None else max(LEAST_LATE, min(LATE, rate.tolerance * timedelta(microseconds=1)))
         self._pacer = None if rate is None else Pacer(ledger, self._control, rate, clock, random_)
-        kind = KeyedAttempts if job.target.keys is not None else ClaimedAttempts
-        self._attempts: Attempts = kind(job, ledger, caller, clock, random_)
+        self._claimed = ClaimedAttempts(job, ledger, caller, clock, random_)
+        keys = job.target.keys
+        self._keyed = None if keys is None else KeyedAttempts(job, ledger, caller, clock, random_, keys)
 
     async def handle(self, records: Sequence[Mapping[str, Any]], deadline: datetime) -> list[str]:
         """Handle the records of one SQS event by `deadline`; returns the ids of those that stay on the queue.
@@ -184,7 +185,7 @@ class Worker:
                 self._begin_chunk(run, chunk, again)
             undecided = [work for work in some if not work.decided]
             with self._returning(undecided):
-                self._attempts.remember(run, undecided)
+                self._attempts(run).remember(run, undecided)
 
     @contextmanager
     def _returning(self, works: list[Work]) -> Iterator[None]:
@@ -235,9 +236,13 @@ class Worker:
         again = True
         while again and await self._turn(work, deadline, trying=trying):
             work.began, work.call_until, epoch = self._clock.now(), deadline, self._gate.epoch
-            again = await self._attempts.make(work)
+            again = await self._attempts(work.delivery.run).make(work)
             if work.answer is not None:
                 self._gate.saw(work.delivery.message.key, work.answer, work.began, epoch)
+
+    def _attempts(self, run: RunRecord) -> Attempts:
+        """Keys where the target takes them now and took them when the run's generation began; claims go on as begun."""
+        return self._keyed if self._keyed is not None and run.keyed else self._claimed
 
     async def _turn(self, work: Work, deadline: datetime, *, trying: bool) -> bool:
         """Wait until the entry may be called; False if it is returned instead."""
