@@ -17,7 +17,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeAlias
 
 from rollcall.adapters.ledger import Ledger
 from rollcall.adapters.tables import TableItems
@@ -37,27 +37,26 @@ from rollcall.core.tables import Items
 from rollcall.core.target import Table as JobTable
 from rollcall.core.tree import CHUNK_SIZE, FAN_IN
 from rollcall.engine import progress
-from tests.simulation import handlers
+from tests.simulation import fibers, handlers
+from tests.simulation.faults import MAPPING, Faults
 from tests.simulation.functions import Environment, Event, Failure, Handler, SimulatedFunction, invoke_async
 from tests.simulation.gate import Gate
-from tests.simulation.inline import inline_pools
 from tests.simulation.polling import QueuePoller
 from tests.simulation.services import Services, SimulatedClients
 from tests.simulation.table import Table
 from tests.simulation.target import SimulatedTarget
 from tests.simulation.virtual_time import START, VirtualClock, VirtualLoop
+from tests.simulation.without_threads import without_threads
 from tools.local_cloud.event_source import EventSource
 from tools.local_cloud.partial_batch import failed_items
 from tools.local_cloud.resources import ENVIRONMENT, LEDGER, QueueAddress, make_queues
 from tools.local_cloud.stream import StreamSource
 
-Result = TypeVar("Result")
+Make: TypeAlias = Callable[[Environment], Handler]
 
 WATCHDOG_SECONDS = 60.0
 #: Lambda looks into a stream four times a second (https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html).
 STREAM_SECONDS = 0.25
-#: Who receives from queues and streams for Lambda.
-MAPPING = "event source mapping"
 
 
 class SimulatedCloud:
@@ -90,6 +89,9 @@ class SimulatedCloud:
         self.targets = {job.target.name: SimulatedTarget(self.clock) for job in self.jobs}
         self.functions: dict[str, SimulatedFunction] = {}
         self.queues: dict[str, tuple[QueueAddress, QueueAddress]] = {}
+        self.faults: Faults | None = None
+        #: Asynchronous invocations that are still to be made, or made again.
+        self.waiting_events = 0
         self._shape = chunk_size, fan_in
         self._seed = seed
         self._tasks: set[asyncio.Task[None]] = set()
@@ -99,13 +101,15 @@ class SimulatedCloud:
 
     def __enter__(self) -> Self:
         self._stack.enter_context(self._runner)
-        self._stack.enter_context(inline_pools())
+        self._stack.enter_context(without_threads())
         self._runner.run(self._deploy())
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        for function in self.functions.values():
+            function.end()
         for task in self._tasks:
             task.cancel()
         self._stack.close()
@@ -141,6 +145,23 @@ class SimulatedCloud:
     def run_until_announced(self, *runs: str, within: timedelta = timedelta(days=1)) -> None:
         """Until the ends of these runs are on the bus."""
         self.run_until(lambda: {*runs} <= {detail["run"] for detail in self.announcements}, within)
+
+    def suffer(self, faults: Faults) -> None:
+        """Let `faults` at everything that happens from now on."""
+        self.faults = faults
+        self.services.gate.interceptor, self.services.gate.latency = faults, faults.latency
+        for function in self.functions.values():
+            function.refused, function.skew = faults.not_invoked, faults.skew
+
+    def redeploy(self, job: Job) -> None:
+        """Deploy a changed declaration of a job of the same name, with the same queues."""
+        self.jobs[:] = [job if each.name == job.name else each for each in self.jobs]
+        queue, _ = self.queues[job.name]
+        fan_out, worker = self._handlers_of(job, queue)
+        self.function("fan_out", job).deploy(fan_out)
+        self.function("worker", job).deploy(worker)
+        self.function("completion").deploy(partial(handlers.completion, self.jobs))
+        self.function("watchdog").deploy(partial(handlers.watchdog, self.jobs))
 
     # --- what came of it ---
 
@@ -193,8 +214,8 @@ class SimulatedCloud:
         for job in self.jobs:
             self._deploy_job(job)
         self._deploy_tables({need for job in self.jobs for need in job.needs if isinstance(need, JobTable)})
-        self._start(self._watch())
-        self._start(self._follow_stream())
+        self.start(self._watch())
+        self.start(self._follow_stream())
 
     def _deploy_tables(self, tables: Iterable[JobTable]) -> None:
         for table in tables:
@@ -204,23 +225,22 @@ class SimulatedCloud:
     def _deploy_job(self, job: Job) -> None:
         queue, dead = self.queues[job.name] = make_queues(self.observer.sqs, job)
         sizing = worker_sizing(job)
-        fan_out = self._deploy_function(
-            "fan_out", job, FAN_OUT_TIMEOUT, partial(handlers.fan_out, job, queue.url, self._shape)
-        )
+        make_fan_out, make_worker = self._handlers_of(job, queue)
+        fan_out = self._deploy_function("fan_out", job, FAN_OUT_TIMEOUT, make_fan_out)
         self.services.lambda_.functions[fan_out.name] = partial(self._invoke_async, fan_out)
-        worker = self._deploy_function(
-            "worker", job, sizing.timeout, partial(handlers.worker, job, queue.url, self.target(job))
-        )
+        worker = self._deploy_function("worker", job, sizing.timeout, make_worker)
         self._deploy_mapping(queue, worker, sizing.batch_size, sizing.maximum_concurrency)
         self._deploy_mapping(dead, self.function("dead_letter"), sizing.batch_size, LEAST_MAXIMUM_CONCURRENCY)
 
-    def _deploy_function(
-        self, kind: str, job: Job | None, timeout: timedelta, make: Callable[[VirtualClock, Environment], Handler]
-    ) -> SimulatedFunction:
+    def _handlers_of(self, job: Job, queue: QueueAddress) -> tuple[Make, Make]:
+        fan_out = partial(handlers.fan_out, job, queue.url, self._shape)
+        return fan_out, partial(handlers.worker, job, queue.url, self.target(job))
+
+    def _deploy_function(self, kind: str, job: Job | None, timeout: timedelta, make: Make) -> SimulatedFunction:
         name = function_name(ENVIRONMENT, kind, job.name if job else None)
         # A range of seeds for each function's environments.
         first = (self._seed << 32) + (len(self.functions) << 20)
-        function = SimulatedFunction(name, timeout, partial(make, self.clock), self.services, self.clock, first)
+        function = SimulatedFunction(name, timeout, make, self.services, self.clock, first)
         self.functions[name] = function
         return function
 
@@ -230,12 +250,12 @@ class SimulatedCloud:
         client = SimulatedClients(self.services, MAPPING).sqs
         source = EventSource(client, queue.url, queue.arn, batch_size)
         poller = QueuePoller(source, self.services.sqs, queue.url, concurrency, function.invoke, self.clock)
-        self._start(poller.run())
+        self.start(poller.run())
 
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(WATCHDOG_SECONDS)
-            await invoke_async(self.function("watchdog"), {}, waits=())
+            await invoke_async(self.function("watchdog").invoke, {}, waits=())
 
     async def _follow_stream(self) -> None:
         stream, changed = self.services.dynamodb.stream(LEDGER), asyncio.Event()
@@ -245,7 +265,9 @@ class SimulatedCloud:
         def invoke(event: Event) -> object:
             answer: object = {"batchItemFailures": [{"itemIdentifier": ""}]}
             try:
-                answer = _at_once(completion.invoke(event))
+                answer = fibers.block(asyncio.ensure_future(completion.invoke(event)))
+                if self.faults is not None and self.faults.stream_again():
+                    answer = fibers.block(asyncio.ensure_future(completion.invoke(event)))
             finally:
                 if failed_items(answer) != []:
                     changed.set()
@@ -254,13 +276,22 @@ class SimulatedCloud:
         while True:
             await changed.wait()
             changed.clear()
-            await asyncio.sleep(STREAM_SECONDS)
+            await asyncio.sleep(STREAM_SECONDS + (self.faults.stream_delay() if self.faults is not None else 0))
             source.poll(invoke)
 
     def _invoke_async(self, function: SimulatedFunction, event: Event) -> None:
-        self._start(invoke_async(function, event))
+        for delay in (0.0,) if self.faults is None else self.faults.deliveries():
+            self.start(self._invoke_later(function, event, delay))
 
-    def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    async def _invoke_later(self, function: SimulatedFunction, event: Event, delay: float) -> None:
+        self.waiting_events += 1
+        if delay:
+            await asyncio.sleep(delay)
+        await invoke_async(function.invoke, event)
+        self.waiting_events -= 1
+
+    def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Let something go on beside everything else, from the next moment that time passes."""
         task = self._runner.get_loop().create_task(coroutine)
         self._tasks.add(task)
 
@@ -276,13 +307,3 @@ class SimulatedCloud:
             assert self.clock.now() < end, f"it did not happen within {within}; failed were {self.failures[-5:]}"
             await asyncio.sleep(every.total_seconds())
             self._check()
-
-
-def _at_once(coroutine: Coroutine[Any, Any, Result]) -> Result:
-    """The result of a coroutine that waits for nothing."""
-    try:
-        coroutine.send(None)
-    except StopIteration as ended:
-        result: Result = ended.value
-        return result
-    raise AssertionError("it waits for something")

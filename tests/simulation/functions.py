@@ -1,18 +1,21 @@
-"""Functions in virtual time: execution environments that are reused, time out and die."""
+"""Functions in virtual time: execution environments that are reused, time out, freeze and die."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
+from rollcall.core.clock import Clock
+from tests.simulation.fibers import Process
 from tests.simulation.gate import Crash
 from tests.simulation.services import Services, SimulatedClients
-from tests.simulation.virtual_time import VirtualClock
+from tests.simulation.virtual_time import SkewedClock, VirtualClock
 
 Event: TypeAlias = Mapping[str, Any]
 #: Handles an event by a deadline.
-Handler: TypeAlias = Callable[[Event, datetime], Awaitable[object]]
+Handler: TypeAlias = Callable[[Event, datetime], Coroutine[Any, Any, object]]
+NO_SKEW = timedelta(0)
 
 
 class InvocationFailed(Exception):
@@ -32,14 +35,18 @@ class Failure:
 
 @dataclass(eq=False)
 class Environment:
-    """One execution environment."""
+    """One execution environment: a process with a clock of its own."""
 
     #: Unique; the origin of its requests.
     name: str
     #: A number that is its own, for what must differ between environments and be the same in every simulation.
     seed: int
     clients: SimulatedClients
+    clock: Clock
     alive: bool = True
+    #: Lambda has given it up, and it goes on all the same: what it still does comes from a time long past.
+    zombie: bool = False
+    process: Process = field(default_factory=Process)
 
     def check(self) -> None:
         """Raise Crash for whoever still runs in it after its end."""
@@ -67,42 +74,98 @@ class SimulatedFunction:
         self._first_seed = first_seed
         self._made = 0
         self._idle: list[tuple[Environment, Handler]] = []
+        #: Those with an invocation under way, by name.
+        self.busy: dict[str, Environment] = {}
+        #: Environments with an invocation under way that began before the latest deployment.
+        self._outdated: set[str] = set()
+        self._zombies: dict[asyncio.Task[object], str] = {}
         self.failures: list[Failure] = []
         self.invocations = 0
+        #: How wrong the clock of a new environment is, by its number.
+        self.skew: Callable[[int], timedelta] = lambda _: NO_SKEW
+        #: Whether Lambda refuses an invocation just now.
+        self.refused: Callable[[], bool] = lambda: False
+
+    def deploy(self, make: Callable[[Environment], Handler]) -> None:
+        """Replace what runs in it; invocations under way end as they began."""
+        self._make = make
+        self._idle.clear()
+        self._outdated = {*self.busy}
 
     async def invoke(self, event: Event) -> object:
         """The handler's result. Raises InvocationFailed."""
+        if self.refused():
+            raise InvocationFailed(f"{self.name}: Rate Exceeded.")
         self.invocations += 1
         environment, handler = self._idle.pop() if self._idle else self._new()
-        seconds = self.timeout.total_seconds()
-        deadline = self._clock.now() + self.timeout
-        limit = asyncio.timeout(seconds)
+        deadline = environment.clock.now() + self.timeout
+        self.busy[environment.name] = environment
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(environment.process.run(handler, event, deadline))
         try:
-            async with limit:
-                result = await handler(event, deadline)
-            # A handler that blocks cannot be interrupted; it is out of time all the same.
-            if self._clock.now() > deadline:
-                raise TimeoutError
+            await asyncio.wait({task}, timeout=self.timeout.total_seconds())
         except asyncio.CancelledError:
             self._end(environment)
+            task.cancel()
             raise
-        except Crash as error:
+        finally:
+            self.busy.pop(environment.name, None)
+        if not task.done():
+            raise self._out_of_time(environment, task)
+        if (error := task.exception()) is None:
+            self._keep(environment, handler)
+            return task.result()
+        if isinstance(error, Crash):
             self._end(environment)
             raise self._failed(str(error), error) from error
-        except Exception as error:
-            if isinstance(error, TimeoutError) and (limit.expired() or self._clock.now() > deadline):
-                self._end(environment)
-                raise self._failed(f"Task timed out after {seconds:.2f} seconds", error) from error
+        if not isinstance(error, Exception):
+            raise error
+        self._keep(environment, handler)
+        raise self._failed(f"{type(error).__name__}: {error}", error) from error
+
+    def _out_of_time(self, environment: Environment, task: "asyncio.Task[object]") -> InvocationFailed:
+        if environment.zombie:
+            self._zombies[task] = environment.name
+            task.add_done_callback(lambda task: self._bury(environment, task))
+        else:
+            self._end(environment)
+            task.cancel()
+        reason = f"Task timed out after {self.timeout.total_seconds():.2f} seconds"
+        return self._failed(reason, TimeoutError(reason))
+
+    def _bury(self, environment: Environment, task: "asyncio.Task[object]") -> None:
+        self._end(environment)
+        self._zombies.pop(task, None)
+        if not task.cancelled():
+            task.exception()
+
+    def _keep(self, environment: Environment, handler: Handler) -> None:
+        """Keep it for the next invocation, unless another declaration was deployed meanwhile."""
+        if environment.alive and not environment.zombie and environment.name not in self._outdated:
             self._idle.append((environment, handler))
-            raise self._failed(f"{type(error).__name__}: {error}", error) from error
-        self._idle.append((environment, handler))
-        return result
 
     def _new(self) -> tuple[Environment, Handler]:
         self._made += 1
         name = f"{self.name}/{self._made}"
-        environment = Environment(name, self._first_seed + self._made, SimulatedClients(self._services, name))
+        environment = Environment(
+            name,
+            self._first_seed + self._made,
+            SimulatedClients(self._services, name),
+            SkewedClock(self._clock, self.skew(self._made)),
+        )
         return environment, self._make(environment)
+
+    @property
+    def zombies(self) -> list[str]:
+        """The environments that Lambda has given up and that still go on."""
+        return list(self._zombies.values())
+
+    def end(self) -> None:
+        """End all that runs in it."""
+        for environment in [*self.busy.values()]:
+            self._end(environment)
+        for task in self._zombies:
+            task.cancel()
 
     def _end(self, environment: Environment) -> None:
         environment.alive = False
@@ -113,13 +176,15 @@ class SimulatedFunction:
         return InvocationFailed(f"{self.name}: {reason}")
 
 
-async def invoke_async(function: SimulatedFunction, event: Event, waits: tuple[float, ...] = (60.0, 120.0)) -> None:
+async def invoke_async(
+    invoke: Callable[[Event], Awaitable[object]], event: Event, waits: tuple[float, ...] = (60.0, 120.0)
+) -> None:
     """An asynchronous invocation: tried again after function errors, as Lambda does
     (https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html).
     """
     for wait in (*waits, None):
         try:
-            await function.invoke(event)
+            await invoke(event)
         except InvocationFailed:
             if wait is not None:
                 await asyncio.sleep(wait)

@@ -1,9 +1,11 @@
-"""The one place through which every request to the simulated services goes: counted, and open to faults."""
+"""The one place through which every request to the simulated services goes: counted, slow, and open to faults."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
+
+from tests.simulation import fibers
 
 Answer: TypeAlias = dict[str, Any]
 Serve: TypeAlias = Callable[[], Answer]
@@ -28,6 +30,8 @@ class Sent:
 #: Called in the place of every request, with a function that has it served. It may raise before (the request is lost)
 #: or after (the answer is lost), serve it twice (the SDK's retry), or change the answer.
 Interceptor: TypeAlias = Callable[[Sent, Serve], Answer]
+#: Seconds that a request is under way, and seconds that its answer is.
+Latency: TypeAlias = Callable[[Sent], tuple[float, float]]
 
 
 class Gate:
@@ -36,20 +40,31 @@ class Gate:
     def __init__(self) -> None:
         self.requests: Counter[tuple[str, str]] = Counter()
         self.interceptor: Interceptor | None = None
+        #: None: a request is over before anything else happens.
+        self.latency: Latency | None = None
         #: Execution environments that are gone: nothing that still runs in them reaches a service.
         self.dead: set[str] = set()
 
     def let_through(self, sent: Sent, serve: Serve) -> Answer:
-        if sent.origin in self.dead:
-            raise Crash(f"{sent.origin} is gone")
+        self._check(sent)
         self.requests[sent.service, sent.operation] += 1
-        if self.interceptor is None:
-            return serve()
+        there, back = (0.0, 0.0) if self.latency is None or not fibers.may_block() else self.latency(sent)
+        if there:
+            fibers.pause(there)
         try:
-            return self.interceptor(sent, serve)
+            answer = serve() if self.interceptor is None else self.interceptor(sent, serve)
         except Crash:
             self.dead.add(sent.origin)
             raise
+        finally:
+            if back:
+                fibers.pause(back)
+        self._check(sent)
+        return answer
+
+    def _check(self, sent: Sent) -> None:
+        if sent.origin in self.dead:
+            raise Crash(f"{sent.origin} is gone")
 
 
 class Client:

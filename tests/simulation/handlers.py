@@ -32,13 +32,10 @@ from rollcall.engine.watchdog import Watchdog
 from rollcall.engine.worker import Worker
 from tests.simulation.functions import Environment, Event, Handler
 from tests.simulation.target import SimulatedTarget
-from tests.simulation.virtual_time import VirtualClock
 from tools.local_cloud.resources import BUS, ENVIRONMENT, LEDGER, MANIFESTS
 
 
-def new_worker(
-    environment: Environment, job: Job, queue_url: str, target: SimulatedTarget, clock: VirtualClock
-) -> Worker:
+def new_worker(environment: Environment, job: Job, queue_url: str, target: SimulatedTarget) -> Worker:
     """A worker's engine in a new environment: the one place that knows how it is put together."""
 
     async def send(request: Request) -> Response:
@@ -47,10 +44,10 @@ def new_worker(
         environment.check()
         return response
 
-    parts = Parts(environment, clock)
-    caller = Caller(job, send, parts.secret, parts.table, clock)
+    parts = Parts(environment)
+    caller = Caller(job, send, parts.secret, parts.table, parts.clock)
     queue, spread = parts.queue(queue_url), random.Random(environment.seed)  # noqa: S311
-    return Worker(job, parts.ledger, queue, caller, clock, spread, worker_sizing(job).width, environment.name)
+    return Worker(job, parts.ledger, queue, caller, parts.clock, spread, worker_sizing(job).width, environment.name)
 
 
 @dataclass
@@ -58,10 +55,9 @@ class Parts:
     """What several functions need, over the clients of one environment."""
 
     environment: Environment
-    clock: VirtualClock
 
     def __post_init__(self) -> None:
-        clients = self.environment.clients
+        clients, self.clock = self.environment.clients, self.environment.clock
         self.ledger = Ledger(clients.dynamodb, LEDGER)
         self.manifests = Manifests(clients.s3, MANIFESTS)
         self.secrets = Secrets(clients.secretsmanager)
@@ -89,9 +85,9 @@ class Parts:
         return Announcer(self.ledger, bus, self.functions(), hooks.get, self.clock, self.token())
 
 
-def fan_out(job: Job, queue_url: str, shape: tuple[int, int], clock: VirtualClock, environment: Environment) -> Handler:
+def fan_out(job: Job, queue_url: str, shape: tuple[int, int], environment: Environment) -> Handler:
     """The handler of a job's fan-out; `shape` is chunk size and fan-in of new runs."""
-    parts = Parts(environment, clock)
+    parts = Parts(environment)
     engine = FanOut(
         job=job,
         ledger=parts.ledger,
@@ -100,7 +96,7 @@ def fan_out(job: Job, queue_url: str, shape: tuple[int, int], clock: VirtualCloc
         read=Reports({}, parts.secrets, environment.clients).read,
         secret=parts.secret,
         table=parts.table,
-        clock=clock,
+        clock=parts.clock,
         new_nonce=parts.token,
     )
 
@@ -111,9 +107,9 @@ def fan_out(job: Job, queue_url: str, shape: tuple[int, int], clock: VirtualCloc
     return handle
 
 
-def worker(job: Job, queue_url: str, target: SimulatedTarget, clock: VirtualClock, environment: Environment) -> Handler:
+def worker(job: Job, queue_url: str, target: SimulatedTarget, environment: Environment) -> Handler:
     """The handler of a job's workers."""
-    engine = new_worker(environment, job, queue_url, target, clock)
+    engine = new_worker(environment, job, queue_url, target)
 
     async def handle(event: Event, deadline: datetime) -> object:
         return _failed(await engine.handle(event["Records"], deadline))
@@ -121,10 +117,10 @@ def worker(job: Job, queue_url: str, target: SimulatedTarget, clock: VirtualCloc
     return handle
 
 
-def dead_letter(clock: VirtualClock, environment: Environment) -> Handler:
+def dead_letter(environment: Environment) -> Handler:
     """The handler of dead letters, of all jobs."""
-    parts = Parts(environment, clock)
-    engine = DeadLetters(parts.ledger, parts.manifests, clock)
+    parts = Parts(environment)
+    engine = DeadLetters(parts.ledger, parts.manifests, parts.clock)
 
     async def handle(event: Event, deadline: datetime) -> object:
         del deadline
@@ -133,9 +129,9 @@ def dead_letter(clock: VirtualClock, environment: Environment) -> Handler:
     return handle
 
 
-def completion(jobs: Iterable[Job], clock: VirtualClock, environment: Environment) -> Handler:
+def completion(jobs: Iterable[Job], environment: Environment) -> Handler:
     """The handler of the ledger's stream."""
-    parts = Parts(environment, clock)
+    parts = Parts(environment)
 
     async def handle(event: Event, deadline: datetime) -> object:
         del deadline
@@ -152,13 +148,13 @@ def completion(jobs: Iterable[Job], clock: VirtualClock, environment: Environmen
     return handle
 
 
-def watchdog(jobs: Iterable[Job], clock: VirtualClock, environment: Environment) -> Handler:
+def watchdog(jobs: Iterable[Job], environment: Environment) -> Handler:
     """The handler of the watchdog's tick."""
-    parts = Parts(environment, clock)
+    parts = Parts(environment)
 
     async def handle(event: Event, deadline: datetime) -> object:
         del event, deadline
-        Watchdog(jobs, parts.ledger, parts.functions(), parts.announcer(jobs), clock).look()
+        Watchdog(jobs, parts.ledger, parts.functions(), parts.announcer(jobs), parts.clock).look()
         return None
 
     return handle

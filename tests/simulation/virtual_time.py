@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tests.simulation import fibers
+
 #: When simulations begin, unless they say otherwise.
 START = datetime(2026, 11, 21, 2, 30, tzinfo=UTC)
 
@@ -44,12 +46,13 @@ class _Jumping(selectors.BaseSelector):
 class VirtualLoop(asyncio.SelectorEventLoop):
     """An event loop whose time passes only by its timers, and by `advance`.
 
-    What runs in it must not wait for other threads: they have no part in virtual time.
+    Its tasks may block (`fibers`). They must not wait for other threads, which have no part in virtual time.
     """
 
     def __init__(self) -> None:
         self._seconds = 0.0
         super().__init__(_Jumping(self))
+        self.set_task_factory(fibers.task_factory)
 
     def time(self) -> float:
         """Seconds since the loop was made."""
@@ -76,9 +79,30 @@ class VirtualClock:
         return self._epoch + self._loop.time()
 
     def sleep(self, duration: timedelta) -> None:
-        """Blocks as the real one does: nothing else goes on until it is over."""
-        self._loop.advance(max(0.0, duration.total_seconds()))
+        """Blocks whoever calls it, as the real one does; other tasks go on."""
+        seconds = max(0.0, duration.total_seconds())
+        if fibers.may_block():
+            fibers.pause(seconds)
+        else:
+            self._loop.advance(seconds)
 
     async def wait(self, duration: timedelta) -> None:
         """Everything else goes on meanwhile."""
         await asyncio.sleep(max(0.0, duration.total_seconds()))
+
+
+class SkewedClock:
+    """The clock of a machine that goes wrong by `skew`."""
+
+    def __init__(self, clock: VirtualClock, skew: timedelta) -> None:
+        self._clock = clock
+        self._skew = skew
+
+    def now(self) -> datetime:
+        return self._clock.now() + self._skew
+
+    def sleep(self, duration: timedelta) -> None:
+        self._clock.sleep(duration)
+
+    async def wait(self, duration: timedelta) -> None:
+        await self._clock.wait(duration)

@@ -1,0 +1,346 @@
+"""The guarantees, each as a check of what happened; each says what is wrong, entry by entry."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from itertools import pairwise
+
+from rollcall.core.job import Overlap
+from rollcall.core.outcome import Outcome
+from rollcall.core.run import OPEN, RunState
+from rollcall.engine.progress import outcomes
+from tests.simulation.counterparty import Mishap, Ordered
+from tests.simulation.history import History, Told
+from tests.simulation.plans import JobPlan, ReportFault
+from tests.simulation.playing import Played
+from tools.local_cloud.resources import MANIFESTS
+
+#: A worker believes for five seconds what it read of a run, its requests may be slow, and its clock wrong.
+OLD_NEWS = timedelta(seconds=30)
+#: The rate is kept up to clock skew, and a slot may be used a second late.
+RATE_SLACK_SECONDS = 6
+#: Answers that a worker can get from nobody but a target that has, or may have, done something.
+_OPEN_MISHAPS = frozenset(Mishap) - {Mishap.NOT_SENT, Mishap.BUSY, Mishap.LOCKED_OUT}
+Check = Callable[[History], Iterator[str]]
+
+
+def violations(played: Played) -> list[str]:
+    """Everything that is wrong with a play."""
+    found = [*played.violations, *played.audit.violations]
+    history = History(played)
+    for check in CHECKS:
+        found += [f"{check.__name__.replace('_', ' ')}: {wrong}" for wrong in check(history)]
+    return found
+
+
+# --- runs ---
+
+
+def every_start_has_one_run(history: History) -> Iterator[str]:
+    """Guarantee 5; a start that Lambda gave up for good has none."""
+    for job, asked in history.played.asked_for.items():
+        missing = asked.keys() - history.runs.keys()
+        if missing and history.played.plan.calm:
+            yield f"{job}: {sorted(missing)} never began"
+    known = {name.partition("#")[2] for _, name in history.played.audit.table.items if name.startswith("run#")}
+    if extra := known - history.runs.keys():
+        yield f"nobody asked for {sorted(extra)}"
+
+
+def a_bad_report_calls_nobody(history: History) -> Iterator[str]:
+    """Guarantee 7."""
+    for run in history.runs.values():
+        plan = history.plans[run.job]
+        bad = plan.report is not None and (plan.entries > 0 or plan.report is not ReportFault.CONTRADICTION)
+        if run.state is RunState.REFUSED and not bad and history.played.plan.calm:
+            yield f"{run.id} is refused: {run.reason}"
+        if bad and run.state not in {RunState.REFUSED, RunState.SKIPPED, RunState.CANCELLED}:
+            yield f"{run.id} is {run.state}, though its report is bad"
+
+
+def only_sealed_and_open_runs_call(history: History) -> Iterator[str]:
+    """Guarantees 6 and 7: no call before the seal, for another generation, or after a run has ended."""
+    played = history.played
+    for (run, generation, _), orders in history.orders.items():
+        for order in orders:
+            state = played.audit.state_at(run, generation, order.at.timestamp())
+            before = played.audit.state_at(run, generation, (order.at - OLD_NEWS).timestamp())
+            if order.origin in played.frozen or state in OPEN:
+                continue
+            if state in {None, RunState.ENUMERATING, RunState.QUEUED} or before not in OPEN:
+                yield f"{order} while {run}/{generation} was {state}"
+
+
+def a_manifest_is_the_report(history: History) -> Iterator[str]:
+    """Guarantee 1: nothing is lost on the way from the source, and nothing doubled."""
+    for run in history.runs.values():
+        first = run.generations[-1] if run.generations else None
+        if first is None or first.generation != 1:
+            continue
+        lines = [line.key for chunk in range(first.tree.chunks) for line in history.manifests.read(first, chunk)]
+        if lines != [entry.key for entry in history.expected(run)]:
+            yield f"{run.id} lists {lines}"
+        if first.total != len(lines):
+            yield f"{run.id} counts {first.total} of {len(lines)}"
+
+
+def one_run_of_a_job_at_a_time(history: History) -> Iterator[str]:
+    """Unless its runs may overlap."""
+    for job, plan in history.plans.items():
+        if plan.overlap is Overlap.ALLOW:
+            continue
+        changes = []
+        for (run, generation), states in history.played.audit.states.items():
+            if run.startswith(f"{job}-"):
+                changes += [(at, state, f"{run}/{generation}") for at, state in states]
+        active: set[str] = set()
+        for at, state, name in sorted(changes, key=lambda change: change[0]):
+            if state.terminal or state is RunState.QUEUED:
+                active.discard(name)
+            else:
+                active.add(name)
+            if len(active) > 1:
+                yield f"{sorted(active)} at {at}"
+
+
+# --- entries ---
+
+
+def everything_is_settled(history: History) -> Iterator[str]:
+    """Guarantees 1 and 2."""
+    for told in history.told():
+        if told.outcome is None and told.run.generation == history.runs[told.run.id].generation:
+            yield str(told)
+
+
+def outcomes_are_true(history: History) -> Iterator[str]:
+    """Guarantees 3, 8, 9 and 11: each outcome against what the target knows."""
+    for told in history.told():
+        if told.outcome is None:
+            continue
+        wrong = _WRONG[told.outcome](history, told)
+        if wrong:
+            yield f"{told}: {wrong}; {told.all_orders}"
+
+
+def _wrong_success(_: History, told: Told) -> str | None:
+    return None if told.effects else "nothing was done"
+
+
+def _wrong_rejection(_: History, told: Told) -> str | None:
+    if not told.expected.valid:
+        return "it was called, though it is invalid" if told.orders else None
+    locked_out = any(order.status == 401 for order in told.orders)
+    return None if told.refused or locked_out else "its target never refused it"
+
+
+def _wrong_failure(history: History, told: Told) -> str | None:
+    if not told.expected.valid:
+        return "it is invalid"
+    if not told.plan.keys and not _deployed(history):
+        return "something was done" if told.effects else None
+    if unanswered := [order for order in told.orders if not order.answered]:
+        return f"not every call was answered: {unanswered}"
+    if history.played.plan.calm and not _mishaps(told.plan):
+        return "nothing went wrong"
+    return None
+
+
+def _wrong_unknown(history: History, told: Told) -> str | None:
+    if not told.expected.valid:
+        return "it is invalid"
+    return "nothing went wrong" if history.played.plan.calm and not _mishaps(told.plan) & _OPEN_MISHAPS else None
+
+
+def _wrong_cancellation(history: History, told: Told) -> str | None:
+    return None if told.run.id in history.played.cancelled else "nobody cancelled its run"
+
+
+_WRONG = {
+    Outcome.SUCCEEDED: _wrong_success,
+    Outcome.REJECTED: _wrong_rejection,
+    Outcome.FAILED: _wrong_failure,
+    Outcome.UNKNOWN: _wrong_unknown,
+    Outcome.CANCELLED: _wrong_cancellation,
+}
+
+
+def no_second_effect(history: History) -> Iterator[str]:
+    """Guarantee 8."""
+    for name, target in history.played.targets.items():
+        for reference, times in target.effects.items():
+            if len(times) > 1:
+                orders = [order for order in target.orders if order.reference == reference]
+                yield f"{name} did {reference} at {times}: {orders}"
+
+
+def one_key_for_an_entry(history: History) -> Iterator[str]:
+    """Guarantee 8: the same over redeliveries, retries, crashes and redrives."""
+    keys: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for (run, _, reference), orders in history.orders.items():
+        keys[run, reference] |= {order.idempotency_key for order in orders}
+    for (run, reference), found in keys.items():
+        if len(found) > 1:
+            yield f"{reference} of {run} was called with {found}"
+
+
+def retries_are_counted(history: History) -> Iterator[str]:
+    """Guarantees 9 and 11: as many calls as the retries allow, but for deaths, tries of a breaker, and deployments."""
+    played = history.played
+    if not played.plan.calm or _deployed(history) or played.log["breaker.opened"]:
+        return
+    for told in history.told():
+        poisoned = _mishaps(told.plan) & {Mishap.POISON_BEFORE, Mishap.POISON_AFTER, Mishap.LOCKED_OUT}
+        if len(told.orders) > told.plan.retries + 1 and not poisoned:
+            yield f"{told} was called {len(told.orders)} times"
+        if told.outcome is Outcome.FAILED and len(told.orders) < told.plan.retries + 1 and not poisoned:
+            yield f"{told} was called {len(told.orders)} times only"
+
+
+def the_settled_are_not_called(history: History) -> Iterator[str]:
+    """Guarantee 8: who is settled is called no more, but by environments that stood still meanwhile."""
+    played = history.played
+    if played.frozen:
+        return
+    for told in history.told():
+        at, _ = played.audit.settled.get((told.run.id, told.run.generation, told.index), (None, None))
+        for order in told.orders:
+            if at is not None and order.at.timestamp() > at + OLD_NEWS.total_seconds():
+                yield f"{told} was settled at {at}, and called: {order}"
+
+
+def one_call_of_an_entity_at_a_time(history: History) -> Iterator[str]:
+    """Guarantee 14, over all runs of a job."""
+    played = history.played
+    if played.frozen:
+        return
+    entities: dict[tuple[str, str], list[Ordered]] = defaultdict(list)
+    for target in played.targets.values():
+        for order in target.orders:
+            job, number, _ = order.reference.split("/")
+            entities[job, number].append(order)
+    for entity, orders in entities.items():
+        for earlier, later in pairwise(orders):
+            if earlier.ended is None or later.at < earlier.ended:
+                yield f"{entity}: {earlier}, {later}"
+
+
+def every_failure_can_be_found(history: History) -> Iterator[str]:
+    """Guarantee 15: with payload, calls, and the last answer."""
+    for told in history.told():
+        exceptional = told.outcome not in {None, Outcome.SUCCEEDED}
+        if exceptional is not (told.failure is not None):
+            yield f"{told} is listed as {told.failure}"
+        failure = told.failure
+        if failure is None or failure.outcome is not told.outcome:
+            continue
+        if told.expected.valid and (failure.line.payload or {}) != {"reference": told.expected.reference}:
+            yield f"{told} is listed with another payload: {failure.line}"
+        if failure.outcome is not Outcome.CANCELLED and not (failure.error and failure.reason):
+            yield f"{told} is listed without a reason: {failure}"
+        unanswered = [order for order in told.all_orders if not order.answered]
+        if unanswered and failure.definite and not history.played.frozen:
+            yield f"{told} is listed as definite: {unanswered}"
+
+
+# --- the end ---
+
+
+def every_end_is_announced(history: History) -> Iterator[str]:
+    """Guarantee 4: at least once, and once where nothing went wrong; with the counts as they are."""
+    played = history.played
+    announced = Counter(detail["id"] for detail in played.cloud.announcements)
+    heard = Counter(completed.id for completed in played.jobs.heard)
+    for run in history.runs.values():
+        ends = {f"{run.id}/{number}" for number in range(1, run.generation + 1)}
+        for end in ends:
+            times = announced[end], heard[end]
+            if 0 in times or (played.plan.calm and times != (1, 1)):
+                yield f"{end} was announced {times[0]} times, and {times[1]} times to its hook"
+        counts = {outcome.value: number for outcome, number in outcomes(played.cloud.ledger, run).items()}
+        for detail in played.cloud.announcements:
+            if detail["id"] == f"{run.id}/{run.generation}" and (detail["outcomes"], detail["total"]) != (
+                counts,
+                run.total,
+            ):
+                yield f"{run.id} was announced with {detail}"
+
+
+def nothing_is_left_behind(history: History) -> Iterator[str]:
+    """No message, no open run, no lease, no claim on an announcement."""
+    played = history.played
+    if played.violations:
+        return
+    for job in played.cloud.jobs:
+        if left := played.cloud.on_queue(job, dead_letters=True):
+            yield f"{left} dead letters of {job.name}"
+    if kept := [
+        key for bucket, key in played.cloud.services.s3.objects if bucket == MANIFESTS and "dead_letter" in key
+    ]:
+        yield f"messages that belong to nobody: {kept}"
+    for run in history.runs.values():
+        if run.lease_until is not None:
+            yield f"{run.id} is {run.state} and leased until {run.lease_until}"
+
+
+def limits_are_kept(history: History) -> Iterator[str]:
+    """Guarantee 10: the rate always, up to clock skew; the calls in flight where nobody dies in the middle of one."""
+    played = history.played
+    for plan in history.plans.values():
+        target = history.target(plan)
+        if plan.rate is not None and not played.frozen:
+            times = [order.at.timestamp() for order in target.orders]
+            for number, since in enumerate(times):
+                within = sum(since <= at < since + 10 for at in times[number:])
+                if within > plan.rate * (10 + RATE_SLACK_SECONDS) + plan.rate:
+                    yield f"{plan.target}: {within} calls in 10 s from {since}"
+                    break
+        if played.plan.calm and target.peak > 2 * plan.concurrency:
+            yield f"{plan.target}: {target.peak} calls at once"
+
+
+def requests_are_few(history: History) -> Iterator[str]:
+    """The budget, where nothing goes wrong and nobody interferes: what a small run may cost."""
+    played = history.played
+    plan = played.plan
+    if not plan.calm or plan.mishaps or len(plan.acts) > 1 or plan.redrives or any(job.rate for job in plan.jobs):
+        return
+    job = history.plans[plan.acts[0].job]
+    if job.report is not None or not job.keys:
+        return
+    workers = sum(function.invocations for name, function in played.cloud.functions.items() if "worker" in name)
+    writes = played.cloud.requests["dynamodb", "UpdateItem"]
+    chunks = -(-(job.entries + job.invalid) // plan.chunk_size)
+    # A batch may lie in as many chunks as it has entries; each chunk is counted in its parent, and those in theirs.
+    allowed = min(10, chunks) * workers + 2 * chunks + 2 * job.invalid + job.entries * (job.refused > 0) + 40
+    if writes > allowed:
+        yield f"{writes} writes for {job.entries} entries in {chunks} chunks and {workers} batches; {allowed} would do"
+
+
+def _mishaps(plan: JobPlan) -> frozenset[Mishap]:
+    return frozenset(plan.mishaps)
+
+
+def _deployed(history: History) -> bool:
+    return any(act.deed.value.startswith("deploy") for act in history.played.plan.acts)
+
+
+CHECKS: tuple[Check, ...] = (
+    every_start_has_one_run,
+    a_bad_report_calls_nobody,
+    only_sealed_and_open_runs_call,
+    a_manifest_is_the_report,
+    one_run_of_a_job_at_a_time,
+    everything_is_settled,
+    outcomes_are_true,
+    no_second_effect,
+    one_key_for_an_entry,
+    retries_are_counted,
+    the_settled_are_not_called,
+    one_call_of_an_entity_at_a_time,
+    every_failure_can_be_found,
+    every_end_is_announced,
+    nothing_is_left_behind,
+    limits_are_kept,
+    requests_are_few,
+)

@@ -1,0 +1,90 @@
+"""A play put in order: every entry of every generation, by everybody who knows of it."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from rollcall.adapters.manifests import Manifests
+from rollcall.core.outcome import Outcome
+from rollcall.core.run import RunRecord
+from rollcall.core.tree import Node
+from rollcall.engine.failures import Failure, failures
+from tests.simulation.counterparty import Counterparty, Ordered
+from tests.simulation.planned_jobs import Expected, expected
+from tests.simulation.plans import JobPlan
+from tests.simulation.playing import Played
+from tools.local_cloud.resources import MANIFESTS
+
+INVALID = Expected(None, "", valid=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One entry of one generation."""
+
+    run: RunRecord
+    plan: JobPlan
+    index: int
+    expected: Expected
+    outcome: Outcome | None
+    #: The orders that were made of it, in this generation and in all so far.
+    orders: list[Ordered]
+    all_orders: list[Ordered]
+    #: How often something was done, over all generations.
+    effects: int
+    #: Whether its target refuses it, always.
+    refused: bool
+    failure: Failure | None
+
+    def __str__(self) -> str:
+        return f"{self.run.id}/{self.run.generation} #{self.index} {self.expected.reference} {self.outcome}"
+
+
+class History:
+    """Made once a play has ended."""
+
+    def __init__(self, played: Played) -> None:
+        self.played = played
+        self.plans = {each.name: each for each in played.plan.jobs}
+        self.runs = played.runs()
+        self.manifests = Manifests(played.cloud.observer.s3, MANIFESTS)
+        self.orders: dict[tuple[str, int, str], list[Ordered]] = defaultdict(list)
+        for target in played.targets.values():
+            for order in target.orders:
+                generation = played.audit.generation_at(order.run, order.at.timestamp())
+                self.orders[order.run, generation, order.reference].append(order)
+
+    def target(self, plan: JobPlan) -> Counterparty:
+        return self.played.targets[plan.target]
+
+    def expected(self, run: RunRecord) -> list[Expected]:
+        return expected(self.plans[run.job], run.id, f"{run.scheduled_for:%Y%m%d}")
+
+    def told(self) -> Iterator[Told]:
+        """Every entry of every sealed generation."""
+        for latest in self.runs.values():
+            by_key = {each.key: each for each in self.expected(latest)}
+            for run in latest.generations:
+                yield from self._of_generation(run, by_key)
+
+    def _of_generation(self, run: RunRecord, by_key: dict[str | None, Expected]) -> Iterator[Told]:
+        ledger, plan = self.played.cloud.ledger, self.plans[run.job]
+        listed = {each.index: each for each in failures(ledger, self.manifests, replace(run, past=()))}
+        chunks = [Node(0, number) for number in range(run.tree.chunks)]
+        nodes = ledger.nodes(run, chunks)
+        for chunk in chunks:
+            for position, line in enumerate(self.manifests.read(run, chunk.number)):
+                index, entry = chunk.number * run.chunk_size + position, by_key.get(line.key, INVALID)
+                earlier = range(1, run.generation + 1)
+                yield Told(
+                    run,
+                    plan,
+                    index,
+                    entry,
+                    nodes[chunk].outcome(position),
+                    self.orders[run.id, run.generation, entry.reference],
+                    [order for number in earlier for order in self.orders[run.id, number, entry.reference]],
+                    len(self.target(plan).effects.get(entry.reference, [])),
+                    entry.valid and self.target(plan).refuses(entry.reference),
+                    listed.get(index),
+                )

@@ -1,0 +1,183 @@
+"""What a simulation is about: jobs, what happens to them, and what goes wrong, all drawn from one seed."""
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import TypeVar
+
+from rollcall.core.job import Overlap
+from tests.simulation.counterparty import Mishap
+from tests.simulation.faults import Fault
+
+Kind = TypeVar("Kind", bound=StrEnum)
+
+MINUTE = 60.0
+
+
+class ReportFault(StrEnum):
+    """What is wrong with a report."""
+
+    CONTRADICTION = "contradiction"
+    BREAKS_OFF = "breaks off"
+    SHORT = "too short"
+
+
+class Deed(StrEnum):
+    """What somebody does to a job."""
+
+    FIRE = "fire"
+    START_BY_HAND = "start by hand"
+    CANCEL = "cancel"
+    PAUSE = "pause"
+    RESUME = "resume"
+    #: Another declaration of the same job is deployed: other retries, and a target that takes keys now, or none.
+    DEPLOY = "deploy"
+    DEPLOY_KEYS = "deploy other keys"
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """Something that happens."""
+
+    #: Seconds after the beginning.
+    at: float
+    deed: Deed
+    job: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobPlan:
+    """A job and its target."""
+
+    name: str
+    entries: int
+    #: Of the entries, how many come twice, and how many have no usable key.
+    duplicates: int = 0
+    invalid: int = 0
+    report: ReportFault | None = None
+    target: str = "shop"
+    keys: bool = True
+    probe: bool = True
+    moves_money: bool = False
+    #: Whether no other run orders the same things: a must where the target takes no keys, for claims are a run's own.
+    own_references: bool = True
+    retries: int = 2
+    overlap: Overlap = Overlap.SKIP
+    window: int = 50
+    concurrency: int = 20
+    #: Calls a second.
+    rate: int | None = None
+    #: Failures in a row that open its target's breaker.
+    breaker: int = 10
+    refused: float = 0.0
+    mishaps: Mapping[Mishap, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One simulation."""
+
+    seed: int
+    jobs: tuple[JobPlan, ...]
+    acts: tuple[Act, ...]
+    faults: Mapping[Fault, float] = field(default_factory=dict)
+    #: Seconds after the beginning at which everything that goes wrong stops.
+    quiet_at: float = 0.0
+    #: How often what did not succeed is settled again, once all has ended.
+    redrives: int = 0
+    chunk_size: int = 5
+    fan_in: int = 3
+    scatter: int = 0
+
+    @property
+    def calm(self) -> bool:
+        """Whether nothing goes wrong between the engine and the services."""
+        return not self.faults
+
+    @property
+    def mishaps(self) -> bool:
+        """Whether a target does otherwise than it should."""
+        return any(job.mishaps for job in self.jobs)
+
+
+def drawn(seed: int) -> Plan:
+    """The plan of a seed."""
+    chance = random.Random(seed)  # noqa: S311
+    jobs = [_job(chance, name) for name in ("pay-rent", "send-bills")[: chance.choice((1, 1, 2))]]
+    if len(jobs) == 2 and chance.random() < 0.5:
+        jobs[1] = _sharing(jobs[1], jobs[0])
+    acts = _acts(chance, jobs)
+    if len(jobs) == 2 and jobs[0].target == jobs[1].target:
+        acts = [
+            act for act in acts if act.deed is not Deed.DEPLOY_KEYS
+        ]  # of the target of one job, it changes the other's
+    changing = {act.job for act in acts if act.deed is Deed.DEPLOY_KEYS}
+    return Plan(
+        seed=seed,
+        jobs=tuple(
+            replace(job, own_references=not (job.moves_money and job.keys) or job.name in changing) for job in jobs
+        ),
+        acts=tuple(sorted(acts, key=lambda act: act.at)),
+        faults=_some(chance, tuple(Fault), (0.002, 0.01, 0.03, 0.1)),
+        quiet_at=chance.choice((2, 5, 20, 40)) * MINUTE,
+        redrives=chance.choice((0, 1, 2)),
+        fan_in=chance.choice((2, 3)),
+        scatter=chance.choice((0, 0, 10)),
+    )
+
+
+def _some(chance: random.Random, kinds: tuple[Kind, ...], rates: tuple[float, ...]) -> dict[Kind, float]:
+    number = chance.choice((0, 1, 2, 3, 5, 8))
+    return {kind: chance.choice(rates) for kind in chance.sample(kinds, min(number, len(kinds)))}
+
+
+def _job(chance: random.Random, name: str) -> JobPlan:
+    entries = chance.choice((0, 1, 4, 5, 6, 12, 17, 26))
+    keys = chance.random() < 0.6
+    return JobPlan(
+        name=name,
+        entries=entries,
+        duplicates=chance.choice((0, 0, 0, 2)) if entries > 3 else 0,
+        invalid=chance.choice((0, 0, 1, 2)),
+        report=chance.choice(tuple(ReportFault)) if chance.random() < 0.06 else None,
+        target=f"{name}-target",
+        keys=keys,
+        probe=chance.random() < 0.7,
+        moves_money=chance.random() < 0.5,
+        retries=chance.choice((0, 1, 2, 3)),
+        overlap=chance.choice(tuple(Overlap)),
+        window=chance.choice((5, 10, 10, 50)),
+        rate=chance.choice((None, None, None, 1, 5)),
+        breaker=chance.choice((3, 10)),
+        refused=chance.choice((0.0, 0.0, 0.1)),
+        mishaps=_some(chance, tuple(Mishap), (0.02, 0.1, 0.3)),
+    )
+
+
+def _sharing(job: JobPlan, other: JobPlan) -> JobPlan:
+    """`job`, calling the other's target."""
+    return replace(
+        job,
+        target=other.target,
+        keys=other.keys,
+        rate=other.rate,
+        breaker=other.breaker,
+        mishaps=other.mishaps,
+        refused=other.refused,
+    )
+
+
+def _acts(chance: random.Random, jobs: list[JobPlan]) -> list[Act]:
+    acts = []
+    for job in jobs:
+        for _ in range(chance.choice((1, 1, 2, 3))):
+            deed = Deed.FIRE if chance.random() < 0.7 else Deed.START_BY_HAND
+            acts.append(Act(chance.choice((0.0, 0.0, 5.0, 30.0, 300.0)) + chance.random(), deed, job.name))
+        for deed, share in ((Deed.CANCEL, 0.2), (Deed.PAUSE, 0.1), (Deed.DEPLOY, 0.1), (Deed.DEPLOY_KEYS, 0.1)):
+            if chance.random() < share:
+                at = chance.choice((0.1, 1.0, 10.0, 100.0)) * chance.uniform(0.5, 2)
+                acts.append(Act(at, deed, job.name))
+                if deed is Deed.PAUSE:
+                    acts.append(Act(at + chance.choice((10.0, 600.0)), Deed.RESUME, job.name))
+    return acts

@@ -1,0 +1,216 @@
+"""Plays a plan on the simulated cloud, to its end and beyond, and has everything that happened checked."""
+
+import asyncio
+import logging
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from rollcall.adapters import runs
+from rollcall.core.job import Job, Overlap
+from rollcall.core.outcome import Outcome
+from rollcall.core.run import Redrive, RunRecord
+from rollcall.engine.cancelling import cancel
+from tests.simulation.audit import Audit
+from tests.simulation.cloud import SimulatedCloud
+from tests.simulation.counterparty import Counterparty
+from tests.simulation.faults import Faults
+from tests.simulation.planned_jobs import KEY_WINDOW, PlannedJobs
+from tests.simulation.plans import Act, Deed, JobPlan, Plan
+from tools.local_cloud.resources import LEDGER
+
+#: Within it, everything has ended once nothing goes wrong any more: leases, visibilities, pauses of breakers, and
+#: effects that show up late.
+LIVENESS = timedelta(hours=12)
+#: An invocation that stands still does so for longer than a fan-out's lease and a message's visibility.
+FREEZE_SECONDS = {"fan-out": 1_000.0, "worker": 400.0, "completion": 400.0, "watchdog": 100.0}
+
+
+class Heard(logging.Handler):
+    """The events that the engine logs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: Counter[str] = Counter()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.counts[record.getMessage()] += 1
+
+
+@dataclass
+class Played:
+    """What happened."""
+
+    plan: Plan
+    cloud: SimulatedCloud
+    audit: Audit
+    targets: dict[str, Counterparty]
+    faults: Faults
+    jobs: PlannedJobs
+    log: Counter[str]
+    #: The runs that were asked for, by job; each once, however often it was.
+    asked_for: dict[str, dict[str, datetime]] = field(default_factory=dict)
+    cancelled: set[str] = field(default_factory=set)
+    #: Environments that stood still for longer than anybody waits for them.
+    frozen: set[str] = field(default_factory=set)
+    redriven: bool = False
+    violations: list[str] = field(default_factory=list)
+
+    def runs(self) -> dict[str, RunRecord]:
+        """All runs that there are."""
+        names = [name for asked in self.asked_for.values() for name in asked]
+        return self.cloud.ledger.runs(names)
+
+
+class Play:
+    """One play of a plan."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._jobs = PlannedJobs()
+        self._plans = {each.name: each for each in plan.jobs}
+        jobs = [self._jobs.job(each) for each in plan.jobs]
+        self._cloud = SimulatedCloud(
+            jobs, chunk_size=plan.chunk_size, fan_in=plan.fan_in, scatter=plan.scatter, seed=plan.seed
+        )
+        table = self._cloud.services.dynamodb.tables[LEDGER]
+        overlapping = frozenset(each.name for each in plan.jobs if each.overlap is Overlap.ALLOW)
+        table.stream = audit = Audit(table=table, overlapping=overlapping)
+        targets = {each.target: self._counterparty(each) for each in plan.jobs}
+        self._cloud.targets |= targets  # type: ignore[arg-type]
+        faults = Faults(plan.faults, plan.seed, self._freeze)
+        heard = Heard()
+        self.played = Played(plan, self._cloud, audit, targets, faults, self._jobs, heard.counts)
+        self._heard = heard
+
+    def _counterparty(self, plan: JobPlan) -> Counterparty:
+        return Counterparty(
+            self._cloud.clock,
+            KEY_WINDOW if plan.keys else None,
+            seed=self._plan.seed,
+            mishaps=plan.mishaps,
+            refused=plan.refused,
+        )
+
+    def _freeze(self, origin: str) -> float | None:
+        """Make a zombie of an environment."""
+        for kind, seconds in FREEZE_SECONDS.items():
+            if kind in origin:
+                for function in self._cloud.functions.values():
+                    if (environment := function.busy.get(origin)) is not None:
+                        environment.zombie = True
+                        self.played.frozen.add(origin)
+                        return seconds
+        return None
+
+    def run(self) -> Played:
+        """Play it to its end."""
+        logger = logging.getLogger("rollcall")
+        before = logger.level, logger.propagate, logger.handlers
+        logger.setLevel(logging.INFO)
+        logger.propagate, logger.handlers = False, [self._heard]
+        try:
+            with self._cloud:
+                self._play()
+        finally:
+            logger.setLevel(before[0])
+            logger.propagate, logger.handlers = before[1:]
+        return self.played
+
+    def _play(self) -> None:
+        cloud, plan = self._cloud, self._plan
+        cloud.suffer(self.played.faults)
+        cloud.start(self._act())
+        self._go_wrong_for(plan.quiet_at)
+        self._wait_for_the_end()
+        for _ in range(plan.redrives):
+            chosen = [run for run in self.played.runs().values() if self._worth_redriving(run)]
+            if not chosen or self.played.violations:
+                break
+            self.played.redriven = True
+            for run in chosen:
+                cloud.redrive(self._job(run.job), run.id, Redrive())
+            self._go_wrong_for(plan.quiet_at / 2)
+            self._wait_for_the_end()
+
+    def _go_wrong_for(self, seconds: float) -> None:
+        """Everything that goes wrong does so for a while, and then no more."""
+        self._set_wrong(True)
+        self._cloud.pass_time(timedelta(seconds=max(seconds, 1.0)))
+        self._set_wrong(False)
+
+    def _set_wrong(self, on: bool) -> None:
+        self.played.faults.on = on
+        for target in self.played.targets.values():
+            target.on = on
+
+    def _wait_for_the_end(self) -> None:
+        cloud = self._cloud
+        for job in cloud.jobs:
+            runs.resume(cloud.ledger, job.name)
+        try:
+            cloud.run_until(self._ended, LIVENESS, every=timedelta(seconds=20))
+        except AssertionError:
+            left = [f"{run.id} is {run.state}, announced {run.announced}" for run in self.played.runs().values()]
+            queued = {job.name: cloud.on_queue(job) for job in cloud.jobs}
+            self.played.violations.append(f"liveness: after {LIVENESS} {left}, on the queues {queued}")
+
+    def _ended(self) -> bool:
+        """Whether nothing is left to happen."""
+        if self.played.frozen & {name for each in self._cloud.functions.values() for name in each.zombies}:
+            return False
+        found = self.played.runs()
+        if self._cloud.waiting_events or not all(run.state.terminal and run.announced for run in found.values()):
+            return False
+        jobs = [self._cloud.ledger.job(job.name) for job in self._cloud.jobs]
+        if any(job.open or job.queued for job in jobs):
+            return False
+        return not any(self._cloud.on_queue(job) for job in self._cloud.jobs)
+
+    def _worth_redriving(self, run: RunRecord) -> bool:
+        if not run.state.terminal or run.nonce is None:
+            return False
+        outcomes = self._cloud.outcomes(run.id)
+        return any(count for outcome, count in outcomes.items() if outcome is not Outcome.SUCCEEDED)
+
+    # --- what somebody does ---
+
+    async def _act(self) -> None:
+        begun = self._cloud.clock.now()
+        for act in self._plan.acts:
+            wait = begun + timedelta(seconds=act.at) - self._cloud.clock.now()
+            await asyncio.sleep(max(0.0, wait.total_seconds()))
+            self._do(act)
+
+    def _do(self, act: Act) -> None:
+        cloud, job, now = self._cloud, self._job(act.job), self._cloud.clock.now()
+        asked = self.played.asked_for.setdefault(act.job, {})
+        match act.deed:
+            case Deed.FIRE | Deed.START_BY_HAND:
+                due = now.replace(microsecond=0)
+                nonce = f"h{len(asked)}" if act.deed is Deed.START_BY_HAND else None
+                asked[cloud.fire(job, due, nonce)] = due
+            case Deed.CANCEL:
+                for name, record in cloud.ledger.runs(asked).items():
+                    if not record.state.terminal:
+                        cancel(cloud.ledger, name, cloud.clock)
+                        self.played.cancelled.add(name)
+                        return
+            case Deed.PAUSE:
+                runs.pause(cloud.ledger, job.name, now)
+            case Deed.RESUME:
+                runs.resume(cloud.ledger, job.name)
+            case Deed.DEPLOY:
+                cloud.redeploy(self._jobs.job(self._plans[act.job], deployed=1))
+            case Deed.DEPLOY_KEYS:
+                plan = self._plans[act.job] = replace(self._plans[act.job], keys=not self._plans[act.job].keys)
+                self.played.targets[plan.target].key_window = KEY_WINDOW if plan.keys else None
+                cloud.redeploy(self._jobs.job(plan, deployed=1))
+
+    def _job(self, name: str) -> Job:
+        return next(job for job in self._cloud.jobs if job.name == name)
+
+
+def play(plan: Plan) -> Played:
+    """Play a plan; what came of it is still to be checked."""
+    return Play(plan).run()
