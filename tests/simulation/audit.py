@@ -205,12 +205,12 @@ class Audit(Stream):
     def _node_of(self, run: str, generation: int, node: Node) -> dict[str, Any]:
         return self._item(f"node#{run}#{generation}#{node.level}#{node.number}")
 
-    def state_at(self, run: str, generation: int, at: float) -> State | None:
-        """The state of a run's generation at that moment; None before it began."""
-        found = None
+    def state_at(self, run: str, generation: int, at: float) -> tuple[State | None, float]:
+        """The state of a run's generation at that moment, and since when; None before it began."""
+        found: tuple[State | None, float] = (None, 0.0)
         for since, state in self.states.get((run, generation), []):
             if since <= at:
-                found = state
+                found = state, since
         return found
 
     def generation_at(self, run: str, at: float) -> int:

@@ -59,16 +59,17 @@ def a_bad_report_calls_nobody(history: History) -> Iterator[str]:
 
 
 def only_sealed_and_open_runs_call(history: History) -> Iterator[str]:
-    """Guarantees 6 and 7: no call before the seal, for another generation, or after a run has ended."""
-    played = history.played
+    """Guarantees 6 and 7: no call before the seal, for another generation, or once a run is cancelled or has ended."""
+    audit = history.played.audit
     for (run, generation, _), orders in history.orders.items():
         for order in orders:
-            state = played.audit.state_at(run, generation, order.at.timestamp())
-            before = played.audit.state_at(run, generation, (order.at - OLD_NEWS).timestamp())
-            if order.origin in played.frozen or state in OPEN:
+            if order.origin in history.played.frozen:
                 continue
-            if state in {None, RunState.ENUMERATING, RunState.QUEUED} or before not in OPEN:
+            state, since = audit.state_at(run, generation, order.at.timestamp())
+            if state in {None, RunState.ENUMERATING, RunState.QUEUED}:
                 yield f"{order} while {run}/{generation} was {state}"
+            elif state not in OPEN and order.at.timestamp() > since + OLD_NEWS.total_seconds():
+                yield f"{order}, and {run}/{generation} is {state} since {since}"
 
 
 def a_manifest_is_the_report(history: History) -> Iterator[str]:
@@ -123,8 +124,8 @@ def outcomes_are_true(history: History) -> Iterator[str]:
             yield f"{told}: {wrong}; {told.all_orders}"
 
 
-def _wrong_success(_: History, told: Told) -> str | None:
-    return None if told.effects else "nothing was done"
+def _wrong_success(history: History, told: Told) -> str | None:
+    return None if history.target(told.plan).effects.get(told.expected.reference) else "nothing was done"
 
 
 def _wrong_rejection(_: History, told: Told) -> str | None:
@@ -137,10 +138,13 @@ def _wrong_rejection(_: History, told: Told) -> str | None:
 def _wrong_failure(history: History, told: Told) -> str | None:
     if not told.expected.valid:
         return "it is invalid"
-    if not told.plan.keys and not _deployed(history):
-        return "something was done" if told.effects else None
-    if unanswered := [order for order in told.orders if not order.answered]:
-        return f"not every call was answered: {unanswered}"
+    unanswered = [order for order in told.orders if not order.answered]
+    if unanswered and not told.plan.probe:
+        return "not every call was answered"
+    if any(order.effect_at is not None for order in unanswered):
+        return "a call without an answer did something"
+    if not told.plan.keys and not _deployed(history) and any(order.effect_at for order in told.all_orders):
+        return "something was done"
     if history.played.plan.calm and not _mishaps(told.plan):
         return "nothing went wrong"
     return None
@@ -238,9 +242,10 @@ def every_failure_can_be_found(history: History) -> Iterator[str]:
             yield f"{told} is listed with another payload: {failure.line}"
         if failure.outcome is not Outcome.CANCELLED and not (failure.error and failure.reason):
             yield f"{told} is listed without a reason: {failure}"
-        unanswered = [order for order in told.all_orders if not order.answered]
-        if unanswered and failure.definite and not history.played.frozen:
-            yield f"{told} is listed as definite: {unanswered}"
+        # Of one that had no effect its target may have told, when it was asked.
+        doubtful = [order for order in told.all_orders if not order.answered and (order.effect_at or not told.plan.probe)]
+        if doubtful and failure.definite and not history.played.frozen:
+            yield f"{told} is listed as definite: {doubtful}"
 
 
 # --- the end ---

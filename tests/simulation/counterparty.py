@@ -39,7 +39,7 @@ class Mishap(StrEnum):
     POISON_AFTER = "poison after the effect"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Ordered:
     """One order as it arrived, or found nobody."""
 
@@ -53,10 +53,17 @@ class Ordered:
     ended: datetime | None = None
     #: Whether the caller knows that nothing arrived.
     not_sent: bool = False
+    #: When what it asks for was, or will be, done; None where it was not, or had been before.
+    effect_at: datetime | None = None
 
     @property
     def answered(self) -> bool:
         return self.status is not None or self.not_sent
+
+    def __repr__(self) -> str:
+        said = "not sent" if self.not_sent else self.status or "no answer"
+        done = "" if self.effect_at is None else f", done at {self.effect_at:%H:%M:%S}"
+        return f"<{self.reference} at {self.at:%H:%M:%S.%f} by {self.origin.rpartition('-')[2]}: {said}{done}>"
 
 
 @dataclass
@@ -146,6 +153,7 @@ class Counterparty:
         if self.refuses(order.reference):
             return 422
         self.effects.setdefault(order.reference, []).append(at)
+        order.effect_at = at
         return 201
 
     async def _answer(self, order: Ordered, status: int, headers: Mapping[str, str] | None = None) -> Response:

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from rollcall.core.clock import Clock
 from tests.simulation.fibers import Process
-from tests.simulation.gate import Crash
+from tests.simulation.gate import Crash, Gate
 from tests.simulation.services import Services, SimulatedClients
 from tests.simulation.virtual_time import SkewedClock, VirtualClock
 
@@ -43,10 +43,16 @@ class Environment:
     seed: int
     clients: SimulatedClients
     clock: Clock
+    gate: Gate
     alive: bool = True
     #: Lambda has given it up, and it goes on all the same: what it still does comes from a time long past.
     zombie: bool = False
     process: Process = field(default_factory=Process)
+
+    def end(self) -> None:
+        """It is gone: nothing that still runs in it reaches anybody."""
+        self.alive = False
+        self.gate.dead.add(self.name)
 
     def check(self) -> None:
         """Raise Crash for whoever still runs in it after its end."""
@@ -105,7 +111,7 @@ class SimulatedFunction:
         try:
             await asyncio.wait({task}, timeout=self.timeout.total_seconds())
         except asyncio.CancelledError:
-            self._end(environment)
+            environment.end()
             task.cancel()
             raise
         finally:
@@ -116,7 +122,7 @@ class SimulatedFunction:
             self._keep(environment, handler)
             return task.result()
         if isinstance(error, Crash):
-            self._end(environment)
+            environment.end()
             raise self._failed(str(error), error) from error
         if not isinstance(error, Exception):
             raise error
@@ -128,13 +134,13 @@ class SimulatedFunction:
             self._zombies[task] = environment.name
             task.add_done_callback(lambda task: self._bury(environment, task))
         else:
-            self._end(environment)
+            environment.end()
             task.cancel()
         reason = f"Task timed out after {self.timeout.total_seconds():.2f} seconds"
         return self._failed(reason, TimeoutError(reason))
 
     def _bury(self, environment: Environment, task: "asyncio.Task[object]") -> None:
-        self._end(environment)
+        environment.end()
         self._zombies.pop(task, None)
         if not task.cancelled():
             task.exception()
@@ -152,6 +158,7 @@ class SimulatedFunction:
             self._first_seed + self._made,
             SimulatedClients(self._services, name),
             SkewedClock(self._clock, self.skew(self._made)),
+            self._services.gate,
         )
         return environment, self._make(environment)
 
@@ -163,13 +170,9 @@ class SimulatedFunction:
     def end(self) -> None:
         """End all that runs in it."""
         for environment in [*self.busy.values()]:
-            self._end(environment)
+            environment.end()
         for task in self._zombies:
             task.cancel()
-
-    def _end(self, environment: Environment) -> None:
-        environment.alive = False
-        self._services.gate.dead.add(environment.name)
 
     def _failed(self, reason: str, error: BaseException) -> InvocationFailed:
         self.failures.append(Failure(self.name, self._clock.now(), reason, error))

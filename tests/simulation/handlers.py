@@ -31,6 +31,7 @@ from rollcall.engine.starting import Invocation, request_of
 from rollcall.engine.watchdog import Watchdog
 from rollcall.engine.worker import Worker
 from tests.simulation.functions import Environment, Event, Handler
+from tests.simulation.gate import Crash
 from tests.simulation.target import SimulatedTarget
 from tools.local_cloud.resources import BUS, ENVIRONMENT, LEDGER, MANIFESTS
 
@@ -40,7 +41,11 @@ def new_worker(environment: Environment, job: Job, queue_url: str, target: Simul
 
     async def send(request: Request) -> Response:
         environment.check()
-        response = await target.send(request, environment.name)
+        try:
+            response = await target.send(request, environment.name)
+        except Crash:
+            environment.end()
+            raise
         environment.check()
         return response
 

@@ -30,8 +30,6 @@ class Told:
     #: The orders that were made of it, in this generation and in all so far.
     orders: list[Ordered]
     all_orders: list[Ordered]
-    #: How often something was done, over all generations.
-    effects: int
     #: Whether its target refuses it, always.
     refused: bool
     failure: Failure | None
@@ -84,7 +82,6 @@ class History:
                     nodes[chunk].outcome(position),
                     self.orders[run.id, run.generation, entry.reference],
                     [order for number in earlier for order in self.orders[run.id, number, entry.reference]],
-                    len(self.target(plan).effects.get(entry.reference, [])),
                     entry.valid and self.target(plan).refuses(entry.reference),
                     listed.get(index),
                 )

@@ -78,7 +78,7 @@ class PlannedJobs:
             retry=Retry(plan.retries + deployed, first=timedelta(seconds=1), cap=timedelta(seconds=20)),
             overlap=plan.overlap,
             moves_money=plan.moves_money,
-            expect=AtLeast(plan.entries + 1) if plan.report is ReportFault.SHORT else None,
+            expect=AtLeast(plan.entries + plan.invalid + 1) if plan.report is ReportFault.SHORT else None,
         )
         job.window = plan.window  # below what a declaration may ask for
         job.source(self._source(plan))

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -17,6 +18,7 @@ from tests.simulation.counterparty import Counterparty
 from tests.simulation.faults import Faults
 from tests.simulation.planned_jobs import KEY_WINDOW, PlannedJobs
 from tests.simulation.plans import Act, Deed, JobPlan, Plan
+from tests.simulation.trace import Trace
 from tools.local_cloud.resources import LEDGER
 
 #: Within it, everything has ended once nothing goes wrong any more: leases, visibilities, pauses of breakers, and
@@ -65,7 +67,8 @@ class Played:
 class Play:
     """One play of a plan."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, write: Callable[[str], None] | None = None) -> None:
+        """`write` is told everything that happens, line by line."""
         self._plan = plan
         self._jobs = PlannedJobs()
         self._plans = {each.name: each for each in plan.jobs}
@@ -81,7 +84,8 @@ class Play:
         faults = Faults(plan.faults, plan.seed, self._freeze)
         heard = Heard()
         self.played = Played(plan, self._cloud, audit, targets, faults, self._jobs, heard.counts)
-        self._heard = heard
+        self._listeners: list[logging.Handler] = [heard]
+        self._trace = None if write is None else Trace(self._cloud.clock, write)
 
     def _counterparty(self, plan: JobPlan) -> Counterparty:
         return Counterparty(
@@ -108,7 +112,7 @@ class Play:
         logger = logging.getLogger("rollcall")
         before = logger.level, logger.propagate, logger.handlers
         logger.setLevel(logging.INFO)
-        logger.propagate, logger.handlers = False, [self._heard]
+        logger.propagate, logger.handlers = False, self._listeners
         try:
             with self._cloud:
                 self._play()
@@ -120,6 +124,9 @@ class Play:
     def _play(self) -> None:
         cloud, plan = self._cloud, self._plan
         cloud.suffer(self.played.faults)
+        if self._trace is not None:
+            self._listeners.append(self._trace)
+            cloud.services.gate.interceptor = self._trace.around(cloud.services.gate.interceptor)
         cloud.start(self._act())
         self._go_wrong_for(plan.quiet_at)
         self._wait_for_the_end()
@@ -211,6 +218,6 @@ class Play:
         return next(job for job in self._cloud.jobs if job.name == name)
 
 
-def play(plan: Plan) -> Played:
-    """Play a plan; what came of it is still to be checked."""
-    return Play(plan).run()
+def play(plan: Plan, write: Callable[[str], None] | None = None) -> Played:
+    """Play a plan; what came of it is still to be checked. `write` is told everything, line by line."""
+    return Play(plan, write).run()

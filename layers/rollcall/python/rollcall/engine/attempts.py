@@ -245,6 +245,11 @@ class ClaimedAttempts(Attempts):
             self._recall(work, entries.EntryRecord.of(failure.old, run.generation))
             return not work.decided
         work.attempts = work.record.attempts
+        if self._clock.now() + self._target.timeout > work.call_until:
+            # Others take the call for ended by then, and may soon ask and call.
+            if self._release(work):
+                work.put_back(AT_ONCE)
+            return False
         work.answer = answer = await self._caller.attempt(
             run, message, work.attempts, unanswered_before=work.unanswered
         )

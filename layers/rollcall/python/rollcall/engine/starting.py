@@ -192,7 +192,8 @@ def _promote(ledger: Ledger, job: Job, run: RunRecord, invocation: Invocation) -
 def _redrive(
     ledger: Ledger, job: Job, run: RunRecord, request: Again, invocation: Invocation, now: datetime
 ) -> RunRecord:
-    objection = _cannot_redrive(ledger, job, run, request.generation)
+    record = ledger.job(job.name)
+    objection = _cannot_redrive(ledger, job, record, run, request.generation)
     if objection is not None:
         raise RollcallError(f"{run.id} cannot be redriven: {objection}")
     opened = replace(
@@ -216,12 +217,12 @@ def _redrive(
         redrive=request.redrive,
         past=(*run.past, Generation(run.nonce, run.total, run.started_at, run.sent)),
     )
-    runs.redrive(ledger, run, opened, ledger.job(job.name))
+    runs.redrive(ledger, run, opened, record)
     log(Action.RUN_REDRIVEN, run=run.id, job=job.name, generation=opened.generation, **request.redrive.fields())
     return opened
 
 
-def _cannot_redrive(ledger: Ledger, job: Job, run: RunRecord, generation: int) -> str | None:
+def _cannot_redrive(ledger: Ledger, job: Job, record: JobRecord, run: RunRecord, generation: int) -> str | None:
     if run.generation < generation:
         return f"it has no generation {generation}; its latest is {run.generation}"
     if not run.state.terminal:
@@ -230,7 +231,6 @@ def _cannot_redrive(ledger: Ledger, job: Job, run: RunRecord, generation: int) -
         return "its end is not announced yet; try again in a minute"
     if not run.generations:
         return f"it is {run.state} and has no manifest; start the job again"
-    record = ledger.job(job.name)
     if job.overlap is not Overlap.ALLOW and record.current != run.id and _busy(ledger, record):
         return f"{record.current} is under way; wait until it has ended"
     return None
