@@ -24,7 +24,7 @@ SOURCES := $(wildcard app.py bench docs/examples functions layers/dependencies/b
 # $(call say,text): progress and trouble go to stderr; stdout belongs to the command that was asked for.
 say = echo "rollcall: $(1)" >&2
 
-.PHONY: help install install-dev run test lint format synth layer bench pins clean
+.PHONY: help install install-dev run test lint format synth layer bench simulate pins clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1|/p' Makefile | awk -F'|' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -55,6 +55,10 @@ layer: install-dev ## the dependency layer: make layer ARCHITECTURE=x86_64
 
 bench: install-dev ## what the budgets promise, measured
 	@$(WITHOUT_MAKE) $(PYTHON_OF_VENV) -m bench $(ARGS)
+
+SEEDS ?= 1000
+simulate: install-dev ## lives of runs under faults, many seeds and every crash point: make simulate SEEDS=10000
+	@$(WITHOUT_MAKE) $(PYTHON_OF_VENV) -m tests.simulation --seeds $(SEEDS) $(ARGS)
 
 # Two environments, filled side by side.
 install:

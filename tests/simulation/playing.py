@@ -24,6 +24,7 @@ from tools.local_cloud.resources import LEDGER
 #: Within it, everything has ended once nothing goes wrong any more: leases, visibilities, pauses of breakers, and
 #: effects that show up late.
 LIVENESS = timedelta(hours=12)
+LOOK_EVERY = timedelta(seconds=30)
 #: An invocation that stands still does so for longer than a fan-out's lease and a message's visibility.
 FREEZE_SECONDS = {"fan-out": 1_000.0, "worker": 400.0, "completion": 400.0, "watchdog": 100.0}
 
@@ -67,8 +68,8 @@ class Played:
 class Play:
     """One play of a plan."""
 
-    def __init__(self, plan: Plan, write: Callable[[str], None] | None = None) -> None:
-        """`write` is told everything that happens, line by line."""
+    def __init__(self, plan: Plan, write: Callable[[str], None] | None = None, *, faults: Faults | None = None) -> None:
+        """`write` is told everything that happens, line by line; `faults` are others than those of the plan."""
         self._plan = plan
         self._jobs = PlannedJobs()
         self._plans = {each.name: each for each in plan.jobs}
@@ -81,7 +82,7 @@ class Play:
         table.stream = audit = Audit(table=table, overlapping=overlapping)
         targets = {each.target: self._counterparty(each) for each in plan.jobs}
         self._cloud.targets |= targets  # type: ignore[arg-type]
-        faults = Faults(plan.faults, plan.seed, self._freeze)
+        faults = faults or Faults(plan.faults, plan.seed, self._freeze)
         heard = Heard()
         self.played = Played(plan, self._cloud, audit, targets, faults, self._jobs, heard.counts)
         self._listeners: list[logging.Handler] = [heard]
@@ -156,7 +157,7 @@ class Play:
         for job in cloud.jobs:
             runs.resume(cloud.ledger, job.name)
         try:
-            cloud.run_until(self._ended, LIVENESS, every=timedelta(seconds=20))
+            cloud.run_until(self._ended, LIVENESS, every=LOOK_EVERY)
         except AssertionError:
             left = [f"{run.id} is {run.state}, announced {run.announced}" for run in self.played.runs().values()]
             queued = {job.name: cloud.on_queue(job) for job in cloud.jobs}

@@ -222,7 +222,9 @@ class ClaimedAttempts(Attempts):
         run, called = work.delivery.run, work.attempts > 0
         work.record, work.attempts = record, record.attempts
         # Without a claim: called in an earlier generation, or in this one, when the target still took keys.
-        keyed = work.delivery.message.unanswered_since is not None and record.attempts == 0
+        message = work.delivery.message
+        keyed = message.unanswered_since is not None and record.attempts == 0
+        called = called or message.called_since is not None
         keyed = keyed or (run.keyed and record.fence == 0 and (called or work.unanswered))
         work.unanswered = work.indefinite = record.owner is not None or keyed
         if record.outcome is not None:

@@ -131,11 +131,11 @@ class Gate:
         if target.open_until is not None:
             return
         if self.credentials_revoked:
-            self._opened(targets.open_breaker(self._ledger, target, breaker, now, self._reason))
+            self._opened(targets.open_breaker(self._ledger, target, breaker, now, self._reason), now)
         elif self._in_a_row >= (1 if self._reported else min(REPORTED, breaker.failures)):
             after = targets.note_failures(self._ledger, target, breaker, self._in_a_row, now, self._reason)
             self._in_a_row, self._reported = 0, True
-            self._opened(after)
+            self._opened(after, now)
         elif self._healthy and (self._reported or target.failures):
             self._reported = False
             self._see(targets.forget_failures(self._ledger, target))
@@ -169,9 +169,9 @@ class Gate:
         log(Action.BREAKER_CLOSED, logging.WARNING, target=self._target.name)
         return False
 
-    def _opened(self, target: TargetRecord) -> None:
+    def _opened(self, target: TargetRecord, now: datetime) -> None:
         """Log the opening, where it was ours."""
-        if target.open_until is not None and target.opened_at == self._clock.now():
+        if target.open_until is not None and target.opened_at == now:
             log(
                 Action.BREAKER_OPENED,
                 logging.ERROR,

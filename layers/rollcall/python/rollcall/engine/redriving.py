@@ -47,8 +47,8 @@ def redriven(
         if redrive.new_key and line.key is not None and line.rejected is None:
             yield replace(line, idempotency_key=_new_key(run, line.key, line.idempotency_key))
         else:
-            # Where money moves, an answer that leaves open what was done is as good as none.
-            doubtful = job.moves_money and not failure.definite
+            # Where money moves or no key protects, an answer that leaves open what was done is as good as none.
+            doubtful = not failure.definite and (job.moves_money or job.target.keys is None)
             since = _text(failure.unanswered_since or (failure.called_since if doubtful else None))
             called = _text(failure.called_since)
             yield replace(line, unanswered_since=since, called_since=called, indefinite=not failure.definite)

@@ -63,7 +63,9 @@ class Watchdog:
             log(Action.RUN_OVERDUE, logging.ERROR, run=run.id, job=run.job, state=run.state, deadline=str(job.deadline))
         if run.state in {RunState.ENUMERATING, RunState.DISPATCHING} and not run.leased(now):
             died = run.lease_until is not None
-            if died or run.state is RunState.ENUMERATING or self._has_room(job, run, open_runs):
+            # What is in doubt takes up the window, and only a dispatcher can settle the doubt.
+            in_doubt = run.window_end > run.checkpoint
+            if died or in_doubt or run.state is RunState.ENUMERATING or self._has_room(job, run, open_runs):
                 self.functions.resume(run.job, run.id)
         if run.state is RunState.CANCELLING:
             cancel_unsent(self.ledger, run, self.clock)

@@ -1,0 +1,82 @@
+"""One try of the simulation: a seed, a crash point or a pair of them, played and checked; made to be run in parallel."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from traceback import format_exception_only
+
+from tests.simulation.checks import violations
+from tests.simulation.crash_points import LIVES, SMALL, CrashPoint, crash_at, pairs_of, points_of
+from tests.simulation.plans import drawn
+from tests.simulation.playing import Played, play
+
+PAIRS = "pairs"
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """What is tried: a seed of its own, or a life with crash points."""
+
+    seed: int = 0
+    life: str | None = None
+    points: tuple[CrashPoint, ...] = ()
+
+    def __str__(self) -> str:
+        if self.life is None:
+            return f"seed {self.seed}"
+        return f"{self.life}, crash {' and '.join(map(str, self.points))}"
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What came of it."""
+
+    about: Try
+    violations: list[str]
+    faults: Counter[str] = field(default_factory=Counter)
+    mishaps: Counter[str] = field(default_factory=Counter)
+    log: Counter[str] = field(default_factory=Counter)
+    requests: int = 0
+    calls: int = 0
+    runs: int = 0
+
+
+def seeds(first: int, number: int) -> Iterator[Try]:
+    """Tries of consecutive seeds."""
+    return (Try(seed) for seed in range(first, first + number))
+
+
+def crash_points() -> Iterator[Try]:
+    """Each crash point of each life."""
+    return (Try(life=name, points=(point,)) for name, plan in LIVES.items() for point in points_of(plan))
+
+
+def pairs() -> Iterator[Try]:
+    """Each pair of crash points of the small life."""
+    return (Try(life=PAIRS, points=pair) for pair in pairs_of(SMALL))
+
+
+def attempt(about: Try) -> Tried:
+    """Play and check it. What the simulation itself fails with is a violation, too."""
+    try:
+        if about.life is None:
+            played = play(drawn(about.seed))
+        else:
+            played = crash_at(SMALL if about.life == PAIRS else LIVES[about.life], *about.points)
+        return _tried(about, played)
+    except Exception as error:
+        return Tried(about, ["".join(format_exception_only(error)).strip()])
+
+
+def _tried(about: Try, played: Played) -> Tried:
+    targets = played.targets.values()
+    return Tried(
+        about,
+        violations(played),
+        Counter({fault.value: count for fault, count in played.faults.counts.items()}),
+        sum((Counter({each.value: count for each, count in target.counts.items()}) for target in targets), Counter()),
+        played.log,
+        sum(played.cloud.requests.values()),
+        sum(len(target.orders) for target in targets),
+        len(played.runs()),
+    )
