@@ -48,36 +48,26 @@ class Sum:
         self.log += tried.log
         self.totals += Counter(requests=tried.requests, calls=tried.calls, runs=tried.runs)
 
+    @property
+    def _hits(self) -> list[tuple[str, int]]:
+        """Everything that can happen, and how often it did."""
+        return [
+            *((f"fault: {each.value}", self.faults[each.value]) for each in Fault),
+            *((f"mishap: {each.value}", self.mishaps[each.value]) for each in Mishap),
+            *((f"log: {each.value}", self.log[each.value]) for each in Action),
+        ]
+
     def table(self) -> Table:
         """How often everything that can go wrong did, and what the engine said of it."""
         table = Table("what", Column("times", justify="right"), title=f"{self.tries:,} lives")
-        for name, count in self.totals.items():
+        for name, count in [*self.totals.items(), *self._hits]:
             table.add_row(name, f"{count:,}")
-        kinds: tuple[tuple[type, Counter[str]], ...] = (
-            (Fault, self.faults),
-            (Mishap, self.mishaps),
-            (Action, self.log),
-        )
-        for kind, counts in kinds:
-            table.add_section()
-            for each in kind:  # type: ignore[attr-defined]
-                table.add_row(f"{kind.__name__.lower()}: {each.value}", f"{counts[each.value]:,}")
         return table
 
     @property
     def never(self) -> list[str]:
         """What should happen somewhere, and never did."""
-        kinds: tuple[tuple[type, Counter[str]], ...] = (
-            (Fault, self.faults),
-            (Mishap, self.mishaps),
-            (Action, self.log),
-        )
-        return [
-            f"{kind.__name__.lower()}: {each.value}"
-            for kind, counts in kinds
-            for each in kind
-            if not counts[each.value]
-        ]  # type: ignore[attr-defined]
+        return [name for name, count in self._hits if not count]
 
 
 def main(

@@ -42,12 +42,12 @@ from tests.simulation.faults import MAPPING, Faults
 from tests.simulation.functions import Environment, Event, Failure, Handler, SimulatedFunction, invoke_async
 from tests.simulation.gate import Gate
 from tests.simulation.polling import QueuePoller
+from tests.simulation.repeatable import repeatable
 from tests.simulation.services import Services, SimulatedClients
 from tests.simulation.table import Table
 from tests.simulation.target import SimulatedTarget
 from tests.simulation.virtual_time import START, VirtualClock, VirtualLoop
-from tests.simulation.without_threads import without_threads
-from tools.local_cloud.event_source import EventSource
+from tools.local_cloud.event_source import LONG_POLL_SECONDS, EventSource
 from tools.local_cloud.partial_batch import failed_items
 from tools.local_cloud.resources import ENVIRONMENT, LEDGER, QueueAddress, make_queues
 from tools.local_cloud.stream import StreamSource
@@ -57,6 +57,7 @@ Make: TypeAlias = Callable[[Environment], Handler]
 WATCHDOG_SECONDS = 60.0
 #: Lambda looks into a stream four times a second (https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html).
 STREAM_SECONDS = 0.25
+LONGEST_STREAM_SECONDS = 60.0
 
 
 class SimulatedCloud:
@@ -73,7 +74,10 @@ class SimulatedCloud:
         #: How many places apart queues may hand out groups in another order than they were sent in.
         scatter: int = 0,
         seed: int = 0,
+        #: How long a receive waits for messages; more than AWS lets it where requests need not be counted.
+        long_poll: float = LONG_POLL_SECONDS,
     ) -> None:
+        self._long_poll = long_poll
         self.jobs = list(jobs)
         for job in self.jobs:
             if not inspect.iscoroutinefunction(job.callback_function):
@@ -101,7 +105,7 @@ class SimulatedCloud:
 
     def __enter__(self) -> Self:
         self._stack.enter_context(self._runner)
-        self._stack.enter_context(without_threads())
+        self._stack.enter_context(repeatable(self._seed))
         self._runner.run(self._deploy())
         return self
 
@@ -249,7 +253,8 @@ class SimulatedCloud:
     ) -> None:
         client = SimulatedClients(self.services, MAPPING).sqs
         source = EventSource(client, queue.url, queue.arn, batch_size)
-        poller = QueuePoller(source, self.services.sqs, queue.url, concurrency, function.invoke, self.clock)
+        sqs, invoke = self.services.sqs, function.invoke
+        poller = QueuePoller(source, sqs, queue.url, concurrency, invoke, self.clock, self._long_poll)
         self.start(poller.run())
 
     async def _watch(self) -> None:
@@ -273,11 +278,14 @@ class SimulatedCloud:
                     changed.set()
             return answer
 
+        wait = STREAM_SECONDS
         while True:
             await changed.wait()
             changed.clear()
-            await asyncio.sleep(STREAM_SECONDS + (self.faults.stream_delay() if self.faults is not None else 0))
+            await asyncio.sleep(wait + (self.faults.stream_delay() if self.faults is not None else 0))
             source.poll(invoke)
+            # What failed is tried again, more and more seldom.
+            wait = min(2 * wait, LONGEST_STREAM_SECONDS) if changed.is_set() else STREAM_SECONDS
 
     def _invoke_async(self, function: SimulatedFunction, event: Event) -> None:
         for delay in (0.0,) if self.faults is None else self.faults.deliveries():

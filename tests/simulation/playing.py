@@ -25,6 +25,7 @@ from tools.local_cloud.resources import LEDGER
 #: effects that show up late.
 LIVENESS = timedelta(hours=12)
 LOOK_EVERY = timedelta(seconds=30)
+LONG_POLL = timedelta(days=1)
 #: An invocation that stands still does so for longer than a fan-out's lease and a message's visibility.
 FREEZE_SECONDS = {"fan-out": 1_000.0, "worker": 400.0, "completion": 400.0, "watchdog": 100.0}
 
@@ -75,8 +76,14 @@ class Play:
         self._plans = {each.name: each for each in plan.jobs}
         jobs = [self._jobs.job(each) for each in plan.jobs]
         self._cloud = SimulatedCloud(
-            jobs, chunk_size=plan.chunk_size, fan_in=plan.fan_in, scatter=plan.scatter, seed=plan.seed
+            jobs,
+            chunk_size=plan.chunk_size,
+            fan_in=plan.fan_in,
+            scatter=plan.scatter,
+            seed=plan.seed,
+            long_poll=LONG_POLL.total_seconds(),
         )
+        self._acted = False
         table = self._cloud.services.dynamodb.tables[LEDGER]
         overlapping = frozenset(each.name for each in plan.jobs if each.overlap is Overlap.ALLOW)
         table.stream = audit = Audit(table=table, overlapping=overlapping)
@@ -142,9 +149,12 @@ class Play:
             self._wait_for_the_end()
 
     def _go_wrong_for(self, seconds: float) -> None:
-        """Everything that goes wrong does so for a while, and then no more."""
+        """Everything that goes wrong does so for a while, or until all has ended, and then no more."""
+        end = self._cloud.clock.now() + timedelta(seconds=seconds)
         self._set_wrong(True)
-        self._cloud.pass_time(timedelta(seconds=max(seconds, 1.0)))
+        self._cloud.run_until(
+            lambda: self._cloud.clock.now() >= end or (self._acted and self._ended()), every=LOOK_EVERY
+        )
         self._set_wrong(False)
 
     def _set_wrong(self, on: bool) -> None:
@@ -162,6 +172,9 @@ class Play:
             left = [f"{run.id} is {run.state}, announced {run.announced}" for run in self.played.runs().values()]
             queued = {job.name: cloud.on_queue(job) for job in cloud.jobs}
             self.played.violations.append(f"liveness: after {LIVENESS} {left}, on the queues {queued}")
+
+    def _acted_and_ended(self) -> bool:
+        return self._acted and self._ended()
 
     def _ended(self) -> bool:
         """Whether nothing is left to happen."""
@@ -184,11 +197,13 @@ class Play:
     # --- what somebody does ---
 
     async def _act(self) -> None:
+        self._acted = False
         begun = self._cloud.clock.now()
         for act in self._plan.acts:
             wait = begun + timedelta(seconds=act.at) - self._cloud.clock.now()
             await asyncio.sleep(max(0.0, wait.total_seconds()))
             self._do(act)
+        self._acted = True
 
     def _do(self, act: Act) -> None:
         cloud, job, now = self._cloud, self._job(act.job), self._cloud.clock.now()

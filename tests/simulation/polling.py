@@ -30,8 +30,10 @@ class QueuePoller:
         concurrency: int,
         invoke: Callable[[Mapping[str, Any]], Awaitable[object]],
         clock: VirtualClock,
+        long_poll: float = LONG_POLL_SECONDS,
     ) -> None:
         self._source = source
+        self._seconds = long_poll
         self._sqs = sqs
         self._url = url
         self._arn = sqs.queue(url).arn
@@ -63,7 +65,7 @@ class QueuePoller:
 
     async def _long_poll(self) -> None:
         """Until there is something to receive, or a long poll is over: one request for each, as there would be."""
-        end = self._clock.timestamp() + LONG_POLL_SECONDS
+        end = self._clock.timestamp() + self._seconds
         while (now := self._clock.timestamp()) < end:
             visible = self._sqs.next_visible(self._url)
             if visible is not None and visible <= now:

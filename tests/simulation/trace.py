@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.simulation.gate import Answer, Interceptor, Sent, Serve
+from tests.simulation.s3 import Body
 from tests.simulation.virtual_time import START, VirtualClock
 
 _FIELDS_OF_LOGGING = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "action"}
@@ -54,6 +55,8 @@ def _short(value: Any) -> str:
             return "{" + ", ".join(fields) + "}"
         case list() | tuple():
             return "[" + ", ".join(map(_short, value)) + "]"
+        case Body():
+            return _short(value.read().decode())
         case str():
             return value if len(value) < 200 else value[:200] + "…"
     return str(value)

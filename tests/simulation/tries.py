@@ -1,4 +1,4 @@
-"""One try of the simulation: a seed, a crash point or a pair of them, played and checked; made to be run in parallel."""
+"""One try of the simulation: a seed, a crash point or a pair of them, played and checked, side by side with others."""
 
 from collections import Counter
 from collections.abc import Iterator

@@ -138,8 +138,8 @@ class Ledger:
         return run_record(item) if item else None
 
     def runs(self, runs: Iterable[str]) -> dict[str, RunRecord]:
-        """The records that exist, by run id."""
-        records = [run_record(item) for item in self.items(map(run_key, runs)).values()]
+        """The records that exist, by run id, the earliest scheduled of a job first."""
+        records = [run_record(item) for item in self.items(map(run_key, sorted(runs))).values()]
         return {record.id: record for record in records}
 
     def job(self, job: str) -> JobRecord:

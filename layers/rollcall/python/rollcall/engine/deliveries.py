@@ -67,7 +67,7 @@ class Control:
 
     def runs(self, names: Iterable[str], *, fresh: bool = False) -> Mapping[str, RunRecord]:
         """The runs that exist, by id; job and target are then as young as they. `fresh` reads them anew."""
-        wanted, now = set(names), self._clock.now()
+        wanted, now = sorted(set(names)), self._clock.now()
         stale = [
             name for name in wanted if fresh or name not in self._known or now - self._known[name][0] > CONTROL_AGE
         ]

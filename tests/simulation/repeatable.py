@@ -1,5 +1,6 @@
-"""The engine's pools and locks as tasks of the simulation: nothing of it runs in a thread, so that it is repeatable."""
+"""What of the engine would make a simulation unrepeatable, replaced: threads, and the system's randomness."""
 
+import random
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
@@ -15,9 +16,11 @@ REPLACED = {
 
 
 @contextmanager
-def without_threads() -> Iterator[None]:
-    """While it lasts, the engine has no threads."""
+def repeatable(seed: int) -> Iterator[None]:
+    """While it lasts, the engine has no threads, and its tokens come from the seed."""
+    tokens = random.Random(seed)  # noqa: S311
     with ExitStack() as stack:
         for name, replacement in REPLACED.items():
             stack.enter_context(patch(name, replacement))
+        stack.enter_context(patch("rollcall.engine.attempts.token_hex", lambda size: tokens.randbytes(size).hex()))
         yield
