@@ -184,8 +184,9 @@ def no_second_effect(history: History) -> Iterator[str]:
 def one_key_for_an_entry(history: History) -> Iterator[str]:
     """Guarantee 8: the same over redeliveries, retries, crashes and redrives."""
     keys: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for (run, _, reference), orders in history.orders.items():
-        keys[run, reference] |= {order.idempotency_key for order in orders}
+    for (run, generation, reference), orders in history.orders.items():
+        of = f"{run}/{generation}" if history.played.plan.new_key else run
+        keys[of, reference] |= {order.idempotency_key for order in orders}
     for (run, reference), found in keys.items():
         if len(found) > 1:
             yield f"{reference} of {run} was called with {found}"
@@ -197,6 +198,8 @@ def retries_are_counted(history: History) -> Iterator[str]:
     if not played.plan.calm or _deployed(history) or played.log["breaker.opened"]:
         return
     for told in history.told():
+        if told.plan.most_receives <= told.plan.retries + 1:
+            continue
         poisoned = _mishaps(told.plan) & {Mishap.POISON_BEFORE, Mishap.POISON_AFTER, Mishap.LOCKED_OUT}
         if len(told.orders) > told.plan.retries + 1 and not poisoned:
             yield f"{told} was called {len(told.orders)} times"

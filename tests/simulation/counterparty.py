@@ -16,6 +16,8 @@ from tests.simulation.gate import Crash
 from tests.simulation.virtual_time import VirtualClock
 
 _DRAWS = 2**64
+#: Statuses of which the callback makes errors of its own: to be tried again, and one that it does not know.
+TRY_LATER, STRANGE = 202, 203
 
 
 class Mishap(StrEnum):
@@ -34,6 +36,9 @@ class Mishap(StrEnum):
     #: The answer comes after the caller's patience.
     SLOW = "slow answer"
     LOCKED_OUT = "401"
+    TRY_LATER = "to be tried again"
+    #: Done, and the callback fails at the answer.
+    STRANGE = "strange answer after the effect"
     #: The callback takes its worker down, before or after the effect.
     POISON_BEFORE = "poison before the effect"
     POISON_AFTER = "poison after the effect"
@@ -126,6 +131,8 @@ class Counterparty:
                 return await self._answer(order, 503)
             case Mishap.LOCKED_OUT:
                 return await self._answer(order, 401)
+            case Mishap.TRY_LATER:
+                return await self._answer(order, TRY_LATER)
             case Mishap.REQUEST_LOST:
                 raise Unanswered("the connection was closed")
             case Mishap.POISON_BEFORE:
@@ -135,6 +142,8 @@ class Counterparty:
         match mishap:
             case Mishap.BROKEN:
                 return await self._answer(order, 500)
+            case Mishap.STRANGE:
+                return await self._answer(order, STRANGE)
             case Mishap.ANSWER_LOST | Mishap.LATE:
                 await asyncio.sleep(self.latency.total_seconds())
                 raise Unanswered("the connection was closed")

@@ -21,8 +21,10 @@ from rollcall import (
     RunCompleted,
     SourceError,
     Target,
+    TryAgain,
     daily,
 )
+from tests.simulation.counterparty import STRANGE, TRY_LATER
 from tests.simulation.plans import JobPlan, ReportFault
 
 TIMEOUT = timedelta(seconds=2)
@@ -78,6 +80,7 @@ class PlannedJobs:
             retry=Retry(plan.retries + deployed, first=timedelta(seconds=1), cap=timedelta(seconds=20)),
             overlap=plan.overlap,
             moves_money=plan.moves_money,
+            deadline=timedelta(minutes=plan.deadline),
             expect=AtLeast(plan.entries + plan.invalid + 1) if plan.report is ReportFault.SHORT else None,
         )
         job.window = plan.window  # below what a declaration may ask for
@@ -85,8 +88,16 @@ class PlannedJobs:
         job.callback(order)
         if plan.probe:
             job.probe(ask)
-        job.on_complete(self.heard.append)
+        job.on_complete(self._hook(plan))
         return job
+
+    def _hook(self, plan: JobPlan) -> Callable[[RunCompleted], None]:
+        def hear(completed: RunCompleted) -> None:
+            self.heard.append(completed)
+            if plan.hook_fails:
+                raise RuntimeError("nobody answers")
+
+        return hear
 
     @staticmethod
     def _source(plan: JobPlan) -> Callable[[Run], Iterator[Entry]]:
@@ -109,7 +120,11 @@ class PlannedJobs:
 
 async def order(payload: dict[str, Any], call: Call) -> None:
     """Order what the entry is about."""
-    await call.http.post("/orders", json={**payload, "run": call.run_id, "attempt": call.attempt})
+    answer = await call.http.post("/orders", json={**payload, "run": call.run_id, "attempt": call.attempt})
+    if answer.status == TRY_LATER:
+        raise TryAgain("not now")
+    if answer.status == STRANGE:
+        raise KeyError("an answer that the callback does not understand")
 
 
 async def ask(payload: dict[str, Any], call: Call) -> Outcome | NeverArrived:

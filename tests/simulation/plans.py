@@ -71,6 +71,11 @@ class JobPlan:
     #: Failures in a row that open its target's breaker.
     breaker: int = 10
     refused: float = 0.0
+    #: How often a message is received before it is a dead letter; a thousand times where nobody says otherwise.
+    most_receives: int = 1_000
+    #: Minutes after which a run is overdue.
+    deadline: int = 480
+    hook_fails: bool = False
     mishaps: Mapping[Mishap, float] = field(default_factory=dict)
 
 
@@ -86,6 +91,8 @@ class Plan:
     quiet_at: float = 0.0
     #: How often what did not succeed is settled again, once all has ended.
     redrives: int = 0
+    #: Whether what did not succeed is then settled under new keys.
+    new_key: bool = False
     chunk_size: int = 5
     fan_in: int = 3
     scatter: int = 0
@@ -122,6 +129,7 @@ def drawn(seed: int) -> Plan:
         faults=_some(chance, tuple(Fault), (0.002, 0.01, 0.03, 0.1)),
         quiet_at=chance.choice((2, 5, 20, 40)) * MINUTE,
         redrives=chance.choice((0, 1, 2)),
+        new_key=chance.random() < 0.2,
         fan_in=chance.choice((2, 3)),
         scatter=chance.choice((0, 0, 10)),
     )
@@ -151,6 +159,9 @@ def _job(chance: random.Random, name: str) -> JobPlan:
         rate=chance.choice((None, None, None, 1, 5)),
         breaker=chance.choice((3, 10)),
         refused=chance.choice((0.0, 0.0, 0.1)),
+        most_receives=chance.choice((1_000, 1_000, 1_000, 2, 4)),
+        deadline=chance.choice((480, 5)),
+        hook_fails=chance.random() < 0.1,
         mishaps=_some(chance, tuple(Mishap), (0.02, 0.1, 0.3)),
     )
 

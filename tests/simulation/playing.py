@@ -132,6 +132,8 @@ class Play:
     def _play(self) -> None:
         cloud, plan = self._cloud, self._plan
         cloud.suffer(self.played.faults)
+        for job in plan.jobs:
+            cloud.services.sqs.queue(cloud.queues[job.name][0].url).most_receives = job.most_receives
         if self._trace is not None:
             self._listeners.append(self._trace)
             cloud.services.gate.interceptor = self._trace.around(cloud.services.gate.interceptor)
@@ -144,7 +146,7 @@ class Play:
                 break
             self.played.redriven = True
             for run in chosen:
-                cloud.redrive(self._job(run.job), run.id, Redrive())
+                cloud.redrive(self._job(run.job), run.id, Redrive(new_key=plan.new_key))
             self._go_wrong_for(plan.quiet_at / 2)
             self._wait_for_the_end()
 
