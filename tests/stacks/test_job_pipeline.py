@@ -194,7 +194,10 @@ def test_only_fan_out_writes_manifests_and_only_its_own_jobs(case: Case) -> None
     for kind, expected in {
         "fan_out": {f"{bucket}/{runs_of(declared.job.name)}": {"s3:GetObject", "s3:PutObject"}},
         "worker": {},
-        "dead_letter": {f"{bucket}/dead_letter/*": {"s3:PutObject"}},
+        "dead_letter": {
+            f"{bucket}/{runs_of(declared.job.name)}": {"s3:GetObject"},
+            f"{bucket}/dead_letter/*": {"s3:PutObject"},
+        },
     }.items():
         allowed = cloud.allowed(cloud.function(kind, declared.job.name), "s3")
         assert {key: value for key, value in allowed.items() if key.startswith(bucket)} == expected
