@@ -203,6 +203,27 @@ def test_only_fan_out_writes_manifests_and_only_its_own_jobs(case: Case) -> None
         assert {key: value for key, value in allowed.items() if key.startswith(bucket)} == expected
 
 
+def test_nobody_but_fan_out_may_send_to_a_jobs_queue_whatever_else_he_may_do(case: Case) -> None:
+    cloud, declared = case
+    statements = [
+        statement
+        for policy in cloud.of_type("AWS::SQS::QueuePolicy")
+        for statement in policy["PolicyDocument"]["Statement"]
+        if statement["Resource"] == sqs_arn(queue_of(*case)) and statement["Action"] == "sqs:SendMessage"
+    ]
+    assert statements == [
+        {
+            "Effect": "Deny",
+            "Principal": {"AWS": "*"},
+            "Action": "sqs:SendMessage",
+            "Resource": sqs_arn(queue_of(*case)),
+            "Condition": {
+                "ArnNotEquals": {"aws:PrincipalArn": cloud.function("fan_out", declared.job.name)["Role"]},
+            },
+        }
+    ]
+
+
 def test_the_pattern_of_a_jobs_runs_matches_its_runs_and_no_other_jobs() -> None:
     due = datetime(2026, 11, 21, 2, 30, tzinfo=UTC)
     for run in (run_id("pay", due), run_id("pay", due, "a1")):
