@@ -14,7 +14,7 @@ class JobQueue(Construct):
     """A high-throughput FIFO queue: one message per entry, one at a time per entity.
 
     What the workers could not handle at all goes to the dead-letter queue. Deduplication is by content and per
-    group, a filter on sends within five minutes. Encrypted by SQS, TLS only; nobody but one role sends. Costs nothing while it is empty
+    group, a filter on sends within five minutes. Encrypted by SQS, TLS only, and only one role sends. Costs nothing
     but the polls of its mappings.
     """
 
