@@ -15,7 +15,7 @@ class JobQueue(Construct):
 
     What the workers could not handle at all goes to the dead-letter queue. Deduplication is by content and per
     group, a filter on sends within five minutes. Encrypted by SQS, TLS only, and only one role sends. Costs nothing
-    but the polls of its mappings.
+    while it is empty but the polls of its mappings.
     """
 
     def __init__(self, scope: Construct, id_: str, *, environment: Environment, job: Job) -> None:
