@@ -38,6 +38,17 @@ class Result:
             label: {"value": round(value, 4), "budget": budget, "kept": kept}
         }
 
+    def claim(self, label: str, holds: bool) -> None:
+        """Add what has to hold on any machine."""
+        self.rows.append((label, "holds" if holds else "BROKEN"))
+        self.fields["claims"] = self.fields.get("claims", {}) | {label: holds}
+
+    @property
+    def broken(self) -> list[str]:
+        """The claims that do not hold."""
+        claims: dict[str, bool] = self.fields.get("claims", {})
+        return [label for label, holds in claims.items() if not holds]
+
     def show(self) -> None:
         """Print the table, then the line."""
         loads = [self.load_before, load()]

@@ -10,6 +10,7 @@ from rollcall.core.catalog import Declared
 from rollcall.core.sizing import BATCH_SIZE, DEAD_LETTER_TIMEOUT, LEAST_MAXIMUM_CONCURRENCY
 from stacks.environment import Environment
 from stacks.function import Function
+from stacks.needs import runs_of
 from stacks.runtime import Runtime
 from stacks.shared import Shared
 
@@ -52,5 +53,7 @@ class DeadLetter(Function):
             )
         )
         shared.allow_items(self)
+        # What a letter says is compared with the manifest.
+        shared.allow_objects(self, runs_of(declared.job.name), "s3:GetObject")
         # Messages that belong to no entry are kept, under their own ids.
         shared.allow_objects(self, "dead_letter/*", "s3:PutObject")

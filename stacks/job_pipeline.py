@@ -46,6 +46,7 @@ class JobPipeline(Construct):
             queue=self.queues.queue,
             undelivered=self.undelivered.queue,
         )
+        self.queues.take_from(self.fan_out.role)
         self.worker = Worker(
             self,
             "Worker",

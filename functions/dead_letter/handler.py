@@ -12,7 +12,7 @@ class DeadLetterRuntime(Runtime):
 
     @cached_property
     def dead_letters(self) -> DeadLetters:
-        return DeadLetters(self.ledger, self.manifests, self.clock)
+        return DeadLetters(self.ledger, self.manifests, self.clock, self.settings.environment)
 
 
 runtime = DeadLetterRuntime()

@@ -6,14 +6,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from types import ModuleType
 
 import pytest
 
-from bench import cost, fan_out_memory, http_clients, imports, requests, throughput
-from bench.__main__ import BENCHMARKS
+from bench import cost, fan_out_memory, http_clients, imports, kills, requests, throughput
+from bench.__main__ import BENCHMARKS, main
 from bench.http_client import MODULES
 from bench.main_job import Ran, run_main_job
+from bench.result import Result
 from tools.local_cloud.isolation import isolate
 from tools.local_cloud.ministack import CHECKOUT
 
@@ -55,6 +57,48 @@ def test_a_benchmark_tells_of_runs(
     monkeypatch.setattr(module, "run_main_job", lambda *_, **__: ran)
     module.measure(arguments(module, "--entries", "30")).show()
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["budgets"]
+
+
+def with_kills(twice: int, unsettled: int, completions: int = 1) -> kills.Ran:
+    """A run of ten entries whose workers were killed once."""
+    return kills.Ran(
+        state="complete",
+        clean=True,
+        completions=completions,
+        outcomes={"succeeded": 10, "failed": 0},
+        calls=11 + twice,
+        injected=1,
+        calls_per_entry={"1": 10 - twice, "2": 1 + twice},
+        seconds=150.0,
+        others_seconds=2.0,
+        kills=[kills.Killed(calls=3, processes=2, received=unsettled + 1, unsettled=unsettled)],
+    )
+
+
+@pytest.mark.parametrize(
+    ("ran", "broken"),
+    [
+        (with_kills(twice=4, unsettled=4), []),
+        (with_kills(twice=5, unsettled=4), ["no more calls made twice than messages received and unsettled"]),
+        (with_kills(twice=4, unsettled=4, completions=2), ["one completion"]),
+    ],
+    ids=["as many calls twice as were unsettled", "one more", "announced twice"],
+)
+def test_a_run_with_kills_is_held_to_its_bound(
+    ran: kills.Ran, broken: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unharmed = replace(with_kills(twice=0, unsettled=0), kills=[])
+    monkeypatch.setattr(kills, "run_with_kills", lambda _, at, **__: ran if at else unharmed)
+    assert kills.measure(arguments(kills, "--entries", "10")).broken == broken
+
+
+def test_a_broken_claim_is_an_exit_code(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    result = Result("imports")
+    result.claim("it holds", False)
+    monkeypatch.setattr(imports, "measure", lambda _: result)
+    monkeypatch.setattr(sys, "argv", ["bench", "imports"])
+    assert main() == 1
+    assert "BROKEN" in capsys.readouterr().out
 
 
 def test_fan_outs_memory_is_measured() -> None:

@@ -194,10 +194,34 @@ def test_only_fan_out_writes_manifests_and_only_its_own_jobs(case: Case) -> None
     for kind, expected in {
         "fan_out": {f"{bucket}/{runs_of(declared.job.name)}": {"s3:GetObject", "s3:PutObject"}},
         "worker": {},
-        "dead_letter": {f"{bucket}/dead_letter/*": {"s3:PutObject"}},
+        "dead_letter": {
+            f"{bucket}/{runs_of(declared.job.name)}": {"s3:GetObject"},
+            f"{bucket}/dead_letter/*": {"s3:PutObject"},
+        },
     }.items():
         allowed = cloud.allowed(cloud.function(kind, declared.job.name), "s3")
         assert {key: value for key, value in allowed.items() if key.startswith(bucket)} == expected
+
+
+def test_nobody_but_fan_out_may_send_to_a_jobs_queue_whatever_else_he_may_do(case: Case) -> None:
+    cloud, declared = case
+    statements = [
+        statement
+        for policy in cloud.of_type("AWS::SQS::QueuePolicy")
+        for statement in policy["PolicyDocument"]["Statement"]
+        if statement["Resource"] == sqs_arn(queue_of(*case)) and statement["Action"] == "sqs:SendMessage"
+    ]
+    assert statements == [
+        {
+            "Effect": "Deny",
+            "Principal": {"AWS": "*"},
+            "Action": "sqs:SendMessage",
+            "Resource": sqs_arn(queue_of(*case)),
+            "Condition": {
+                "ArnNotEquals": {"aws:PrincipalArn": cloud.function("fan_out", declared.job.name)["Role"]},
+            },
+        }
+    ]
 
 
 def test_the_pattern_of_a_jobs_runs_matches_its_runs_and_no_other_jobs() -> None:

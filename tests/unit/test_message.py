@@ -1,22 +1,27 @@
 """Messages: the same bytes whenever they are sent, and nothing else is taken for one."""
 
 import json
+import tracemalloc
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rollcall.core.entry import LARGEST_PAYLOAD, LONGEST_KEY
 from rollcall.core.errors import InvalidMessage
 from rollcall.core.message import Message
 from rollcall.core.run import RunRecord, RunState, iso, run_id
 from rollcall.core.values import Json
+from tests.hostile import bodies
 from tests.unit.jobs import DUE, RUN_ID
 
 SENT = Message(RUN_ID, generation=1, chunk=1, index=250, total=8_000, key="DEP-250", payload={"amount": "1.50"})
 SEALED = RunRecord(RUN_ID, "client-deposit-update", RunState.RUNNING, DUE, DUE, nonce="n1", total=8_000)
 
 texts = st.text(st.characters(exclude_categories=()))
+#: What names an entry, or an effect.
+names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
 payloads: st.SearchStrategy[Json] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
     lambda values: st.lists(values) | st.dictionaries(texts, values),
@@ -30,9 +35,9 @@ messages = st.builds(
     chunk=numbers,
     index=numbers,
     total=numbers,
-    key=texts,
+    key=names.filter(str.strip),
     payload=payloads,
-    idempotency_key=st.none() | texts,
+    idempotency_key=st.none() | names,
     unanswered_since=st.none() | st.just(iso(DUE)),
     called_since=st.none() | st.just(iso(DUE)),
 )
@@ -115,6 +120,42 @@ def test_any_other_text_is_no_message(text: str) -> None:
 def test_no_text_whatever_makes_parsing_fall_over(text: str) -> None:
     with pytest.raises(InvalidMessage):
         Message.parse(text)
+
+
+def told(text: str) -> str | None:
+    """Why the message of `text` is none of the sealed run's, or None."""
+    try:
+        message = Message.parse(text)
+    except InvalidMessage as error:
+        return str(error)
+    return message.objection(SEALED) if message.run == SEALED.id else "another run's"
+
+
+@pytest.mark.parametrize("text", bodies(SENT).values(), ids=bodies(SENT))
+def test_what_strangers_send_is_no_message_of_the_run_and_that_is_told_in_a_line(text: str) -> None:
+    assert 0 < len(told(text) or "") < 500
+
+
+def test_what_is_longer_than_any_message_is_not_even_decoded() -> None:
+    """A list of objects takes some twenty times its JSON's space."""
+    text = "[" + ",".join(["{}"] * 340_000) + "]"
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidMessage, match="it has 1,020,001 characters"):
+            Message.parse(text)
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("character", ["k", "\x00", "é", "€", "🦊"])
+def test_the_largest_entry_that_is_enumerated_makes_a_message(character: str) -> None:
+    longest = character * LONGEST_KEY
+    payload = "p" * (LARGEST_PAYLOAD - 2)
+    message = replace(
+        SENT, key=longest, payload=payload, idempotency_key=longest, unanswered_since=iso(DUE), called_since=iso(DUE)
+    )
+    assert Message.parse(message.body()) == message
 
 
 def test_a_message_of_the_sealed_run_is_not_objected_to() -> None:

@@ -193,7 +193,8 @@ class Function:
         self._import_path = import_path
         self._lock = threading.Lock()
         self._idle: list[Environment] = []
-        self._busy: set[Environment] = set()
+        #: Those at work, with their events.
+        self._busy: dict[Environment, Any] = {}
         self._used = Usage()
         self._stopped = False
         self._worked = False
@@ -245,7 +246,7 @@ class Function:
             )
 
     def _invoke(self, event: object) -> Any:
-        environment = self._acquire()
+        environment = self._acquire(event)
         try:
             answer = environment.invoke(event, self._timeout)
         finally:
@@ -260,7 +261,7 @@ class Function:
         """Whether an invocation is under way."""
         return bool(self._busy)
 
-    def _acquire(self) -> Environment:
+    def _acquire(self, event: object) -> Environment:
         with self._lock:
             if self._stopped:
                 raise FunctionError(f"{self.name} is stopped")
@@ -268,12 +269,12 @@ class Function:
                 environment = self._idle.pop() if self._idle else self._new()
             except OSError as error:
                 raise FunctionError(f"{self.name} could not be started: {error}") from error
-            self._busy.add(environment)
+            self._busy[environment] = event
             return environment
 
     def _release(self, environment: Environment) -> None:
         with self._lock:
-            self._busy.discard(environment)
+            self._busy.pop(environment, None)
             if not (environment.dead or self._stopped) and environment.process.poll() is None:
                 self._idle.append(environment)
             else:
@@ -286,6 +287,16 @@ class Function:
                 environment.kill()
                 return True
         return False
+
+    def kill_all(self) -> list[Any]:
+        """SIGKILL every environment; returns the events of those that were at work."""
+        with self._lock:
+            for environment in [*self._busy, *self._idle]:
+                environment.kill()
+            for environment in self._idle:
+                self._used |= environment.stop()
+            self._idle.clear()
+            return [*self._busy.values()]
 
     def stop(self) -> Usage:
         """End all environments, those at work too."""

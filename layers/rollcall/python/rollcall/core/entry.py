@@ -96,6 +96,13 @@ def checked_key(key: object) -> str:
     return key
 
 
+def checked_idempotency_key(own: object) -> str | None:
+    """`own`, if it can name an effect, or None where there is none. Raises InvalidEntry with the reason."""
+    if own is None or (isinstance(own, str) and 0 < len(own) <= LONGEST_KEY and is_unicode(own)):
+        return own
+    raise InvalidEntry(f"its idempotency key is not text of 1 to {LONGEST_KEY:,} characters: {own!r:.80}")
+
+
 def is_unicode(text: str) -> bool:
     """Whether `text` can be written as UTF-8: half a surrogate pair, which JSON can spell, cannot."""
     try:

@@ -2,15 +2,21 @@
 
 import json
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Self
 
-from rollcall.core.errors import InvalidMessage
-from rollcall.core.run import RunRecord, from_iso, job_of
+from rollcall.core.entry import LARGEST_PAYLOAD, LONGEST_KEY, checked_idempotency_key, checked_key
+from rollcall.core.errors import InvalidEntry, InvalidMessage
+from rollcall.core.run import RunRecord, from_iso, iso, job_of
 from rollcall.core.tree import Node
 from rollcall.core.values import Json, canonical, digest
 
 #: The message attribute on what a take-over sends: it may be on the queue already.
 SENT_AGAIN = "sent_again"
+#: A payload and two keys, each of their characters in up to twelve bytes of JSON, and everything else.
+LONGEST_BODY = LARGEST_PAYLOAD + 2 * 12 * LONGEST_KEY + 1_024
+#: Clocks of functions differ by less.
+CLOCK_SKEW = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,32 +66,41 @@ class Message:
         return digest([self.job, self.key])
 
     @classmethod
-    def parse(cls, body: str) -> Self:
-        """The message of a body. Raises InvalidMessage for any other text."""
+    def parse(cls, body: object) -> Self:
+        """The message of a body. Raises InvalidMessage for whatever `body` did not write, byte for byte."""
+        if not isinstance(body, str):
+            raise InvalidMessage("there is no body")
+        if len(body) > LONGEST_BODY:
+            raise InvalidMessage(f"the body is not a message of Rollcall: it has {len(body):,} characters")
         try:
             fields = _DECODER.decode(body)
         except (ValueError, RecursionError) as error:
             raise InvalidMessage(f"the body is not JSON: {error}") from error
         try:
-            entry = fields["entry"]
-            message = cls(
-                run=_text(fields, "run"),
-                generation=_whole(fields, "generation"),
-                chunk=_whole(fields, "chunk"),
-                index=_whole(fields, "index"),
-                total=_whole(fields, "total"),
-                key=_text(entry, "key"),
-                payload=entry["payload"],
-                idempotency_key=_text(entry, "idempotency_key") if "idempotency_key" in entry else None,
-                unanswered_since=_text(entry, "unanswered_since") if "unanswered_since" in entry else None,
-                called_since=_text(entry, "called_since") if "called_since" in entry else None,
-            )
-            job_of(message.run)
-            for since in (message.unanswered_since, message.called_since):
-                if since is not None:
-                    from_iso(since)
-        except (KeyError, TypeError, ValueError) as error:
+            message = cls._of(fields)
+            same = message.body() == body
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError, InvalidEntry) as error:
             raise InvalidMessage(f"the body is not a message of Rollcall: {error!r:.200}") from error
+        if not same:
+            raise InvalidMessage("the body is not a message of Rollcall: it is not spelled as one")
+        return message
+
+    @classmethod
+    def _of(cls, fields: dict[str, Json]) -> Self:
+        entry: dict[str, Json] = fields["entry"]  # type: ignore[assignment]
+        message = cls(
+            run=_text(fields, "run"),
+            generation=_whole(fields, "generation"),
+            chunk=_whole(fields, "chunk"),
+            index=_whole(fields, "index"),
+            total=_whole(fields, "total"),
+            key=checked_key(entry["key"]),
+            payload=entry["payload"],
+            idempotency_key=checked_idempotency_key(entry.get("idempotency_key")),
+            unanswered_since=_moment(entry, "unanswered_since") if "unanswered_since" in entry else None,
+            called_since=_moment(entry, "called_since") if "called_since" in entry else None,
+        )
+        job_of(message.run)
         return message
 
     def objection(self, run: RunRecord) -> str | None:
@@ -100,6 +115,9 @@ class Message:
             return f"index {self.index} is outside of the run's {run.total}"
         if run.tree.chunk_of(self.index)[0] != Node(0, self.chunk):
             return f"index {self.index} is not in chunk {self.chunk}"
+        for since in (self.unanswered_since, self.called_since):
+            if since is not None and from_iso(since) > run.started_at + CLOCK_SKEW:
+                return f"it was called before {since}, and the run's generation began at {iso(run.started_at)}"
         return None
 
 
@@ -123,3 +141,10 @@ def _whole(fields: dict[str, Json], name: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise InvalidMessage(f"{name} is not a whole number")
     return value
+
+
+def _moment(fields: dict[str, Json], name: str) -> str:
+    text = _text(fields, name)
+    if iso(from_iso(text)) != text:
+        raise InvalidMessage(f"{name} is not a moment as it is written here")
+    return text

@@ -6,12 +6,11 @@ from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from rollcall.core.entry import (
     LARGEST_PAYLOAD,
-    LONGEST_KEY,
     UNUSABLE,
     Entry,
     ManifestEntry,
+    checked_idempotency_key,
     checked_key,
-    is_unicode,
 )
 from rollcall.core.errors import DeclarationError, InvalidEntry
 from rollcall.core.values import Json, canonical
@@ -71,7 +70,7 @@ class PayloadType:
         except InvalidEntry as error:
             return ManifestEntry(None, _presentable(entry.payload), rejected=str(error))
         try:
-            own = _checked_idempotency_key(entry.idempotency_key)
+            own = checked_idempotency_key(entry.idempotency_key)
         except InvalidEntry as error:
             return ManifestEntry(key, _presentable(entry.payload), UNUSABLE, rejected=str(error))
         try:
@@ -86,12 +85,6 @@ def _adapter_of(annotation: Any) -> TypeAdapter[Any]:
         return TypeAdapter(annotation, config=ConfigDict(ser_json_inf_nan="constants"))
     except PydanticUserError:
         return TypeAdapter(annotation)  # a model or dataclass, which has its own configuration
-
-
-def _checked_idempotency_key(own: object) -> str | None:
-    if own is None or (isinstance(own, str) and 0 < len(own) <= LONGEST_KEY and is_unicode(own)):
-        return own
-    raise InvalidEntry(f"its idempotency key is not text of 1 to {LONGEST_KEY:,} characters: {own!r:.80}")
 
 
 def _presentable(payload: object) -> Json:

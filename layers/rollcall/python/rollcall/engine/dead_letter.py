@@ -1,24 +1,32 @@
 """Dead letters: settles what no worker could handle, so that the run completes and nothing is only in a queue."""
 
 import logging
+import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from rollcall.adapters import counting, entries
-from rollcall.adapters.clients import AWS_ERRORS
 from rollcall.adapters.entries import EntryName, Told
 from rollcall.adapters.ledger import Ledger
 from rollcall.adapters.manifests import Manifests
 from rollcall.core.actions import Action, log
-from rollcall.core.answers import Answer
+from rollcall.core.answers import Answer, reason_of
 from rollcall.core.clock import Clock
+from rollcall.core.entry import ManifestEntry
 from rollcall.core.errors import InvalidMessage, RollcallError
 from rollcall.core.message import Message
+from rollcall.core.names import dead_letter_queue_name
 from rollcall.core.outcome import Outcome
 from rollcall.core.run import RunRecord
-from rollcall.engine.deliveries import objection
+from rollcall.core.values import digest
+from rollcall.engine.deliveries import dropped, message_of, objection
 
 REASON = "no worker could handle its message; see the worker's logs"
+
+
+#: What an object may be named after: the ids that SQS gives are such.
+_NAME = re.compile(r"[A-Za-z0-9-]{1,100}")
 
 
 class HeldEntry(RollcallError):
@@ -26,12 +34,20 @@ class HeldEntry(RollcallError):
 
 
 class DeadLetters:
-    """Handles the messages of dead-letter queues, of any job."""
+    """Handles the messages of dead-letter queues."""
 
-    def __init__(self, ledger: Ledger, manifests: Manifests, clock: Clock) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        manifests: Manifests,
+        clock: Clock,
+        #: Of whose job's queues a letter may come, by the name of its queue; None for any.
+        environment: str | None = None,
+    ) -> None:
         self._ledger = ledger
         self._manifests = manifests
         self._clock = clock
+        self._environment = environment
 
     def handle(self, records: Iterable[Mapping[str, Any]]) -> list[str]:
         """Settle an event's records; returns the ids of those that must be tried again."""
@@ -39,21 +55,44 @@ class DeadLetters:
         for record in records:
             try:
                 self._handle(record)
-            except (*AWS_ERRORS, RollcallError) as error:
-                log(Action.ENTRY_RETURNED, logging.ERROR, message_id=record["messageId"], reason=str(error))
-                returned.append(record["messageId"])
+            except Exception as error:  # whatever is wrong with one letter, its neighbours are settled
+                log(Action.ENTRY_RETURNED, logging.ERROR, message_id=record.get("messageId"), reason=reason_of(error))
+                returned += [name] if isinstance(name := record.get("messageId"), str) else []
         return returned
 
     def _handle(self, record: Mapping[str, Any]) -> None:
         try:
-            message = Message.parse(record["body"])
+            message = message_of(record)
         except InvalidMessage as error:
             return self._keep(record, str(error))
+        if self._foreign(record, message):
+            return self._keep(record, f"it is of the job {message.job}", message)
         run = self._ledger.run(message.run)
-        reason = objection(message, run, message.job)
+        reason = objection(message, run)
         if run is None or reason is not None:
-            return self._keep(record, reason or "its run is not known")
+            return self._keep(record, reason or "its run is not known", message)
+        if not self._in_manifest(run, message):
+            return self._keep(record, f"the manifest has another entry at index {message.index}", message)
         return self._settle(run, message)
+
+    def _foreign(self, record: Mapping[str, Any], message: Message) -> bool:
+        """Whether it lies on another job's queue."""
+        if self._environment is None:
+            return False
+        queue = str(record.get("eventSourceARN")).rpartition(":")[2]
+        return queue != dead_letter_queue_name(self._environment, message.job)
+
+    def _in_manifest(self, run: RunRecord, message: Message) -> bool:
+        """Whether it is what dispatch wrote. Nobody has called it, so it is worth a request to be sure."""
+        line = self._manifests.read(run, message.chunk)[run.tree.chunk_of(message.index)[1]]
+        sent = ManifestEntry(
+            message.key,
+            message.payload,
+            message.idempotency_key,
+            unanswered_since=message.unanswered_since,
+            called_since=message.called_since,
+        )
+        return sent == replace(line, indefinite=False)
 
     def _settle(self, run: RunRecord, message: Message) -> None:
         chunk, position = run.tree.chunk_of(message.index)
@@ -82,6 +121,8 @@ class DeadLetters:
         )
         return None
 
-    def _keep(self, record: Mapping[str, Any], reason: str) -> None:
-        kept = self._manifests.keep_dead_letter(record["messageId"], record["body"])
-        log(Action.MESSAGE_DROPPED, logging.WARNING, reason=reason, message_id=record["messageId"], kept=kept)
+    def _keep(self, record: Mapping[str, Any], reason: str, message: Message | None = None) -> None:
+        body, name = str(record.get("body", "")), record.get("messageId")
+        named = isinstance(name, str) and _NAME.fullmatch(name) is not None
+        kept = self._manifests.keep_dead_letter(str(name) if named else digest(body), body)
+        dropped(record, reason, message, kept=kept)

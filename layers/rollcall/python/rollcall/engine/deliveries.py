@@ -27,6 +27,8 @@ from rollcall.core.tree import Node
 CONTROL_AGE = timedelta(seconds=5)
 #: What is shown of a dropped message.
 SHOWN_BODY = 500
+SHOWN_REASON = 300
+SHOWN_ID = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,38 +93,46 @@ def deliveries(records: Iterable[Mapping[str, Any]], control: Control, job: str)
     A dropped message harms nobody: it is not of this job, its run is not known or has ended, or its numbers are
     not the run's.
     """
-    parsed = [(record, message) for record in records if (message := _message(record)) is not None]
+    parsed = [(record, message) for record in records if (message := _message(record, job)) is not None]
+    if not parsed:
+        return []
     runs = control.runs(message.run for _, message in parsed)
-    if any(objection(message, runs.get(message.run), job) for _, message in parsed):
+    if any(objection(message, runs.get(message.run)) for _, message in parsed):
         # Nothing is dropped on a word that may be old: a redrive may have opened a generation since.
         runs = control.runs((message.run for _, message in parsed), fresh=True)
     found = []
     for record, message in parsed:
         run = runs.get(message.run)
-        reason = objection(message, run, job)
+        reason = objection(message, run)
         if run is None or reason is not None:
-            dropped(record, reason or "its run is not known")
+            dropped(record, reason or "its run is not known", message)
             continue
-        marked = SENT_AGAIN in record.get("messageAttributes", {})
+        marked = SENT_AGAIN in (record.get("messageAttributes") or {})
         received = _first_receive(record)
         found.append(
             Delivery(
                 message_id=record["messageId"],
                 receipt=record["receiptHandle"],
                 message=message,
-                again=marked or _receives(record) > 1,
+                again=marked or _received_before(record),
                 first_received=run.started_at if marked or received is None else received,
-                group=record.get("attributes", {}).get("MessageGroupId") or message.group,
+                group=str(_told(record, "MessageGroupId") or message.group),
                 run=run,
             )
         )
     return found
 
 
-def objection(message: Message, run: RunRecord | None, job: str) -> str | None:
+def message_of(record: Mapping[str, Any]) -> Message:
+    """The message of a record. Raises InvalidMessage where no dispatch can have sent it."""
+    message = Message.parse(record.get("body"))
+    if (group := _told(record, "MessageGroupId")) is not None and group != message.group:
+        raise InvalidMessage("its message group is not its entry's")
+    return message
+
+
+def objection(message: Message, run: RunRecord | None) -> str | None:
     """Why `message` must neither be called nor settled, or None."""
-    if message.job != job:
-        return f"it is of the job {message.job}"
     if run is None:
         return "its run is not known"
     if run.state not in OPEN and run.state is not RunState.CANCELLING:
@@ -130,30 +140,50 @@ def objection(message: Message, run: RunRecord | None, job: str) -> str | None:
     return message.objection(run)
 
 
-def dropped(record: Mapping[str, Any], reason: str) -> None:
-    """Log a message that is taken off the queue without effect."""
-    log(
-        Action.MESSAGE_DROPPED,
-        logging.WARNING,
-        reason=reason,
-        message_id=record.get("messageId"),
-        body=str(record.get("body"))[:SHOWN_BODY],
-    )
+def dropped(record: Mapping[str, Any], reason: str, message: Message | None = None, *, kept: str | None = None) -> None:
+    """Log a message that is taken off the queue without effect: what names it, or its beginning, never all of it."""
+    about: dict[str, object] = {"kept": kept} if kept is not None else {}
+    if message is not None:
+        about |= {"run": message.run, "key": message.key}
+    elif kept is None:
+        about["body"] = str(record.get("body"))[:SHOWN_BODY]
+    message_id = str(record.get("messageId"))[:SHOWN_ID]
+    log(Action.MESSAGE_DROPPED, logging.WARNING, reason=reason[:SHOWN_REASON], message_id=message_id, **about)
 
 
-def _message(record: Mapping[str, Any]) -> Message | None:
+def _message(record: Mapping[str, Any], job: str) -> Message | None:
+    """The message of a record, if it is one of the job's and can be named in the answer."""
     try:
-        return Message.parse(record["body"])
+        message = message_of(record)
     except InvalidMessage as error:
         dropped(record, str(error))
         return None
+    reason = f"it is of the job {message.job}" if message.job != job else _nameless(record)
+    if reason is not None:
+        dropped(record, reason, message)
+        return None
+    return message
 
 
-def _receives(record: Mapping[str, Any]) -> int:
-    return int(record.get("attributes", {}).get("ApproximateReceiveCount", "1"))
+def _nameless(record: Mapping[str, Any]) -> str | None:
+    missing = [name for name in ("messageId", "receiptHandle") if not isinstance(record.get(name), str)]
+    return f"its record has no {missing[0]}" if missing else None
+
+
+def _told(record: Mapping[str, Any], name: str) -> object:
+    """What SQS says of a message."""
+    return (record.get("attributes") or {}).get(name)
+
+
+def _received_before(record: Mapping[str, Any]) -> bool:
+    """Also where it is not said: it may have been called then."""
+    return _told(record, "ApproximateReceiveCount") != "1"
 
 
 def _first_receive(record: Mapping[str, Any]) -> datetime | None:
     """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html"""
-    stamp = record.get("attributes", {}).get("ApproximateFirstReceiveTimestamp")
-    return None if stamp is None else datetime.fromtimestamp(int(stamp) / 1000, UTC)
+    try:
+        stamp = int(str(_told(record, "ApproximateFirstReceiveTimestamp")))
+        return datetime.fromtimestamp(stamp / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
