@@ -1,0 +1,333 @@
+"""Every way in which a line that keeps a guarantee can be lost, found by walking the engine's code.
+
+One mutant is one change: a condition of a write that always holds or never does, a field or set member that is not
+written, a part of a transaction that is left out, a test turned round or dropped, a step left out, an error let through,
+a sum or bound that is off.
+"""
+
+import ast
+import copy
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from tests.simulation.rewriting import install as install_rewriting
+from tests.simulation.rewriting import modules_of, source_of
+
+_ADAPTERS = ("bus", "counting", "entries", "functions", "ledger", "manifests", "queue", "runs", "targets")
+MODULES = [
+    *modules_of("engine/*", *(f"adapters/{name}" for name in _ADAPTERS)),
+    *modules_of("core/message", "core/tree", "core/run"),
+    "functions._runtime",
+]
+#: Fields that only people read, or only DynamoDB's own deletion of what is old.
+_FOR_PEOPLE = frozenset({"expires_at", "reason", "run", "key", "index", "job", "duplicates", "payload", "params"})
+#: What is said and not done: no guarantee hangs on it.
+_SAID = frozenset({"log", "debug"})
+#: A condition that holds for every item, and uses nothing that the request does not have.
+_ALWAYS = "attribute_exists(pk) OR attribute_not_exists(pk)"
+#: What the guarantees hang on: tests, sums and bounds that name none of these are not changed.
+_GUARDS = frozenset(
+    """
+    again announced announcer attempts begun called called_since called_until cancelling_since certain checkpoint claimed
+    completed_at current current_generation deadline decided definite done doubtful epoch expected fence free full
+    generation held in_doubt indefinite index key keyed last_send lease lease_until leased LONGEST_TIMEOUT marked must_ask
+    nonce objection open open_until outcome outcomes overlap owner paused_since pending position positions queued refused
+    rejected repaired room sealed sent sent_at settled since stands state succeeded superseded suspect taken terminal told
+    total trier trying_until unanswered unanswered_since uncalled until wait waiting window window_end
+    """.split()
+)
+#: Modules whose functions write to the ledger.
+_WRITERS = frozenset({"runs", "entries", "counting", "targets"})
+_WRITES = frozenset({"set", "set_once"})
+_REMOVED_WHOLE = frozenset({"add", "discard", "when_absent", "when_one_of", "increase", "count_up"})
+_SWAPPED = {"min": "max", "max": "min", "any": "all", "all": "any"}
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One change of one module."""
+
+    module: str
+    function: str
+    #: In a few words, with the code that it is about; unique within the function.
+    change: str
+
+    @property
+    def id(self) -> str:
+        return f"{self.module.removeprefix('rollcall.')}.{self.function}: {self.change}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Site:
+    function: str
+    change: str
+    #: Makes the change in the tree that the site was found in.
+    make: Callable[[], None]
+
+
+class _Walker:
+    """Finds the sites of one tree, always in the same order."""
+
+    def __init__(self, tree: ast.Module) -> None:
+        self._tree = tree
+        self._sites: list[_Site] = []
+        self._function = ""
+
+    def sites(self) -> list[_Site]:
+        self._block(self._tree.body)
+        return self._sites
+
+    def _found(self, change: str, make: Callable[[], None]) -> None:
+        self._sites.append(_Site(self._function, " ".join(change.split()), make))
+
+    # --- statements ---
+
+    def _block(self, body: list[ast.stmt]) -> None:
+        for place, statement in enumerate(list(body)):
+            match statement:
+                case ast.FunctionDef() | ast.AsyncFunctionDef():
+                    self._in(statement.name, statement.body)
+                case ast.ClassDef():
+                    self._in(statement.name, statement.body)
+                case ast.If(test=ast.Name(id="TYPE_CHECKING")):
+                    continue
+                case _ if not self._function or _only_says([statement]):
+                    continue
+                case _:
+                    self._statement(body, place, statement)
+
+    def _in(self, name: str, body: list[ast.stmt]) -> None:
+        before = self._function
+        self._function = f"{before}.{name}".strip(".")
+        self._block(body)
+        self._function = before
+
+    def _statement(self, body: list[ast.stmt], place: int, statement: ast.stmt) -> None:
+        match statement:
+            case ast.If():
+                self._if(body, place, statement)
+            case ast.Expr(value=ast.Call() | ast.Await()) if _is_step(statement.value):
+                self._found(f"without {ast.unparse(statement)}", lambda: _replace(body, place, ast.Pass()))
+            case ast.Raise() if statement.exc is None:
+                self._found("without raising again", lambda: _replace(body, place, ast.Pass()))
+            case ast.Return(value=ast.Compare() | ast.BoolOp() | ast.UnaryOp(op=ast.Not()) as told) if _guards(told):
+                self._found(f"not {ast.unparse(told)}", lambda: setattr(statement, "value", _not(told)))
+        for _, value in ast.iter_fields(statement):
+            self._children(value, statement)
+
+    def _children(self, value: object, parent: ast.AST) -> None:
+        match value:
+            case ast.expr():
+                self._expressions(value)
+            case [ast.stmt(), *_] as block:
+                self._block(block)
+            case list():
+                for each in value:
+                    self._children(each, parent)
+            case ast.ExceptHandler():
+                self._handler(value)
+            case ast.match_case():
+                self._block(value.body)
+            case ast.withitem():
+                self._expressions(value.context_expr)
+
+    def _if(self, body: list[ast.stmt], place: int, statement: ast.If) -> None:
+        if _only_says([*statement.body, *statement.orelse]) or not _guards(statement.test):
+            return
+        test = ast.unparse(statement.test)
+        self._found(f"if not {test}", lambda: setattr(statement, "test", _not(statement.test)))
+        if not statement.orelse:
+            self._found(f"without if {test}", lambda: _replace(body, place, ast.Pass()))
+
+    def _handler(self, handler: ast.ExceptHandler) -> None:
+        caught = ast.unparse(handler.type) if handler.type is not None else "anything"
+        if not any(isinstance(each, ast.Raise) for each in handler.body):
+            self._found(f"except {caught}: raise", lambda: handler.body.__setitem__(slice(None), [ast.Raise()]))
+        self._block(handler.body)
+
+    # --- expressions ---
+
+    def _expressions(self, root: ast.expr) -> None:
+        for node in ast.walk(root):
+            match node:
+                case ast.Call(func=ast.Attribute()):
+                    self._call(node)
+                case ast.Call(func=ast.Name(id=name)) if name in _SWAPPED and _guards(node):
+                    self._named(node, name)
+                case ast.Call(func=ast.Name(id="_transact")):
+                    self._parts(node)
+                case ast.BoolOp():
+                    self._operands(node)
+                case ast.IfExp() if _guards(node.test):
+                    change = f"{ast.unparse(node.body)} if not {ast.unparse(node.test)}"
+                    self._found(change, lambda node=node: setattr(node, "test", _not(node.test)))
+                case ast.comprehension():
+                    self._filters(node)
+                case ast.BinOp(op=ast.Add() | ast.Sub()) if _guards(node) and not _is_text(node):
+                    self._sum(node)
+                case ast.Dict():
+                    self._fields(node)
+
+    def _call(self, call: ast.Call) -> None:
+        assert isinstance(call.func, ast.Attribute)
+        name, receiver = call.func.attr, call.func.value
+        if name == "when":
+            (condition,) = call.args
+            text = ast.unparse(condition)
+            self._found(f"always {text}", lambda: call.args.__setitem__(0, _joined("", condition, f" OR {_ALWAYS}")))
+            self._found(f"never {text}", lambda: call.args.__setitem__(0, _joined("NOT (", condition, ")")))
+        elif name == "when_equal" or name in _WRITES:
+            for keyword in list(call.keywords):
+                if keyword.arg not in _FOR_PEOPLE and keyword.arg is not None:
+                    change = f"{name} without {keyword.arg}"
+                    self._found(change, lambda keyword=keyword: call.keywords.remove(keyword))
+        elif name == "remove" and call.args and all(isinstance(each, ast.Constant) for each in call.args):
+            for argument in list(call.args):
+                change = f"remove without {ast.unparse(argument)}"
+                self._found(change, lambda argument=argument: call.args.remove(argument))
+        elif name in _REMOVED_WHOLE and call.args and not _is_plain_set(receiver):
+            self._found(f"without {name}({', '.join(map(ast.unparse, call.args))})", lambda: _become(call, receiver))
+
+    def _named(self, call: ast.Call, name: str) -> None:
+        other = _SWAPPED[name]
+        self._found(f"{other} for {ast.unparse(call)}", lambda: setattr(call.func, "id", other))
+
+    def _parts(self, call: ast.Call) -> None:
+        for part in call.args[1:]:
+            self._found(f"transaction without {ast.unparse(part)}", lambda part=part: call.args.remove(part))
+
+    def _operands(self, node: ast.BoolOp) -> None:
+        word = "and" if isinstance(node.op, ast.And) else "or"
+        for operand in list(node.values):
+            if not _guards(operand):
+                continue
+            change = f"without {word} {ast.unparse(operand)}"
+            self._found(change, lambda operand=operand: _without(node, operand))
+
+    def _filters(self, node: ast.comprehension) -> None:
+        for test in filter(_guards, list(node.ifs)):
+            self._found(f"for any, not if {ast.unparse(test)}", lambda test=test: node.ifs.remove(test))
+
+    def _sum(self, node: ast.BinOp) -> None:
+        match node:
+            case ast.BinOp(right=ast.Constant(value=int())):
+                self._found(f"{ast.unparse(node.left)} for {ast.unparse(node)}", lambda: _become(node, node.left))
+            case ast.BinOp(op=ast.Add()):
+                self._found(f"minus in {ast.unparse(node)}", lambda: setattr(node, "op", ast.Sub()))
+            case _:
+                self._found(f"plus in {ast.unparse(node)}", lambda: setattr(node, "op", ast.Add()))
+
+    def _fields(self, node: ast.Dict) -> None:
+        for key, value in list(zip(node.keys, node.values, strict=True)):
+            if not (isinstance(key, ast.Constant) and isinstance(key.value, str)) or key.value in _FOR_PEOPLE:
+                continue
+
+            def leave_out(key: ast.expr = key, value: ast.expr = value) -> None:
+                node.keys.remove(key)
+                node.values.remove(value)
+
+            self._found(f"without the field {key.value}", leave_out)
+
+
+def _only_says(body: list[ast.stmt]) -> bool:
+    """Whether statements only log, or are docstrings: nothing hangs on them."""
+
+    def says(statement: ast.stmt) -> bool:
+        match statement:
+            case ast.Expr(value=ast.Constant()) | ast.Pass() | ast.Assert() | ast.Delete():
+                return True
+            case ast.Expr(value=ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name))):
+                return name in _SAID
+        return False
+
+    return all(map(says, body))
+
+
+def _names(node: ast.AST) -> set[str]:
+    found = {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+    return found | {each.attr.lstrip("_") for each in ast.walk(node) if isinstance(each, ast.Attribute)}
+
+
+def _guards(node: ast.AST) -> bool:
+    """Whether it is about something that a guarantee hangs on."""
+    return not _GUARDS.isdisjoint(_names(node))
+
+
+def _is_step(value: ast.expr) -> bool:
+    """Whether a statement has something written, put back or put off."""
+    call = value.value if isinstance(value, ast.Await) else value
+    match call:
+        case ast.Call(func=ast.Attribute(value=ast.Name(id=module))) if module in _WRITERS:
+            return True
+        case ast.Call(func=ast.Attribute(value=ast.Name(id="self" | "work" | "update"), attr=name)):
+            return name not in _REMOVED_WHOLE | _WRITES | {"when", "when_equal", "remove"}
+        case ast.Call(func=ast.Name(id="count" | "_transact" | "_move_on")):
+            return True
+    return False
+
+
+def _without(node: ast.BoolOp, operand: ast.expr) -> None:
+    node.values.remove(operand)
+    if len(node.values) == 1:
+        _become(node, node.values[0])
+
+
+def _is_plain_set(receiver: ast.expr) -> bool:
+    """Python's own sets have an `add`, too; what they are about is found by other sites."""
+    return isinstance(receiver, ast.Name | ast.Attribute) and "update" not in ast.unparse(receiver).lower()
+
+
+def _is_text(node: ast.BinOp) -> bool:
+    return any(isinstance(each, ast.JoinedStr | ast.List) for each in (node.left, node.right))
+
+
+def _replace(body: list[ast.stmt], place: int, other: ast.stmt) -> None:
+    body[place] = ast.copy_location(other, body[place])
+
+
+def _become(node: ast.AST, other: ast.AST) -> None:
+    """Make `node` what `other` is, wherever it stands."""
+    other = copy.deepcopy(other)
+    node.__class__ = other.__class__
+    node.__dict__.clear()
+    node.__dict__.update(other.__dict__)
+
+
+def _not(test: ast.expr) -> ast.expr:
+    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        return test.operand
+    return ast.copy_location(ast.UnaryOp(ast.Not(), test), test)
+
+
+def _joined(before: str, text: ast.expr, after: str) -> ast.expr:
+    whole = ast.BinOp(ast.BinOp(ast.Constant(before), ast.Add(), text), ast.Add(), ast.Constant(after))
+    return ast.copy_location(whole, text)
+
+
+def _sites(module: str, tree: ast.Module) -> Iterator[tuple[Mutant, _Site]]:
+    seen: Counter[tuple[str, str]] = Counter()
+    for site in _Walker(tree).sites():
+        seen[site.function, site.change] += 1
+        number = seen[site.function, site.change]
+        change = site.change if number == 1 else f"{site.change} ({number})"
+        yield Mutant(module, site.function, change), site
+
+
+def mutants() -> list[Mutant]:
+    """All of them."""
+    return [mutant for module in MODULES for mutant, _ in _sites(module, ast.parse(source_of(module)))]
+
+
+def mutated(mutant: Mutant, tree: ast.Module) -> ast.Module:
+    """The module with the change. Raises KeyError where it has no such place."""
+    for found, site in _sites(mutant.module, tree):
+        if found == mutant:
+            site.make()
+            return tree
+    raise KeyError(mutant.id)
+
+
+def install(mutant: Mutant) -> None:
+    """Make the change in this process; before the engine is imported."""
+    install_rewriting(frozenset({mutant.module}), lambda _, tree: mutated(mutant, tree))
