@@ -58,7 +58,7 @@ def test_both_may_start_the_fan_outs_of_this_environment_and_nothing_else(cloud:
         assert allowed == {arn: {"lambda:InvokeFunction"} for arn in fan_outs}
 
 
-def test_both_announce_on_this_environments_bus_and_touch_neither_queue_nor_manifest(cloud: Cloud) -> None:
+def test_both_announce_on_this_environments_bus_and_touch_neither_message_nor_manifest(cloud: Cloud) -> None:
     bus = f"arn:aws:events:eu-west-1:111122223333:event-bus/rollcall-{cloud.environment.name}"
     for kind in ("completion", "watchdog"):
         function = cloud.function(kind)
@@ -67,7 +67,14 @@ def test_both_announce_on_this_environments_bus_and_touch_neither_queue_nor_mani
         assert cloud.allowed(function, "secretsmanager") == {}
     undelivered = sqs_arn(names.undelivered_queue_name(cloud.environment.name))
     assert set(cloud.allowed(cloud.function("completion"), "sqs")) == {undelivered}
-    assert cloud.allowed(cloud.function("watchdog"), "sqs") == {}
+
+
+def test_the_watchdog_may_count_the_messages_of_the_jobs_of_this_environment_and_do_nothing_to_them(
+    cloud: Cloud,
+) -> None:
+    queues = {sqs_arn(names.queue_name(cloud.environment.name, each.job.name)) for each in cloud.jobs}
+    counting = {"sqs:GetQueueUrl", "sqs:GetQueueAttributes"}
+    assert cloud.allowed(cloud.function("watchdog"), "sqs") == dict.fromkeys(queues, counting)
 
 
 def test_completion_reads_the_stream_and_items_and_the_watchdog_items(cloud: Cloud) -> None:

@@ -165,6 +165,7 @@ def expiry(run: RunRecord) -> int:
 def run_record(item: Mapping[str, Any]) -> RunRecord:
     """The run of an item."""
     lease, completed, cancelling = (item.get(name) for name in ("lease_until", "completed_at", "cancelling_since"))
+    sent = item.get("sent_at")
     return RunRecord(
         id=item["run"],
         job=item["job"],
@@ -184,6 +185,7 @@ def run_record(item: Mapping[str, Any]) -> RunRecord:
         duplicates=item.get("duplicates", 0),
         checkpoint=item.get("checkpoint", 0),
         window_end=item.get("window_end", 0),
+        sent_at=from_iso(sent) if sent else None,
         reason=item.get("reason"),
         completed_at=from_iso(completed) if completed else None,
         announced="announced_at" in item,

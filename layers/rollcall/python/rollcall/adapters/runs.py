@@ -84,7 +84,7 @@ def redrive(ledger: Ledger, run: RunRecord, leased: RunRecord, job: JobRecord) -
         past=past,
         expires_at=expiry(leased),
     )
-    update.remove("nonce", "total", "duplicates", "checkpoint", "window_end", "reason", "completed_at")
+    update.remove("nonce", "total", "duplicates", "checkpoint", "window_end", "sent_at", "reason", "completed_at")
     update.remove("cancelling_since", "announced_at", "announcer", "announcing_until")
     update.when_equal(generation=run.generation, state=run.state.value, fence=run.fence)
     update.when(f"attribute_exists({update.name('announced_at')})")
@@ -174,20 +174,45 @@ def checkpoint(ledger: Ledger, run: RunRecord, accepted: int) -> RunRecord:
     return _held(ledger, run, update, {RunState.DISPATCHING}, {"checkpoint": accepted, **_DISPATCHING})
 
 
-def release(ledger: Ledger, run: RunRecord, accepted: int, in_doubt_until: int) -> RunRecord:
+def release(ledger: Ledger, run: RunRecord, accepted: int, in_doubt_until: int, now: datetime) -> RunRecord:
     """Leave the rest of a dispatch to the next one; entries [accepted, in_doubt_until) may be on the queue.
 
     Raises LostLease.
     """
-    update = Update().set(checkpoint=accepted, window_end=in_doubt_until).remove("lease_until", "owner")
+    update = Update().set(checkpoint=accepted, window_end=in_doubt_until, sent_at=iso(now))
+    update.remove("lease_until", "owner")
     return _held(ledger, run, update, {RunState.DISPATCHING}, {"checkpoint": accepted, "lease_until": None})
 
 
-def all_dispatched(ledger: Ledger, run: RunRecord) -> RunRecord:
+def all_dispatched(ledger: Ledger, run: RunRecord, now: datetime) -> RunRecord:
     """Note that everything is on the queue. Raises LostLease, also if the run is complete already."""
-    update = Update().set(state=RunState.RUNNING.value, checkpoint=run.total, window_end=run.total)
+    update = Update().set(state=RunState.RUNNING.value, checkpoint=run.total, window_end=run.total, sent_at=iso(now))
     update.remove("lease_until", "owner")
     return _held(ledger, run, update, {RunState.DISPATCHING}, {"state": RunState.RUNNING.value})
+
+
+def begin_repair(ledger: Ledger, run: RunRecord, owner: str, until: datetime) -> RunRecord:
+    """Take the right to send entries [0, checkpoint) again, until `until`; `owner` is unique to the invocation.
+
+    Raises LostLease where another repair has it, somebody dispatches, or the run has moved on.
+    """
+    update = Update().set(sent_at=iso(until), repairer=owner)
+    update.when_equal(fence=run.fence, generation=run.generation, state=run.state.value)
+    update = update.when_absent("sent_at") if run.sent_at is None else update.when_equal(sent_at=iso(run.sent_at))
+    return _sent(ledger, run, update, {"repairer": owner, "sent_at": iso(until)})
+
+
+def end_repair(ledger: Ledger, run: RunRecord, owner: str, until: datetime, now: datetime) -> None:
+    """Note that a repair, which might have gone on until `until`, sends nothing more.
+
+    Left alone where a dispatch has ended since: the later of the two counts, about.
+    """
+    update = Update().set(sent_at=iso(now))
+    update.when_equal(generation=run.generation, repairer=owner, sent_at=iso(until))
+    try:
+        update.send(ledger.client, ledger.table, run_key(run.id))
+    except ConditionFailed:
+        return
 
 
 def expire(ledger: Ledger, run: RunRecord, now: datetime) -> None:

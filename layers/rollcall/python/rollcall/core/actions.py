@@ -26,6 +26,10 @@ class Action(StrEnum):
     RUN_NOT_ANNOUNCED = "run.not_announced"
     RUN_OVERDUE = "run.overdue"
     RUN_HEALED = "run.healed"
+    #: Its job's queue has fewer messages than there are unsettled entries.
+    RUN_LACKS_MESSAGES = "run.lacks_messages"
+    #: What was unsettled was sent again.
+    RUN_REPAIRED = "run.repaired"
     RUN_CANCELLING = "run.cancelling"
     RUN_REDRIVEN = "run.redriven"
     ENTRY_DUPLICATE = "entry.duplicate"

@@ -140,6 +140,8 @@ class RunRecord:
     #: Entries [0, checkpoint) are wholly accepted by the queue; [checkpoint, window_end) may be.
     checkpoint: int = 0
     window_end: int = 0
+    #: When the last dispatch or repair ended, or, while a repair is at work, until when it may send.
+    sent_at: datetime | None = None
     #: Why a run was refused or skipped.
     reason: str | None = None
     completed_at: datetime | None = None

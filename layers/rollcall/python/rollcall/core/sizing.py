@@ -34,6 +34,9 @@ PATIENCE = timedelta(seconds=60)
 #: (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/avoid-backlog-with-the-same-message-group-id.html).
 LEAST_WINDOW = 1_000
 MOST_WINDOW = 50_000
+#: How long a FIFO queue drops a second message of the same content, also after the first one was deleted
+#: (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html).
+DEDUPLICATION_WINDOW = timedelta(minutes=5)
 #: Source queue and dead-letter queue; the latter must keep a message longer.
 QUEUE_RETENTION = timedelta(days=14)
 DEAD_LETTER_RETENTION = timedelta(days=14)

@@ -45,7 +45,14 @@ class Again:
     redrive: Redrive
 
 
-Request: TypeAlias = Start | Resume | Again
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """A request to send again what is unsettled of a run: its messages may be lost."""
+
+    run: str
+
+
+Request: TypeAlias = Start | Resume | Again | Repair
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +69,7 @@ class Invocation:
 
 
 def request_of(event: Mapping[str, Any]) -> Request:
-    """The request in an event: `{"scheduled_time": …, "nonce"?, "params"?}`, `{"resume": run}` or
+    """The request in an event: `{"scheduled_time": …, "nonce"?, "params"?}`, `{"resume": run}`, `{"repair": run}` or
     `{"redrive": run, "generation": n, "outcomes"?, "errors"?, "keys"?, "new_key"?}`.
 
     Raises RollcallError for any other event.
@@ -70,6 +77,8 @@ def request_of(event: Mapping[str, Any]) -> Request:
     try:
         if "resume" in event:
             return Resume(str(event["resume"]))
+        if "repair" in event:
+            return Repair(str(event["repair"]))
         if "redrive" in event:
             return Again(str(event["redrive"]), int(event["generation"]), Redrive.from_fields(event))
         params = event.get("params", {})
@@ -84,11 +93,13 @@ def request_of(event: Mapping[str, Any]) -> Request:
     except (KeyError, TypeError, ValueError) as error:
         raise RollcallError(
             f"the event is no start of a run: {error!r}; it takes scheduled_time in ISO 8601 with a zone, resume, "
-            f"or redrive with generation"
+            f"repair, or redrive with generation"
         ) from error
 
 
-def take(ledger: Ledger, job: Job, request: Request, invocation: Invocation, clock: Clock) -> RunRecord | None:
+def take(
+    ledger: Ledger, job: Job, request: Start | Resume | Again, invocation: Invocation, clock: Clock
+) -> RunRecord | None:
     """The run to work on; None where this occurrence is skipped, queued, ended, or in other hands.
 
     Raises RollcallError for a run that there is not, or that cannot be redriven now.
@@ -209,6 +220,7 @@ def _redrive(
         duplicates=0,
         checkpoint=0,
         window_end=0,
+        sent_at=None,
         reason=None,
         completed_at=None,
         announced=False,

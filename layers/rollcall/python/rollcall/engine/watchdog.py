@@ -9,6 +9,7 @@ from functools import partial
 from rollcall.adapters import counting, runs
 from rollcall.adapters.functions import Functions
 from rollcall.adapters.ledger import Ledger
+from rollcall.adapters.queue import Queues
 from rollcall.core.actions import Action, log
 from rollcall.core.clock import Clock
 from rollcall.core.job import Job
@@ -17,6 +18,7 @@ from rollcall.core.sizing import window
 from rollcall.engine.cancelling import cancel_unsent
 from rollcall.engine.completion import Announcer
 from rollcall.engine.progress import unfinished, unsettled
+from rollcall.engine.repairing import ask_for_repair
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,8 @@ class Watchdog:
     functions: Functions
     announcer: Announcer
     clock: Clock
+    #: Where lost messages are seen; None: nobody looks for them.
+    queues: Queues | None = None
 
     def look(self) -> None:
         """One round over all jobs. What fails keeps nothing else from being looked after, and is raised at the end."""
@@ -47,11 +51,11 @@ class Watchdog:
             raise ExceptionGroup(f"{len(failures)} steps of the watchdog failed", failures)
 
     def _steps(self, job: Job) -> list[Callable[[], None]]:
-        """One for each open run of the job, and one for its queued run."""
+        """One for each open run of the job, one for the messages of all of them, and one for its queued run."""
         record = self.ledger.job(job.name)
         open_runs = self.ledger.runs(record.open).values()
         steps = [partial(self._look_after, job, run, open_runs) for run in open_runs]
-        return [*steps, partial(self._start_queued, record)]
+        return [*steps, partial(self._count_messages, open_runs), partial(self._start_queued, record)]
 
     def _look_after(self, job: Job, run: RunRecord, open_runs: Collection[RunRecord]) -> None:
         now = self.clock.now()
@@ -90,6 +94,10 @@ class Watchdog:
             if record.full(run.tree.expected(node)):
                 log(Action.RUN_HEALED, logging.WARNING, run=run.id, level=node.level, number=node.number)
                 counting.count(self.ledger, run, node, record, self.clock.now())
+
+    def _count_messages(self, open_runs: Collection[RunRecord]) -> None:
+        if self.queues is not None:
+            ask_for_repair(self.ledger, self.queues, self.functions, open_runs, self.clock.now())
 
     def _start_queued(self, record: JobRecord) -> None:
         if record.queued is None or record.current is None:
