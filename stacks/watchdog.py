@@ -1,6 +1,7 @@
 """The function that looks after all runs, every minute."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from aws_cdk import Stack
@@ -40,13 +41,14 @@ class Watchdog(Function):
             runtime=runtime,
             kind="watchdog",
             jobs=jobs,
-            settings=shared.settings,
+            settings=replace(shared.settings, schedules_enabled=environment.schedules_enabled),
             timeout=WATCHDOG_TIMEOUT,
             memory_mb=512,
             retries=0,
             give_up_after=timedelta(minutes=1),
         )
-        shared.allow_items(self)
+        # Occurrences that were missed are put as runs.
+        shared.allow_runs(self)
         shared.allow_announcing(self)
         self._allow_counting(environment, jobs)
         Timetable(

@@ -25,4 +25,12 @@ def handler(event: Event, context: Context) -> None:
     del event, context
     announcer = runtime.announcer
     jobs = [declared.job for declared in catalog().values()]
-    Watchdog(jobs, runtime.ledger, runtime.functions, announcer, runtime.clock, runtime.queues).look()
+    Watchdog(
+        jobs,
+        runtime.ledger,
+        runtime.functions,
+        announcer,
+        runtime.clock,
+        runtime.queues,
+        runtime.settings.schedules_enabled,
+    ).look()

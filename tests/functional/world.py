@@ -390,10 +390,10 @@ class World:
     def announcer(self) -> Announcer:
         return Announcer(self.ledger, self.bus, self.functions, lambda _: self.hook, self.clock, self.token())
 
-    def watchdog(self) -> None:
-        """A round of the watchdog."""
+    def watchdog(self, *, schedules: bool = False) -> None:
+        """A round of the watchdog; `schedules`: where jobs are started by theirs."""
         queues = Queues(self.clients.sqs, ENVIRONMENT)
-        Watchdog([self.job], self.ledger, self.functions, self.announcer(), self.clock, queues).look()
+        Watchdog([self.job], self.ledger, self.functions, self.announcer(), self.clock, queues, schedules).look()
 
     def dead_letters(self, records: Iterable[Mapping[str, Any]]) -> list[str]:
         return DeadLetters(self.ledger, self.manifests, self.clock).handle(records)

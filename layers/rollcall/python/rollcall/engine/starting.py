@@ -170,7 +170,7 @@ def _go_on(ledger: Ledger, job: Job, run: RunRecord, invocation: Invocation, now
     if run.owner == invocation.owner and run.leased(now):
         return run
     if run.state is RunState.QUEUED:
-        return _promote(ledger, job, run, invocation)
+        return _promote(ledger, job, run, invocation, now)
     if run.state not in {RunState.ENUMERATING, RunState.DISPATCHING} or run.leased(now):
         log(Action.RUN_DUPLICATE_START, run=run.id, job=run.job, state=run.state)
         return None
@@ -183,7 +183,7 @@ def _go_on(ledger: Ledger, job: Job, run: RunRecord, invocation: Invocation, now
     return taken
 
 
-def _promote(ledger: Ledger, job: Job, run: RunRecord, invocation: Invocation) -> RunRecord | None:
+def _promote(ledger: Ledger, job: Job, run: RunRecord, invocation: Invocation, now: datetime) -> RunRecord | None:
     record = ledger.job(job.name)
     if record.queued != run.id or _busy(ledger, record):
         return None
@@ -194,6 +194,7 @@ def _promote(ledger: Ledger, job: Job, run: RunRecord, invocation: Invocation) -
         fence=run.fence + 1,
         lease_until=invocation.deadline,
         enumerations=1,
+        progressed_at=now,
     )
     runs.promote(ledger, leased, record)
     log(Action.RUN_STARTED, run=run.id, job=job.name, waited=True)
@@ -220,6 +221,8 @@ def _redrive(
         duplicates=0,
         checkpoint=0,
         window_end=0,
+        progress=0,
+        progressed_at=None,
         sent_at=None,
         reason=None,
         completed_at=None,
