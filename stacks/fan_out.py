@@ -1,13 +1,12 @@
 """The function that enumerates a run, seals its manifest and dispatches it."""
 
 from dataclasses import replace
-from datetime import timedelta
 
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from rollcall.core.catalog import Declared
-from rollcall.core.sizing import FAN_OUT_TIMEOUT
+from rollcall.core.sizing import FAN_OUT_TIMEOUT, LAMBDA_GIVES_UP_AFTER
 from stacks.environment import Environment
 from stacks.function import Function
 from stacks.needs import allow_needs, allow_reports, runs_of
@@ -56,7 +55,7 @@ class FanOut(Function):
             timeout=FAN_OUT_TIMEOUT,
             memory_mb=MEMORY_MB,
             retries=2,
-            give_up_after=timedelta(hours=1),
+            give_up_after=LAMBDA_GIVES_UP_AFTER,
             undelivered=undelivered,
         )
         shared.allow_runs(self)

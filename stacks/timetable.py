@@ -9,6 +9,7 @@ from aws_cdk import aws_scheduler as scheduler
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from rollcall.core.sizing import SCHEDULER_GIVES_UP_AFTER
 from stacks.function import Function
 
 #: EventBridge Scheduler writes the time here that the schedule meant, the same in every delivery of it
@@ -53,7 +54,8 @@ class Timetable(Construct):
                     role_arn=role.role_arn,
                     input=json.dumps(input_),
                     retry_policy=scheduler.CfnSchedule.RetryPolicyProperty(
-                        maximum_retry_attempts=retries, maximum_event_age_in_seconds=1_800
+                        maximum_retry_attempts=retries,
+                        maximum_event_age_in_seconds=int(SCHEDULER_GIVES_UP_AFTER.total_seconds()),
                     ),
                     dead_letter_config=None
                     if undelivered is None

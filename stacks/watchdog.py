@@ -1,8 +1,10 @@
 """The function that looks after all runs, every minute."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
+from aws_cdk import Stack
 from constructs import Construct
 
 from rollcall.core import names
@@ -16,7 +18,7 @@ from stacks.timetable import SCHEDULED_TIME, Timetable
 
 
 class Watchdog(Function):
-    """Tops up dispatch windows, takes over from dead fan-outs, announces what the stream missed.
+    """Tops up dispatch windows, takes over from dead fan-outs, announces what the stream missed, counts messages.
 
     Runs in every environment, with or without schedules: runs started by hand need it too. A minute that
     fails is not tried again, for the next one does the same.
@@ -39,14 +41,16 @@ class Watchdog(Function):
             runtime=runtime,
             kind="watchdog",
             jobs=jobs,
-            settings=shared.settings,
+            settings=replace(shared.settings, schedules_enabled=environment.schedules_enabled),
             timeout=WATCHDOG_TIMEOUT,
             memory_mb=512,
             retries=0,
             give_up_after=timedelta(minutes=1),
         )
-        shared.allow_items(self)
+        # Occurrences that were missed are put as runs.
+        shared.allow_runs(self)
         shared.allow_announcing(self)
+        self._allow_counting(environment, jobs)
         Timetable(
             self,
             "Timetable",
@@ -57,3 +61,10 @@ class Watchdog(Function):
             input_={"scheduled_time": SCHEDULED_TIME},
             retries=0,
         )
+
+    def _allow_counting(self, environment: Environment, jobs: Sequence[Declared]) -> None:
+        # By name: a reference would keep a job's stack from ever dropping the job.
+        queues = [names.queue_name(environment.name, declared.job.name) for declared in jobs]
+        if queues:
+            arns = [Stack.of(self).format_arn(service="sqs", resource=queue) for queue in queues]
+            self.allow(["sqs:GetQueueUrl", "sqs:GetQueueAttributes"], *arns)

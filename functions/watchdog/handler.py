@@ -1,11 +1,23 @@
 """Entry point: the scheduler's tick, every minute."""
 
+from functools import cached_property
+
 from functions._announcing import AnnouncingRuntime
 from functions._runtime import Context, Event
+from rollcall.adapters.queue import Queues
 from rollcall.core.catalog import catalog
 from rollcall.engine.watchdog import Watchdog
 
-runtime = AnnouncingRuntime()
+
+class WatchdogRuntime(AnnouncingRuntime):
+    """An environment of the watchdog."""
+
+    @cached_property
+    def queues(self) -> Queues:
+        return Queues(self.clients.sqs, self.settings.environment)
+
+
+runtime = WatchdogRuntime()
 
 
 def handler(event: Event, context: Context) -> None:
@@ -13,4 +25,12 @@ def handler(event: Event, context: Context) -> None:
     del event, context
     announcer = runtime.announcer
     jobs = [declared.job for declared in catalog().values()]
-    Watchdog(jobs, runtime.ledger, runtime.functions, announcer, runtime.clock).look()
+    Watchdog(
+        jobs,
+        runtime.ledger,
+        runtime.functions,
+        announcer,
+        runtime.clock,
+        runtime.queues,
+        runtime.settings.schedules_enabled,
+    ).look()

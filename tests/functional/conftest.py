@@ -10,8 +10,9 @@ import pytest
 from moto import mock_aws
 
 from rollcall.adapters.clients import Clients
+from rollcall.core.names import dead_letter_queue_name, queue_name
 from tests.functional.wire import Wire
-from tests.functional.world import Events, VirtualClock, World
+from tests.functional.world import ENVIRONMENT, NAME, Events, VirtualClock, World
 
 REGION: Final = "eu-west-1"
 
@@ -83,7 +84,7 @@ def world(aws: Clients, wire: Wire, clock: VirtualClock, events: Events) -> Iter
             QueueName=name,
             Attributes={"FifoQueue": "true", "ContentBasedDeduplication": "true", "VisibilityTimeout": "150"},
         )["QueueUrl"]
-        for name in ("jobs.fifo", "dead-letter.fifo")
+        for name in (queue_name(ENVIRONMENT, NAME), dead_letter_queue_name(ENVIRONMENT, NAME))
     ]
     wire.reset()
     with asyncio.Runner() as runner:

@@ -20,7 +20,7 @@ from rollcall.adapters.clients import Clients
 from rollcall.adapters.functions import Functions
 from rollcall.adapters.ledger import Ledger, NodeRecord, entry_key, run_key
 from rollcall.adapters.manifests import Manifests
-from rollcall.adapters.queue import Queue
+from rollcall.adapters.queue import Queue, Queues
 from rollcall.adapters.reports import Reports
 from rollcall.adapters.secrets import Secrets
 from rollcall.adapters.tables import TableItems
@@ -42,7 +42,7 @@ from rollcall.engine.completion import Announcer
 from rollcall.engine.dead_letter import DeadLetters
 from rollcall.engine.failures import Failure, failures
 from rollcall.engine.fan_out import FanOut
-from rollcall.engine.starting import Again, Invocation, Resume, Start
+from rollcall.engine.starting import Again, Invocation, Repair, Resume, Start
 from rollcall.engine.watchdog import Watchdog
 from rollcall.engine.worker import Worker
 from tests.functional.wire import Wire
@@ -52,6 +52,7 @@ DUE = datetime(2026, 11, 21, 2, 30, tzinfo=UTC)
 DAY = timedelta(days=1)
 LEASE = timedelta(minutes=15)
 NAME = "pay-deposits"
+ENVIRONMENT = "test"
 RUN = run_id(NAME, DUE)
 RETRY = Retry(retries=3, first=timedelta(seconds=2), factor=2, jitter=Jitter.NONE)
 #: Small, so that a few dozen entries make three levels.
@@ -147,9 +148,13 @@ class RecordedFunctions(Functions):
 
     def __init__(self) -> None:
         self.resumed: list[tuple[str, str]] = []
+        self.repaired: list[tuple[str, str]] = []
 
     def resume(self, job: str, run: str) -> None:
         self.resumed.append((job, run))
+
+    def repair(self, job: str, run: str) -> None:
+        self.repaired.append((job, run))
 
 
 def keys(number: int) -> list[str]:
@@ -272,6 +277,10 @@ class World:
         """Somebody asks to go on with a run."""
         return self.fan_out().handle(Resume(run), self.invocation(lease=lease))
 
+    def repair(self, run: str = RUN, *, lease: timedelta = LEASE, owner: str | None = None) -> RunRecord | None:
+        """Somebody asks to send again what is unsettled of a run."""
+        return self.fan_out().handle(Repair(run), self.invocation(owner, lease))
+
     def redrive(
         self, run: str = RUN, *, generation: int | None = None, lease: timedelta = LEASE, **choice: object
     ) -> RunRecord | None:
@@ -381,9 +390,10 @@ class World:
     def announcer(self) -> Announcer:
         return Announcer(self.ledger, self.bus, self.functions, lambda _: self.hook, self.clock, self.token())
 
-    def watchdog(self) -> None:
-        """A round of the watchdog."""
-        Watchdog([self.job], self.ledger, self.functions, self.announcer(), self.clock).look()
+    def watchdog(self, *, schedules: bool = False) -> None:
+        """A round of the watchdog; `schedules`: where jobs are started by theirs."""
+        queues = Queues(self.clients.sqs, ENVIRONMENT)
+        Watchdog([self.job], self.ledger, self.functions, self.announcer(), self.clock, queues, schedules).look()
 
     def dead_letters(self, records: Iterable[Mapping[str, Any]]) -> list[str]:
         return DeadLetters(self.ledger, self.manifests, self.clock).handle(records)

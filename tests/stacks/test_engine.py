@@ -1,9 +1,12 @@
 """The functions that all jobs of an environment share."""
 
 import json
+from datetime import timedelta
 
 from rollcall.core import names
 from rollcall.core.run import RunState
+from rollcall.core.settings import Settings
+from rollcall.core.sizing import LATEST_START
 from tests.stacks.cloud import Cloud, sqs_arn
 
 
@@ -58,7 +61,7 @@ def test_both_may_start_the_fan_outs_of_this_environment_and_nothing_else(cloud:
         assert allowed == {arn: {"lambda:InvokeFunction"} for arn in fan_outs}
 
 
-def test_both_announce_on_this_environments_bus_and_touch_neither_queue_nor_manifest(cloud: Cloud) -> None:
+def test_both_announce_on_this_environments_bus_and_touch_neither_message_nor_manifest(cloud: Cloud) -> None:
     bus = f"arn:aws:events:eu-west-1:111122223333:event-bus/rollcall-{cloud.environment.name}"
     for kind in ("completion", "watchdog"):
         function = cloud.function(kind)
@@ -67,15 +70,42 @@ def test_both_announce_on_this_environments_bus_and_touch_neither_queue_nor_mani
         assert cloud.allowed(function, "secretsmanager") == {}
     undelivered = sqs_arn(names.undelivered_queue_name(cloud.environment.name))
     assert set(cloud.allowed(cloud.function("completion"), "sqs")) == {undelivered}
-    assert cloud.allowed(cloud.function("watchdog"), "sqs") == {}
 
 
-def test_completion_reads_the_stream_and_items_and_the_watchdog_items(cloud: Cloud) -> None:
+def test_the_watchdog_may_count_the_messages_of_the_jobs_of_this_environment_and_do_nothing_to_them(
+    cloud: Cloud,
+) -> None:
+    queues = {sqs_arn(names.queue_name(cloud.environment.name, each.job.name)) for each in cloud.jobs}
+    counting = {"sqs:GetQueueUrl", "sqs:GetQueueAttributes"}
+    assert cloud.allowed(cloud.function("watchdog"), "sqs") == dict.fromkeys(queues, counting)
+
+
+def test_the_watchdog_knows_whether_this_environment_has_schedules(cloud: Cloud) -> None:
+    settings = Settings.from_environ(cloud.function("watchdog")["Environment"]["Variables"])
+    assert settings.schedules_enabled is cloud.environment.schedules_enabled
+
+
+def test_a_start_can_come_until_the_watchdog_takes_it_for_missed_and_no_later(cloud: Cloud) -> None:
+    """The scheduler's age, then Lambda's, then an invocation."""
+    for each in cloud.jobs:
+        function = cloud.function("fan_out", each.job.name)
+        (invoke,) = (
+            config["MaximumEventAgeInSeconds"]
+            for config in cloud.of_type("AWS::Lambda::EventInvokeConfig")
+            if config["FunctionName"] == function["FunctionName"]
+        )
+        for schedule in cloud.of_type("AWS::Scheduler::Schedule"):
+            if schedule["Target"]["Arn"].endswith(f":function:{function['FunctionName']}"):
+                delivery = schedule["Target"]["RetryPolicy"]["MaximumEventAgeInSeconds"]
+                assert timedelta(seconds=delivery + invoke + function["Timeout"]) < LATEST_START
+
+
+def test_completion_reads_the_stream_and_items_and_the_watchdog_items_and_puts_runs(cloud: Cloud) -> None:
     name = cloud.environment.name
     table = f"arn:aws:dynamodb:eu-west-1:111122223333:table/rollcall-{name}-ledger"
     items = {"dynamodb:BatchGetItem", "dynamodb:UpdateItem"}
     stream = {"dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"}
-    assert cloud.allowed(cloud.function("watchdog"), "dynamodb") == {table: items}
+    assert cloud.allowed(cloud.function("watchdog"), "dynamodb") == {table: items | {"dynamodb:PutItem"}}
     assert cloud.allowed(cloud.function("completion"), "dynamodb") == {
         table: items,
         f"rollcall-{name}-ledger-stream": stream,

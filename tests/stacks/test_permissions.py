@@ -16,7 +16,7 @@ ACTIONS = {
     "sqs:SendMessageBatch": {"sqs:SendMessage"},
     "sqs:ChangeMessageVisibilityBatch": {"sqs:ChangeMessageVisibility"},
 }
-#: What Lambda does in a function's name to fill its mappings and to deliver what failed.
+#: What Lambda does in a function's name to fill its mappings and to deliver what failed; some of it we do as well.
 OF_LAMBDA = {
     *("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:GetQueueUrl"),
     *("dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"),
@@ -59,6 +59,6 @@ def test_the_functions_together_may_do_what_the_adapters_do_and_no_more(clouds: 
         for actions in cloud.allowed(function, service).values()
         for action in actions
     }
-    assert granted - OF_LAMBDA == asked_for()
+    assert granted - (OF_LAMBDA - asked_for()) == asked_for()
     assert granted >= OF_LAMBDA
     assert all(re.fullmatch(r"[a-z0-9]+:[A-Za-z]+", action) for action in granted)

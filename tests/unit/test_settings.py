@@ -22,6 +22,7 @@ written = st.builds(
     queue_url=st.none() | texts,
     target=st.none() | locations,
     reports=st.dictionaries(texts, locations, max_size=3),
+    schedules_enabled=st.booleans(),
 )
 
 ENVIRON = Settings(

@@ -18,8 +18,15 @@ class Functions:
 
     def resume(self, job: str, run: str) -> None:
         """Ask the job's fan-out, asynchronously, to go on with a run."""
+        self._ask(job, resume=run)
+
+    def repair(self, job: str, run: str) -> None:
+        """Ask the job's fan-out, asynchronously, to send what is unsettled of a run again."""
+        self._ask(job, repair=run)
+
+    def _ask(self, job: str, **request: str) -> None:
         self._client.invoke(
             FunctionName=function_name(self._environment, "fan_out", job),
             InvocationType="Event",
-            Payload=canonical({"job": job, "resume": run}).encode(),
+            Payload=canonical({"job": job, **request}).encode(),
         )

@@ -165,6 +165,7 @@ def expiry(run: RunRecord) -> int:
 def run_record(item: Mapping[str, Any]) -> RunRecord:
     """The run of an item."""
     lease, completed, cancelling = (item.get(name) for name in ("lease_until", "completed_at", "cancelling_since"))
+    sent, progressed = item.get("sent_at"), item.get("progressed_at")
     return RunRecord(
         id=item["run"],
         job=item["job"],
@@ -184,6 +185,9 @@ def run_record(item: Mapping[str, Any]) -> RunRecord:
         duplicates=item.get("duplicates", 0),
         checkpoint=item.get("checkpoint", 0),
         window_end=item.get("window_end", 0),
+        progress=item.get("progress", 0),
+        progressed_at=from_iso(progressed) if progressed else None,
+        sent_at=from_iso(sent) if sent else None,
         reason=item.get("reason"),
         completed_at=from_iso(completed) if completed else None,
         announced="announced_at" in item,
@@ -207,6 +211,8 @@ def job_record(job: str, item: Mapping[str, Any]) -> JobRecord:
         open=item.get("open", frozenset()),
         last_total=item.get("last_total"),
         paused_since=from_iso(item["paused_since"]) if "paused_since" in item else None,
+        watched_schedule=item.get("watched_schedule"),
+        watched_until=from_iso(item["watched_until"]) if "watched_until" in item else None,
     )
 
 

@@ -11,9 +11,11 @@ from rollcall.adapters.clients import AWS_ERRORS
 from rollcall.core.clock import Clock
 from rollcall.core.errors import RollcallError
 from rollcall.core.message import SENT_AGAIN, Message
+from rollcall.core.names import queue_name
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.literals import QueueAttributeNameType
 
 logger = logging.getLogger(__name__)
 
@@ -123,6 +125,40 @@ class Queue:
             answer = self._client.change_message_visibility_batch(QueueUrl=self._url, Entries=entries)  # type: ignore[arg-type]
             for failure in answer.get("Failed", []):
                 logger.debug("visibility not changed: %s", failure.get("Code"))
+
+
+#: A message is in one of these states
+#: (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_GetQueueAttributes.html).
+COUNTS: "tuple[QueueAttributeNameType, ...]" = (
+    "ApproximateNumberOfMessages",
+    "ApproximateNumberOfMessagesNotVisible",
+    "ApproximateNumberOfMessagesDelayed",
+)
+
+
+class Queues:
+    """The jobs' queues of one environment, for counting."""
+
+    def __init__(self, client: "SQSClient", environment: str) -> None:
+        self._client = client
+        self._environment = environment
+        self._urls: dict[str, str] = {}
+
+    def messages(self, job: str) -> int:
+        """About how many messages the job's queue has, those in flight included; not the dead letters.
+
+        The numbers of a queue are true within a minute after the last send.
+        """
+        answer = self._client.get_queue_attributes(QueueUrl=self.url(job), AttributeNames=[*COUNTS])
+        counts: Mapping[str, str] = answer.get("Attributes", {})  # type: ignore[assignment]
+        return sum(int(counts.get(name, "0")) for name in COUNTS)
+
+    def url(self, job: str) -> str:
+        """The address of the job's queue."""
+        if job not in self._urls:
+            name = queue_name(self._environment, job)
+            self._urls[job] = self._client.get_queue_url(QueueName=name)["QueueUrl"]
+        return self._urls[job]
 
 
 def _entry(number: str, item: Outgoing) -> dict[str, Any]:

@@ -60,6 +60,7 @@ def queue(ledger: Ledger, run: RunRecord, job: JobRecord) -> None:
 def promote(ledger: Ledger, run: RunRecord, job: JobRecord) -> None:
     """Start a queued run, now that the current one is terminal. Raises Conflict."""
     begun = _lease(Update(), run).set(state=RunState.ENUMERATING.value, enumerations=1)
+    begun.set(progressed_at=iso(run.progressed_at) if run.progressed_at else None)
     begun.when_equal(state=RunState.QUEUED.value)
     pointer = _pointer(run, job).add("open", [run.id]).remove("queued").when_equal(queued=run.id)
     _transact(ledger, _update(ledger, run_key(run.id), begun), _update(ledger, job_key(job.name), pointer))
@@ -84,8 +85,8 @@ def redrive(ledger: Ledger, run: RunRecord, leased: RunRecord, job: JobRecord) -
         past=past,
         expires_at=expiry(leased),
     )
-    update.remove("nonce", "total", "duplicates", "checkpoint", "window_end", "reason", "completed_at")
-    update.remove("cancelling_since", "announced_at", "announcer", "announcing_until")
+    update.remove("nonce", "total", "duplicates", "checkpoint", "window_end", "sent_at", "reason", "completed_at")
+    update.remove("cancelling_since", "announced_at", "announcer", "announcing_until", "progress", "progressed_at")
     update.when_equal(generation=run.generation, state=run.state.value, fence=run.fence)
     update.when(f"attribute_exists({update.name('announced_at')})")
     pointer = _pointer(leased, job).add("open", [run.id])
@@ -133,6 +134,57 @@ def skip(ledger: Ledger, run: RunRecord, job: JobRecord) -> None:
     _transact(ledger, _put(ledger, run), _update(ledger, job_key(job.name), opened))
 
 
+def watch(ledger: Ledger, job: str, schedule: str, since: datetime) -> None:
+    """Look for missed occurrences of `schedule` from `since` on; nothing before is missed.
+
+    Done once for a schedule: another watchdog's look at it counts as this one.
+    """
+    update = Update().set(job=job, watched_schedule=schedule, watched_until=iso(since))
+    known, same = update.name("watched_schedule"), update.value(schedule)
+    update.when(f"attribute_not_exists({known}) OR {known} <> {same}")
+    try:
+        update.send(ledger.client, ledger.table, job_key(job))
+    except ConditionFailed:
+        return
+
+
+def unwatch(ledger: Ledger, job: str) -> None:
+    """Nothing of the job is missed until it is watched anew."""
+    Update().remove("watched_schedule", "watched_until").send(ledger.client, ledger.table, job_key(job))
+
+
+def watched(ledger: Ledger, job: JobRecord, until: datetime) -> None:
+    """Note that every occurrence up to `until` has a run, if `job` is still as it was read."""
+    update = _watched(job, until)
+    try:
+        update.send(ledger.client, ledger.table, job_key(job.name))
+    except ConditionFailed:
+        return
+
+
+def miss(ledger: Ledger, run: RunRecord, job: JobRecord) -> None:
+    """Put an occurrence that never came, as one whose end is still to be announced. Raises Conflict.
+
+    With it, `job` is watched up to this occurrence.
+    """
+    opened = _watched(job, run.scheduled_for).add("open", [run.id])
+    _transact(ledger, _put(ledger, run), _update(ledger, job_key(job.name), opened))
+
+
+def _watched(job: JobRecord, until: datetime) -> Update:
+    update = Update().set(watched_until=iso(until)).when_equal(watched_schedule=job.watched_schedule)
+    return update.when_equal(watched_until=iso(job.watched_until) if job.watched_until else None)
+
+
+def note_progress(ledger: Ledger, run: RunRecord, settled: int, now: datetime) -> None:
+    """Note how many entries are settled, unless another generation is under way. Disturbs nobody's lease."""
+    update = Update().set(progress=settled, progressed_at=iso(now)).when_equal(generation=run.generation)
+    try:
+        update.send(ledger.client, ledger.table, run_key(run.id))
+    except ConditionFailed:
+        return
+
+
 def take_over(ledger: Ledger, run: RunRecord, owner: str, lease_until: datetime, now: datetime) -> RunRecord:
     """Lease a run that nobody works on, with the next fence. Raises LostLease if somebody does."""
     taken = replace(run, owner=owner, fence=run.fence + 1, lease_until=lease_until)
@@ -148,6 +200,7 @@ def take_over(ledger: Ledger, run: RunRecord, owner: str, lease_until: datetime,
 def seal(ledger: Ledger, run: RunRecord, now: datetime, *, nonce: str, total: int, duplicates: int) -> RunRecord:
     """Make the manifest `nonce` the truth. A run without entries completes here. Raises LostLease."""
     update = Update().set(nonce=nonce, total=total, duplicates=duplicates, checkpoint=0, window_end=0)
+    update.set(progressed_at=iso(now))
     if total:
         update.set(state=RunState.DISPATCHING.value)
     else:
@@ -174,20 +227,45 @@ def checkpoint(ledger: Ledger, run: RunRecord, accepted: int) -> RunRecord:
     return _held(ledger, run, update, {RunState.DISPATCHING}, {"checkpoint": accepted, **_DISPATCHING})
 
 
-def release(ledger: Ledger, run: RunRecord, accepted: int, in_doubt_until: int) -> RunRecord:
+def release(ledger: Ledger, run: RunRecord, accepted: int, in_doubt_until: int, now: datetime) -> RunRecord:
     """Leave the rest of a dispatch to the next one; entries [accepted, in_doubt_until) may be on the queue.
 
     Raises LostLease.
     """
-    update = Update().set(checkpoint=accepted, window_end=in_doubt_until).remove("lease_until", "owner")
+    update = Update().set(checkpoint=accepted, window_end=in_doubt_until, sent_at=iso(now))
+    update.remove("lease_until", "owner")
     return _held(ledger, run, update, {RunState.DISPATCHING}, {"checkpoint": accepted, "lease_until": None})
 
 
-def all_dispatched(ledger: Ledger, run: RunRecord) -> RunRecord:
+def all_dispatched(ledger: Ledger, run: RunRecord, now: datetime) -> RunRecord:
     """Note that everything is on the queue. Raises LostLease, also if the run is complete already."""
-    update = Update().set(state=RunState.RUNNING.value, checkpoint=run.total, window_end=run.total)
+    update = Update().set(state=RunState.RUNNING.value, checkpoint=run.total, window_end=run.total, sent_at=iso(now))
     update.remove("lease_until", "owner")
     return _held(ledger, run, update, {RunState.DISPATCHING}, {"state": RunState.RUNNING.value})
+
+
+def begin_repair(ledger: Ledger, run: RunRecord, owner: str, until: datetime) -> RunRecord:
+    """Take the right to send entries [0, checkpoint) again, until `until`; `owner` is unique to the invocation.
+
+    Raises LostLease where another repair has it, somebody dispatches, or the run has moved on.
+    """
+    update = Update().set(sent_at=iso(until), repairer=owner)
+    update.when_equal(fence=run.fence, generation=run.generation, state=run.state.value)
+    update = update.when_absent("sent_at") if run.sent_at is None else update.when_equal(sent_at=iso(run.sent_at))
+    return _sent(ledger, run, update, {"repairer": owner, "sent_at": iso(until)})
+
+
+def end_repair(ledger: Ledger, run: RunRecord, owner: str, until: datetime, now: datetime) -> None:
+    """Note that a repair, which might have gone on until `until`, sends nothing more.
+
+    Left alone where a dispatch has ended since: the later of the two counts, about.
+    """
+    update = Update().set(sent_at=iso(now))
+    update.when_equal(generation=run.generation, repairer=owner, sent_at=iso(until))
+    try:
+        update.send(ledger.client, ledger.table, run_key(run.id))
+    except ConditionFailed:
+        return
 
 
 def expire(ledger: Ledger, run: RunRecord, now: datetime) -> None:

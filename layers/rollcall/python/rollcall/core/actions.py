@@ -25,7 +25,17 @@ class Action(StrEnum):
     RUN_ANNOUNCED = "run.announced"
     RUN_NOT_ANNOUNCED = "run.not_announced"
     RUN_OVERDUE = "run.overdue"
+    #: Its enumeration began an hour ago, and it is not sealed.
+    RUN_UNSEALED = "run.unsealed"
+    #: For an hour nothing of it was settled, although not everything is held.
+    RUN_STALLED = "run.stalled"
+    #: No start of this occurrence ever came.
+    RUN_MISSED = "run.missed"
     RUN_HEALED = "run.healed"
+    #: Its job's queue has fewer messages than there are unsettled entries.
+    RUN_LACKS_MESSAGES = "run.lacks_messages"
+    #: What was unsettled was sent again.
+    RUN_REPAIRED = "run.repaired"
     RUN_CANCELLING = "run.cancelling"
     RUN_REDRIVEN = "run.redriven"
     ENTRY_DUPLICATE = "entry.duplicate"

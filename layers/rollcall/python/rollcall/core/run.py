@@ -140,6 +140,12 @@ class RunRecord:
     #: Entries [0, checkpoint) are wholly accepted by the queue; [checkpoint, window_end) may be.
     checkpoint: int = 0
     window_end: int = 0
+    #: How many entries were settled when the watchdog last saw that any had been, and when that was; before, when its
+    #: enumeration began or its manifest was sealed.
+    progress: int = 0
+    progressed_at: datetime | None = None
+    #: When the last dispatch or repair ended, or, while a repair is at work, until when it may send.
+    sent_at: datetime | None = None
     #: Why a run was refused or skipped.
     reason: str | None = None
     completed_at: datetime | None = None
@@ -206,6 +212,9 @@ class JobRecord:
     last_total: int | None = None
     #: Since when its entries are held until somebody lets it go on.
     paused_since: datetime | None = None
+    #: Every occurrence of this schedule up to this moment has a run, or was before anybody watched it.
+    watched_schedule: str | None = None
+    watched_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from rollcall.core.values import Json, canonical
 
 PREFIX = "ROLLCALL_"
 #: Fields whose variable holds JSON.
-_JSON = frozenset({"target", "reports"})
+_JSON = frozenset({"target", "reports", "schedules_enabled"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +38,8 @@ class Settings:
     #: Where this environment binds the job's target and reports.
     target: Location | None = None
     reports: dict[str, Location] = field(default_factory=dict)
+    #: For the watchdog: whether jobs are started by their schedules here, so that an occurrence may be missed.
+    schedules_enabled: bool = False
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] | None = None) -> Self:

@@ -19,6 +19,13 @@ MAX_RECEIVE_COUNT = 1_000
 #: A function's longest timeout (https://docs.aws.amazon.com/lambda/latest/dg/configuration-timeout.html).
 LONGEST_TIMEOUT = timedelta(minutes=15)
 FAN_OUT_TIMEOUT = LONGEST_TIMEOUT
+#: What becomes of a start that cannot be delivered: the scheduler gives it up, and Lambda what it took from the
+#: scheduler and could not run.
+SCHEDULER_GIVES_UP_AFTER = timedelta(minutes=30)
+LAMBDA_GIVES_UP_AFTER = timedelta(hours=1)
+#: From its scheduled time on, nothing brings an occurrence any more: its last invocation has ended, too, which starts
+#: the ticks of a minute one after another.
+LATEST_START = SCHEDULER_GIVES_UP_AFTER + LAMBDA_GIVES_UP_AFTER + FAN_OUT_TIMEOUT + timedelta(minutes=5)
 #: The functions that call nobody: they settle, announce and top up.
 DEAD_LETTER_TIMEOUT = timedelta(minutes=1)
 COMPLETION_TIMEOUT = timedelta(minutes=1)
@@ -34,6 +41,9 @@ PATIENCE = timedelta(seconds=60)
 #: (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/avoid-backlog-with-the-same-message-group-id.html).
 LEAST_WINDOW = 1_000
 MOST_WINDOW = 50_000
+#: How long a FIFO queue drops a second message of the same content, also after the first one was deleted
+#: (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html).
+DEDUPLICATION_WINDOW = timedelta(minutes=5)
 #: Source queue and dead-letter queue; the latter must keep a message longer.
 QUEUE_RETENTION = timedelta(days=14)
 DEAD_LETTER_RETENTION = timedelta(days=14)

@@ -1,9 +1,11 @@
 """Dispatching: the messages of a sealed manifest, within the job's window, chunk by chunk."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Self
 
 from rollcall.adapters import counting, entries, runs
 from rollcall.adapters.entries import EntryName, Told
@@ -29,6 +31,65 @@ SAFETY = timedelta(seconds=30)
 CHUNKS_A_CHECKPOINT = 20
 
 
+class Sender:
+    """Writes the messages of a run's chunks; a context manager, within which it has threads."""
+
+    def __init__(self, ledger: Ledger, manifests: Manifests, queue: Queue, clock: Clock) -> None:
+        self._ledger = ledger
+        self._manifests = manifests
+        self._queue = queue
+        self._clock = clock
+        self._ending = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._threads = self._ending.enter_context(ThreadPoolExecutor(SENDERS))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ending.close()
+
+    def send(
+        self,
+        run: RunRecord,
+        chunk: Node,
+        until: datetime,
+        *,
+        marked: Container[int],
+        only: Container[int] | None = None,
+    ) -> int:
+        """Send a chunk, or `only` these indexes of it, and settle what of that is rejected.
+
+        Returns the index after the chunk's last entry. Messages of the indexes `marked` say that they may have been
+        sent before. Raises DispatchFailed where the queue does not take them by `until`.
+        """
+        first = chunk.number * run.chunk_size
+        whole = dict(enumerate(self._manifests.read(run, chunk.number), start=first))
+        lines = {index: line for index, line in whole.items() if only is None or index in only}
+        outgoing = (
+            Outgoing(_message(run, chunk, index, line), again=index in marked)
+            for index, line in lines.items()
+            if line.rejected is None
+        )
+        refused: dict[int, str] = {}
+        for result in self._threads.map(lambda batch: self._queue.send(batch, until), batches(outgoing)):
+            refused |= result
+        rejected = {index: line.rejected for index, line in lines.items() if line.rejected is not None}
+        self._reject(run, chunk, lines, rejected | refused)
+        return first + len(whole)
+
+    def _reject(self, run: RunRecord, chunk: Node, lines: dict[int, ManifestEntry], reasons: dict[int, str]) -> None:
+        if not reasons:
+            return
+        now = self._clock.now()
+        for index, reason in reasons.items():
+            line = lines[index]
+            told = Told(Answer(Outcome.REJECTED, "invalid", reason), attempts=0, definite=True, payload=line.payload)
+            entries.note_outcome(self._ledger, run, EntryName(line.key, index), Outcome.REJECTED, told, now)
+            log(Action.ENTRY_REJECTED, run=run.id, job=run.job, key=line.key, reason=reason)
+        positions = {run.tree.chunk_of(index)[1]: Outcome.REJECTED for index in reasons}
+        counting.settle(self._ledger, run, chunk, counting.Batch(positions), now)
+
+
 class Dispatch:
     """Writes a run's messages; one object per invocation of fan-out."""
 
@@ -36,8 +97,7 @@ class Dispatch:
         self,
         job: Job,
         ledger: Ledger,
-        manifests: Manifests,
-        queue: Queue,
+        sender: Sender,
         clock: Clock,
         #: Unsettled entries that the queue may hold, over all runs.
         window: int,
@@ -45,8 +105,7 @@ class Dispatch:
         self._job = job
         self._window = window
         self._ledger = ledger
-        self._manifests = manifests
-        self._queue = queue
+        self._sender = sender
         self._clock = clock
 
     def go_on(self, run: RunRecord) -> RunRecord:
@@ -58,20 +117,23 @@ class Dispatch:
         marked = run.window_end
         run = self._open_window(run)
         window_end = run.window_end
-        with ThreadPoolExecutor(SENDERS) as senders:
+        with self._sender as sender:
             for done, chunk in enumerate(self._chunks(run), start=1):
                 if self._lease_ends(run):
-                    return runs.release(self._ledger, run, run.checkpoint, max(run.checkpoint, marked))
-                accepted = self._send_chunk(run, chunk, marked, senders)
+                    return self._release(run, max(run.checkpoint, marked))
+                accepted = sender.send(run, chunk, _last_send(run), marked=range(marked))
                 if done % CHUNKS_A_CHECKPOINT == 0 and accepted < window_end:
                     run = runs.checkpoint(self._ledger, run, accepted)
                 else:
                     run = replace(run, checkpoint=accepted)
         if run.checkpoint < run.total:
             log(Action.RUN_WINDOW_FULL, run=run.id, job=run.job, sent=run.checkpoint, total=run.total)
-            return runs.release(self._ledger, run, run.checkpoint, run.checkpoint)
+            return self._release(run, run.checkpoint)
         log(Action.RUN_DISPATCHED, run=run.id, job=run.job, total=run.total)
-        return runs.all_dispatched(self._ledger, run)
+        return runs.all_dispatched(self._ledger, run, self._clock.now())
+
+    def _release(self, run: RunRecord, in_doubt_until: int) -> RunRecord:
+        return runs.release(self._ledger, run, run.checkpoint, in_doubt_until, self._clock.now())
 
     def _open_window(self, run: RunRecord) -> RunRecord:
         """Note how far may be sent. Where runs may overlap, whoever opened at the same moment is seen by now."""
@@ -95,34 +157,6 @@ class Dispatch:
 
     def _lease_ends(self, run: RunRecord) -> bool:
         return self._clock.now() >= _last_send(run)
-
-    def _send_chunk(self, run: RunRecord, chunk: Node, marked: int, senders: ThreadPoolExecutor) -> int:
-        """Send a chunk and settle what of it is rejected; returns the index after its last entry."""
-        first = chunk.number * run.chunk_size
-        lines = dict(enumerate(self._manifests.read(run, chunk.number), start=first))
-        outgoing = (
-            Outgoing(_message(run, chunk, index, line), again=index < marked)
-            for index, line in lines.items()
-            if line.rejected is None
-        )
-        refused: dict[int, str] = {}
-        for result in senders.map(lambda batch: self._queue.send(batch, _last_send(run)), batches(outgoing)):
-            refused |= result
-        rejected = {index: line.rejected for index, line in lines.items() if line.rejected is not None}
-        self._reject(run, chunk, lines, rejected | refused)
-        return first + len(lines)
-
-    def _reject(self, run: RunRecord, chunk: Node, lines: dict[int, ManifestEntry], reasons: dict[int, str]) -> None:
-        if not reasons:
-            return
-        now = self._clock.now()
-        for index, reason in reasons.items():
-            line = lines[index]
-            told = Told(Answer(Outcome.REJECTED, "invalid", reason), attempts=0, definite=True, payload=line.payload)
-            entries.note_outcome(self._ledger, run, EntryName(line.key, index), Outcome.REJECTED, told, now)
-            log(Action.ENTRY_REJECTED, run=run.id, job=run.job, key=line.key, reason=reason)
-        positions = {run.tree.chunk_of(index)[1]: Outcome.REJECTED for index in reasons}
-        counting.settle(self._ledger, run, chunk, counting.Batch(positions), now)
 
 
 def _last_send(run: RunRecord) -> datetime:

@@ -16,10 +16,11 @@ from rollcall.core.run import Record, Run, RunRecord, RunState
 from rollcall.core.sizing import window
 from rollcall.core.tables import Items
 from rollcall.core.target import Report, Table
-from rollcall.engine.dispatch import SAFETY, Dispatch
+from rollcall.engine.dispatch import SAFETY, Dispatch, Sender
 from rollcall.engine.enumeration import enumerate_entries, source_lines, too_short
 from rollcall.engine.redriving import redriven
-from rollcall.engine.starting import MOST_ENUMERATIONS, Invocation, Request, take
+from rollcall.engine.repairing import repair
+from rollcall.engine.starting import MOST_ENUMERATIONS, Invocation, Repair, Request, take
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,9 @@ class FanOut:
 
         A failure leaves the run for another invocation to take over at once, and is raised.
         """
+        sender = Sender(self.ledger, self.manifests, self.queue, self.clock)
+        if isinstance(request, Repair):
+            return repair(self.ledger, sender, request.run, invocation, self.clock)
         run = take(self.ledger, self.job, request, invocation, self.clock)
         if run is None:
             return None
@@ -52,8 +56,7 @@ class FanOut:
                 run = self._seal(run)
                 if run.state is not RunState.DISPATCHING:
                     return run
-            dispatch = Dispatch(self.job, self.ledger, self.manifests, self.queue, self.clock, window(self.job))
-            return dispatch.go_on(run)
+            return Dispatch(self.job, self.ledger, sender, self.clock, window(self.job)).go_on(run)
         except runs.LostLease as lost:
             return lost.run
         except BaseException:

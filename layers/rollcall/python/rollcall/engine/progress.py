@@ -1,7 +1,7 @@
 """What is settled, read from the chunks themselves; no counter is kept anywhere."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -49,6 +49,18 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class Tally:
+    """Entries of a run's present generation, by what its chunks say."""
+
+    settled: int = 0
+    held: int = 0
+    #: Their call was not answered, and the target is to be asked about it.
+    asking: int = 0
+    #: Not settled, and wholly accepted by the queue: each has a message there, or lost it.
+    waiting: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """Where a run stands."""
 
@@ -58,25 +70,33 @@ class Progress:
 
 def progress(ledger: Ledger, run: RunRecord, target: str) -> Progress:
     """How much of the present generation is settled, and what of it is held, by which of the job's limits."""
-    tally = _tally(ledger, run)
-    waiting = [_held(ledger, run, target, tally["held"])] if tally["held"] else []
-    if tally["asking"]:
+    found = tally(run, unfinished(ledger, run))
+    waiting = [_held(ledger, run, target, found.held)] if found.held else []
+    if found.asking:
         reason = f"{target} never answered their calls, and is to be asked about them"
-        waiting.append(Held(tally["asking"], reason))
-    return Progress(tally["settled"], tuple(waiting))
+        waiting.append(Held(found.asking, reason))
+    return Progress(found.settled, tuple(waiting))
 
 
-def _tally(ledger: Ledger, run: RunRecord) -> Counter[str]:
-    tree, tally = run.tree, Counter[str]()
-    for node, record in unfinished(ledger, run):
+def tally(run: RunRecord, nodes: Iterable[tuple[Node, NodeRecord]]) -> Tally:
+    """What the unfinished nodes of `run` say together."""
+    tree, counts = run.tree, Counter[str]()
+    for node, record in nodes:
         if node.level == 0:
-            tally["settled"] += len(record.settled)
-            tally["held"] += len(record.held - record.settled)
-            tally["asking"] += len(record.asking - record.settled)
+            counts["settled"] += len(record.settled)
+            counts["held"] += len(record.held - record.settled)
+            counts["asking"] += len(record.asking - record.settled)
+            counts["waiting"] += len(waiting(run, node, record))
         else:
             children = tree.children(node)
-            tally["settled"] += sum(tree.entries_below(children[position]) for position in record.settled)
-    return tally
+            counts["settled"] += sum(tree.entries_below(children[position]) for position in record.settled)
+    return Tally(**counts)
+
+
+def waiting(run: RunRecord, chunk: Node, record: NodeRecord) -> set[int]:
+    """The positions of `chunk` that are wholly accepted by the queue and not settled."""
+    first = chunk.number * run.chunk_size
+    return set(range(min(run.tree.expected(chunk), max(0, run.checkpoint - first)))) - record.settled
 
 
 def _held(ledger: Ledger, run: RunRecord, target: str, entries: int) -> Held:
@@ -92,7 +112,7 @@ def _held(ledger: Ledger, run: RunRecord, target: str, entries: int) -> Held:
 
 def settled(ledger: Ledger, run: RunRecord) -> int:
     """How many entries of the present generation have an outcome."""
-    return _tally(ledger, run)["settled"]
+    return tally(run, unfinished(ledger, run)).settled
 
 
 def unsettled(ledger: Ledger, run: RunRecord) -> int:

@@ -45,7 +45,14 @@ class Again:
     redrive: Redrive
 
 
-Request: TypeAlias = Start | Resume | Again
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """A request to send again what is unsettled of a run: its messages may be lost."""
+
+    run: str
+
+
+Request: TypeAlias = Start | Resume | Again | Repair
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +69,7 @@ class Invocation:
 
 
 def request_of(event: Mapping[str, Any]) -> Request:
-    """The request in an event: `{"scheduled_time": …, "nonce"?, "params"?}`, `{"resume": run}` or
+    """The request in an event: `{"scheduled_time": …, "nonce"?, "params"?}`, `{"resume": run}`, `{"repair": run}` or
     `{"redrive": run, "generation": n, "outcomes"?, "errors"?, "keys"?, "new_key"?}`.
 
     Raises RollcallError for any other event.
@@ -70,6 +77,8 @@ def request_of(event: Mapping[str, Any]) -> Request:
     try:
         if "resume" in event:
             return Resume(str(event["resume"]))
+        if "repair" in event:
+            return Repair(str(event["repair"]))
         if "redrive" in event:
             return Again(str(event["redrive"]), int(event["generation"]), Redrive.from_fields(event))
         params = event.get("params", {})
@@ -84,11 +93,13 @@ def request_of(event: Mapping[str, Any]) -> Request:
     except (KeyError, TypeError, ValueError) as error:
         raise RollcallError(
             f"the event is no start of a run: {error!r}; it takes scheduled_time in ISO 8601 with a zone, resume, "
-            f"or redrive with generation"
+            f"repair, or redrive with generation"
         ) from error
 
 
-def take(ledger: Ledger, job: Job, request: Request, invocation: Invocation, clock: Clock) -> RunRecord | None:
+def take(
+    ledger: Ledger, job: Job, request: Start | Resume | Again, invocation: Invocation, clock: Clock
+) -> RunRecord | None:
     """The run to work on; None where this occurrence is skipped, queued, ended, or in other hands.
 
     Raises RollcallError for a run that there is not, or that cannot be redriven now.
@@ -159,7 +170,7 @@ def _go_on(ledger: Ledger, job: Job, run: RunRecord, invocation: Invocation, now
     if run.owner == invocation.owner and run.leased(now):
         return run
     if run.state is RunState.QUEUED:
-        return _promote(ledger, job, run, invocation)
+        return _promote(ledger, job, run, invocation, now)
     if run.state not in {RunState.ENUMERATING, RunState.DISPATCHING} or run.leased(now):
         log(Action.RUN_DUPLICATE_START, run=run.id, job=run.job, state=run.state)
         return None
@@ -172,7 +183,7 @@ def _go_on(ledger: Ledger, job: Job, run: RunRecord, invocation: Invocation, now
     return taken
 
 
-def _promote(ledger: Ledger, job: Job, run: RunRecord, invocation: Invocation) -> RunRecord | None:
+def _promote(ledger: Ledger, job: Job, run: RunRecord, invocation: Invocation, now: datetime) -> RunRecord | None:
     record = ledger.job(job.name)
     if record.queued != run.id or _busy(ledger, record):
         return None
@@ -183,6 +194,7 @@ def _promote(ledger: Ledger, job: Job, run: RunRecord, invocation: Invocation) -
         fence=run.fence + 1,
         lease_until=invocation.deadline,
         enumerations=1,
+        progressed_at=now,
     )
     runs.promote(ledger, leased, record)
     log(Action.RUN_STARTED, run=run.id, job=job.name, waited=True)
@@ -210,6 +222,9 @@ def _redrive(
         duplicates=0,
         checkpoint=0,
         window_end=0,
+        progress=0,
+        progressed_at=None,
+        sent_at=None,
         reason=None,
         completed_at=None,
         announced=False,

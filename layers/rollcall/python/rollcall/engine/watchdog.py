@@ -1,22 +1,27 @@
 """The watchdog, every minute: goes on with runs that wait for a dispatcher, and heals and reports the others."""
 
 import logging
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
 from rollcall.adapters import counting, runs
 from rollcall.adapters.functions import Functions
-from rollcall.adapters.ledger import Ledger
+from rollcall.adapters.ledger import Ledger, NodeRecord
+from rollcall.adapters.queue import Queues
 from rollcall.core.actions import Action, log
 from rollcall.core.clock import Clock
 from rollcall.core.job import Job
 from rollcall.core.run import OPEN, JobRecord, RunRecord, RunState
 from rollcall.core.sizing import window
+from rollcall.core.tree import Node
 from rollcall.engine.cancelling import cancel_unsent
 from rollcall.engine.completion import Announcer
-from rollcall.engine.progress import unfinished, unsettled
+from rollcall.engine.missing import mark_missed
+from rollcall.engine.progress import tally, unfinished, unsettled
+from rollcall.engine.repairing import ask_for_repair
+from rollcall.engine.stalling import report_overdue, report_stalled, report_unsealed
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,10 @@ class Watchdog:
     functions: Functions
     announcer: Announcer
     clock: Clock
+    #: Where lost messages are seen; None: nobody looks for them.
+    queues: Queues | None = None
+    #: Whether jobs are started by their schedules here, so that an occurrence may be missed.
+    schedules: bool = False
 
     def look(self) -> None:
         """One round over all jobs. What fails keeps nothing else from being looked after, and is raised at the end."""
@@ -47,20 +56,20 @@ class Watchdog:
             raise ExceptionGroup(f"{len(failures)} steps of the watchdog failed", failures)
 
     def _steps(self, job: Job) -> list[Callable[[], None]]:
-        """One for each open run of the job, and one for its queued run."""
+        """One for each open run of the job, and those for the messages of all, its queued run and its schedule."""
         record = self.ledger.job(job.name)
         open_runs = self.ledger.runs(record.open).values()
         steps = [partial(self._look_after, job, run, open_runs) for run in open_runs]
-        return [*steps, partial(self._start_queued, record)]
+        steps += [partial(self._count_messages, open_runs), partial(self._start_queued, job, record)]
+        return [*steps, partial(self._look_at_schedule, job, record)]
 
     def _look_after(self, job: Job, run: RunRecord, open_runs: Collection[RunRecord]) -> None:
         now = self.clock.now()
         if run.state.terminal:
             self._end(run)
             return
-        due = run.scheduled_for if run.generation == 1 else run.started_at
-        if now > due + job.deadline:
-            log(Action.RUN_OVERDUE, logging.ERROR, run=run.id, job=run.job, state=run.state, deadline=str(job.deadline))
+        report_overdue(job, run, now)
+        report_unsealed(run, now)
         if run.state in {RunState.ENUMERATING, RunState.DISPATCHING} and not run.leased(now):
             died = run.lease_until is not None
             # What is in doubt takes up the window, and only a dispatcher can settle the doubt.
@@ -70,7 +79,7 @@ class Watchdog:
         if run.state is RunState.CANCELLING:
             cancel_unsent(self.ledger, run, self.clock)
         if run.state in OPEN or run.state is RunState.CANCELLING:
-            self._heal(run)
+            report_stalled(self.ledger, run, tally(run, self._healed(run)), now)
 
     def _end(self, run: RunRecord) -> None:
         if not run.announced:
@@ -86,16 +95,31 @@ class Watchdog:
         room = most - sum(unsettled(self.ledger, each) for each in open_runs)
         return room >= min(max(most // 10, run.chunk_size), run.total - run.checkpoint)
 
-    def _heal(self, run: RunRecord) -> None:
-        """Climb again from full nodes that their parents do not know of: whoever filled one may have died."""
+    def _healed(self, run: RunRecord) -> Iterator[tuple[Node, NodeRecord]]:
+        """The run's unfinished nodes; from full ones, which their parents do not know of, is climbed again: whoever
+        filled one may have died.
+        """
         for node, record in unfinished(self.ledger, run):
             if record.full(run.tree.expected(node)):
                 log(Action.RUN_HEALED, logging.WARNING, run=run.id, level=node.level, number=node.number)
                 counting.count(self.ledger, run, node, record, self.clock.now())
+            yield node, record
 
-    def _start_queued(self, record: JobRecord) -> None:
+    def _count_messages(self, open_runs: Collection[RunRecord]) -> None:
+        if self.queues is not None:
+            ask_for_repair(self.ledger, self.queues, self.functions, open_runs, self.clock.now())
+
+    def _start_queued(self, job: Job, record: JobRecord) -> None:
         if record.queued is None or record.current is None:
             return
-        holder = self.ledger.run(record.current)
-        if holder is None or holder.state.terminal:
+        found = self.ledger.runs([record.queued, record.current])
+        if record.queued in found:
+            report_overdue(job, found[record.queued], self.clock.now())
+        if record.current not in found or found[record.current].state.terminal:
             self.functions.resume(record.name, record.queued)
+
+    def _look_at_schedule(self, job: Job, record: JobRecord) -> None:
+        if self.schedules:
+            mark_missed(self.ledger, job, record, self.clock.now())
+        elif record.watched_until is not None:
+            runs.unwatch(self.ledger, job.name)
