@@ -10,7 +10,8 @@ from tests.simulation.rewriting import modules_of, source_of
 
 #: All of the engine, and what writes to the ledger and the queues for it.
 MODULES = modules_of(
-    "engine/*", *(f"adapters/{name}" for name in ("counting", "entries", "ledger", "manifests", "queue", "runs", "targets"))
+    "engine/*",
+    *(f"adapters/{name}" for name in ("counting", "entries", "ledger", "manifests", "queue", "runs", "targets")),
 )
 _HITS = "__hits__"
 
@@ -23,7 +24,7 @@ class _Counting(ast.NodeTransformer):
         self._names = names
         self._function = ""
 
-    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.AST:  # noqa: N802
+    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.AST:
         before, self._function = self._function, node.name
         self.generic_visit(node)
         self._function = before
@@ -31,7 +32,7 @@ class _Counting(ast.NodeTransformer):
 
     visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815
 
-    def visit_If(self, node: ast.If) -> ast.AST:  # noqa: N802
+    def visit_If(self, node: ast.If) -> ast.AST:
         if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
             return node
         test = ast.unparse(node.test)
@@ -40,7 +41,7 @@ class _Counting(ast.NodeTransformer):
         node.orelse.insert(0, self._count(f"else of if {test}", node))
         return node
 
-    def visit_ExceptHandler(self, node: ast.ExceptHandler) -> ast.AST:  # noqa: N802
+    def visit_ExceptHandler(self, node: ast.ExceptHandler) -> ast.AST:
         self.generic_visit(node)
         caught = ast.unparse(node.type) if node.type is not None else "anything"
         node.body.insert(0, self._count(f"except {caught}", node))

@@ -10,6 +10,7 @@ Callbacks must be coroutines: a plain one runs in a thread, which has no part in
 
 import asyncio
 import inspect
+import random
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import ExitStack
@@ -166,6 +167,13 @@ class SimulatedCloud:
         self.function("worker", job).deploy(worker)
         self.function("completion").deploy(partial(handlers.completion, self.jobs))
         self.function("watchdog").deploy(partial(handlers.watchdog, self.jobs))
+
+    def lose_messages(self, job: Job, chance: random.Random) -> None:
+        """About half of the messages on the job's queue are gone."""
+        messages = self.services.sqs.queue(self.queues[job.name][0].url).messages
+        for message in list(messages):
+            if chance.random() < 0.5:
+                messages.remove(message)
 
     # --- what came of it ---
 

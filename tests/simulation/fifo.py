@@ -77,6 +77,9 @@ class Fifo:
     def __len__(self) -> int:
         return len(self._by_id)
 
+    def __iter__(self) -> Iterator[Message]:
+        return iter(self._by_id.values())
+
     def find(self, name: str) -> Message | None:
         return self._by_id.get(name)
 

@@ -12,7 +12,7 @@ from rollcall.adapters.clients import AWS_ERRORS
 from rollcall.adapters.functions import Functions
 from rollcall.adapters.ledger import Ledger
 from rollcall.adapters.manifests import Manifests
-from rollcall.adapters.queue import Queue
+from rollcall.adapters.queue import Queue, Queues
 from rollcall.adapters.reports import Reports
 from rollcall.adapters.secrets import Secrets
 from rollcall.adapters.tables import TableItems
@@ -159,7 +159,8 @@ def watchdog(jobs: Iterable[Job], environment: Environment) -> Handler:
 
     async def handle(event: Event, deadline: datetime) -> object:
         del event, deadline
-        Watchdog(jobs, parts.ledger, parts.functions(), parts.announcer(jobs), parts.clock).look()
+        queues = Queues(environment.clients.sqs, ENVIRONMENT)
+        Watchdog(jobs, parts.ledger, parts.functions(), parts.announcer(jobs), parts.clock, queues).look()
         return None
 
     return handle

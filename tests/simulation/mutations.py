@@ -1,8 +1,8 @@
 """Every way in which a line that keeps a guarantee can be lost, found by walking the engine's code.
 
 One mutant is one change: a condition of a write that always holds or never does, a field or set member that is not
-written, a part of a transaction that is left out, a test turned round or dropped, a step left out, an error let through,
-a sum or bound that is off.
+written, a part of a transaction that is left out, a test turned round or dropped, a step left out, an error let
+through, a sum or bound that is off.
 """
 
 import ast
@@ -10,6 +10,7 @@ import copy
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from tests.simulation.rewriting import install as install_rewriting
 from tests.simulation.rewriting import modules_of, source_of
@@ -28,14 +29,88 @@ _SAID = frozenset({"log", "debug"})
 _ALWAYS = "attribute_exists(pk) OR attribute_not_exists(pk)"
 #: What the guarantees hang on: tests, sums and bounds that name none of these are not changed.
 _GUARDS = frozenset(
-    """
-    again announced announcer attempts begun called called_since called_until cancelling_since certain checkpoint claimed
-    completed_at current current_generation deadline decided definite done doubtful epoch expected fence free full
-    generation held in_doubt indefinite index key keyed last_send lease lease_until leased LONGEST_TIMEOUT marked must_ask
-    nonce objection open open_until outcome outcomes overlap owner paused_since pending position positions queued refused
-    rejected repaired room sealed sent sent_at settled since stands state succeeded superseded suspect taken terminal told
-    total trier trying_until unanswered unanswered_since uncalled until wait waiting window window_end
-    """.split()
+    [
+        "LONGEST_TIMEOUT",
+        "again",
+        "announced",
+        "announcer",
+        "attempts",
+        "begun",
+        "called",
+        "called_since",
+        "called_until",
+        "cancelling_since",
+        "certain",
+        "checkpoint",
+        "claimed",
+        "completed_at",
+        "current",
+        "current_generation",
+        "deadline",
+        "decided",
+        "definite",
+        "done",
+        "doubtful",
+        "epoch",
+        "expected",
+        "fence",
+        "free",
+        "full",
+        "generation",
+        "held",
+        "in_doubt",
+        "indefinite",
+        "index",
+        "key",
+        "keyed",
+        "last_send",
+        "lease",
+        "lease_until",
+        "leased",
+        "marked",
+        "must_ask",
+        "nonce",
+        "objection",
+        "open",
+        "open_until",
+        "outcome",
+        "outcomes",
+        "overlap",
+        "owner",
+        "paused_since",
+        "pending",
+        "position",
+        "positions",
+        "queued",
+        "refused",
+        "rejected",
+        "repaired",
+        "room",
+        "sealed",
+        "sent",
+        "sent_at",
+        "settled",
+        "since",
+        "stands",
+        "state",
+        "succeeded",
+        "superseded",
+        "suspect",
+        "taken",
+        "terminal",
+        "told",
+        "total",
+        "trier",
+        "trying_until",
+        "unanswered",
+        "unanswered_since",
+        "uncalled",
+        "until",
+        "wait",
+        "waiting",
+        "window",
+        "window_end",
+    ]
 )
 #: Modules whose functions write to the ledger.
 _WRITERS = frozenset({"runs", "entries", "counting", "targets"})
@@ -120,8 +195,8 @@ class _Walker:
         match value:
             case ast.expr():
                 self._expressions(value)
-            case [ast.stmt(), *_] as block:
-                self._block(block)
+            case list() if value and isinstance(value[0], ast.stmt):
+                self._block(value)
             case list():
                 for each in value:
                     self._children(each, parent)
@@ -161,7 +236,7 @@ class _Walker:
                     self._operands(node)
                 case ast.IfExp() if _guards(node.test):
                     change = f"{ast.unparse(node.body)} if not {ast.unparse(node.test)}"
-                    self._found(change, lambda node=node: setattr(node, "test", _not(node.test)))
+                    self._found(change, partial(_turn, node))
                 case ast.comprehension():
                     self._filters(node)
                 case ast.BinOp(op=ast.Add() | ast.Sub()) if _guards(node) and not _is_text(node):
@@ -181,11 +256,11 @@ class _Walker:
             for keyword in list(call.keywords):
                 if keyword.arg not in _FOR_PEOPLE and keyword.arg is not None:
                     change = f"{name} without {keyword.arg}"
-                    self._found(change, lambda keyword=keyword: call.keywords.remove(keyword))
+                    self._found(change, partial(call.keywords.remove, keyword))
         elif name == "remove" and call.args and all(isinstance(each, ast.Constant) for each in call.args):
             for argument in list(call.args):
                 change = f"remove without {ast.unparse(argument)}"
-                self._found(change, lambda argument=argument: call.args.remove(argument))
+                self._found(change, partial(call.args.remove, argument))
         elif name in _REMOVED_WHOLE and call.args and not _is_plain_set(receiver):
             self._found(f"without {name}({', '.join(map(ast.unparse, call.args))})", lambda: _become(call, receiver))
 
@@ -195,7 +270,7 @@ class _Walker:
 
     def _parts(self, call: ast.Call) -> None:
         for part in call.args[1:]:
-            self._found(f"transaction without {ast.unparse(part)}", lambda part=part: call.args.remove(part))
+            self._found(f"transaction without {ast.unparse(part)}", partial(call.args.remove, part))
 
     def _operands(self, node: ast.BoolOp) -> None:
         word = "and" if isinstance(node.op, ast.And) else "or"
@@ -203,11 +278,11 @@ class _Walker:
             if not _guards(operand):
                 continue
             change = f"without {word} {ast.unparse(operand)}"
-            self._found(change, lambda operand=operand: _without(node, operand))
+            self._found(change, partial(_without, node, operand))
 
     def _filters(self, node: ast.comprehension) -> None:
         for test in filter(_guards, list(node.ifs)):
-            self._found(f"for any, not if {ast.unparse(test)}", lambda test=test: node.ifs.remove(test))
+            self._found(f"for any, not if {ast.unparse(test)}", partial(node.ifs.remove, test))
 
     def _sum(self, node: ast.BinOp) -> None:
         match node:
@@ -298,6 +373,10 @@ def _not(test: ast.expr) -> ast.expr:
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
         return test.operand
     return ast.copy_location(ast.UnaryOp(ast.Not(), test), test)
+
+
+def _turn(node: ast.IfExp) -> None:
+    node.test = _not(node.test)
 
 
 def _joined(before: str, text: ast.expr, after: str) -> ast.expr:

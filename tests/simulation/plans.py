@@ -34,6 +34,8 @@ class Deed(StrEnum):
     #: Another declaration of the same job is deployed: other retries, and a target that takes keys now, or none.
     DEPLOY = "deploy"
     DEPLOY_KEYS = "deploy other keys"
+    #: Half of the messages on the job's queue are gone, as by a purge.
+    LOSE = "lose messages"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,9 @@ class Plan:
         return any(job.mishaps for job in self.jobs)
 
 
+_SHARES = {Deed.CANCEL: 0.2, Deed.PAUSE: 0.1, Deed.DEPLOY: 0.1, Deed.DEPLOY_KEYS: 0.1, Deed.LOSE: 0.1}
+
+
 def drawn(seed: int) -> Plan:
     """The plan of a seed."""
     chance = random.Random(seed)  # noqa: S311
@@ -119,17 +124,19 @@ def drawn(seed: int) -> Plan:
         acts = [
             act for act in acts if act.deed is not Deed.DEPLOY_KEYS
         ]  # of the target of one job, it changes the other's
+    new_key = chance.random() < 0.2
     changing = {act.job for act in acts if act.deed is Deed.DEPLOY_KEYS}
     return Plan(
         seed=seed,
         jobs=tuple(
-            replace(job, own_references=not (job.moves_money and job.keys) or job.name in changing) for job in jobs
+            replace(job, own_references=new_key or not (job.moves_money and job.keys) or job.name in changing)
+            for job in jobs
         ),
         acts=tuple(sorted(acts, key=lambda act: act.at)),
         faults=_some(chance, tuple(Fault), (0.002, 0.01, 0.03, 0.1)),
         quiet_at=chance.choice((2, 5, 20, 40)) * MINUTE,
         redrives=chance.choice((0, 1, 2)),
-        new_key=chance.random() < 0.2,
+        new_key=new_key,
         fan_in=chance.choice((2, 3)),
         scatter=chance.choice((0, 0, 10)),
     )
@@ -185,7 +192,7 @@ def _acts(chance: random.Random, jobs: list[JobPlan]) -> list[Act]:
         for _ in range(chance.choice((1, 1, 2, 3))):
             deed = Deed.FIRE if chance.random() < 0.7 else Deed.START_BY_HAND
             acts.append(Act(chance.choice((0.0, 0.0, 5.0, 30.0, 300.0)) + chance.random(), deed, job.name))
-        for deed, share in ((Deed.CANCEL, 0.2), (Deed.PAUSE, 0.1), (Deed.DEPLOY, 0.1), (Deed.DEPLOY_KEYS, 0.1)):
+        for deed, share in _SHARES.items():
             if chance.random() < share:
                 at = chance.choice((0.1, 1.0, 10.0, 100.0)) * chance.uniform(0.5, 2)
                 acts.append(Act(at, deed, job.name))

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -84,6 +85,7 @@ class Play:
             long_poll=LONG_POLL.total_seconds(),
         )
         self._acted = False
+        self._chance = random.Random(plan.seed)  # noqa: S311
         table = self._cloud.services.dynamodb.tables[LEDGER]
         overlapping = frozenset(each.name for each in plan.jobs if each.overlap is Overlap.ALLOW)
         table.stream = audit = Audit(table=table, overlapping=overlapping)
@@ -188,7 +190,9 @@ class Play:
         jobs = [self._cloud.ledger.job(job.name) for job in self._cloud.jobs]
         if any(job.open or job.queued for job in jobs):
             return False
-        return not any(self._cloud.on_queue(job) for job in self._cloud.jobs)
+        return not any(
+            self._cloud.on_queue(job, dead_letters=dead) for job in self._cloud.jobs for dead in (False, True)
+        )
 
     def _worth_redriving(self, run: RunRecord) -> bool:
         if not run.state.terminal or run.nonce is None:
@@ -225,6 +229,8 @@ class Play:
                 runs.pause(cloud.ledger, job.name, now)
             case Deed.RESUME:
                 runs.resume(cloud.ledger, job.name)
+            case Deed.LOSE:
+                cloud.lose_messages(job, self._chance)
             case Deed.DEPLOY:
                 cloud.redeploy(self._jobs.job(self._plans[act.job], deployed=1))
             case Deed.DEPLOY_KEYS:

@@ -45,7 +45,7 @@ def watching(monkeypatch: pytest.MonkeyPatch, queues: type[Queues]) -> None:
     """The watchdog's handler, with eyes for the queues."""
 
     def watchdog(jobs: Iterable[Job], clock: VirtualClock, environment: Environment) -> Handler:
-        parts = Parts(environment, clock)
+        parts = Parts(environment)
 
         async def handle(event: Event, deadline: datetime) -> object:
             del event, deadline

@@ -90,7 +90,13 @@ class Watchdog:
                 runs.close(self.ledger, run)
 
     def _has_room(self, job: Job, run: RunRecord, open_runs: Collection[RunRecord]) -> bool:
-        """Whether a top-up is worth an invocation: a tenth of the job's window and a chunk, or all that is left."""
+        """Whether a top-up is worth an invocation: a tenth of the job's window and a chunk, or all that is left.
+
+        Of runs at the same time, the earliest goes on first: dispatchers that open windows at once would all step back.
+        """
+        dispatching = [each for each in open_runs if each.state is RunState.DISPATCHING]
+        if run != min(dispatching, key=lambda each: (each.started_at, each.id)):
+            return False
         most = window(job)
         room = most - sum(unsettled(self.ledger, each) for each in open_runs)
         return room >= min(max(most // 10, run.chunk_size), run.total - run.checkpoint)
