@@ -24,7 +24,7 @@ SOURCES := $(wildcard app.py bench docs/examples functions layers/dependencies/b
 # $(call say,text): progress and trouble go to stderr; stdout belongs to the command that was asked for.
 say = echo "rollcall: $(1)" >&2
 
-.PHONY: help install install-dev run test lint format synth layer bench simulate pins clean
+.PHONY: help install install-dev run test lint format synth layer bench simulate mutate pins clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1|/p' Makefile | awk -F'|' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -59,6 +59,9 @@ bench: install-dev ## what the budgets promise, measured
 SEEDS ?= 1000
 simulate: install-dev ## lives of runs under faults, many seeds and every crash point: make simulate SEEDS=10000
 	@$(WITHOUT_MAKE) $(PYTHON_OF_VENV) -m tests.simulation --seeds $(SEEDS) $(ARGS)
+
+mutate: install-dev ## loses every guarding line of the engine in turn, for the simulation to find; writes docs/mutations.md
+	@$(WITHOUT_MAKE) $(PYTHON_OF_VENV) -m tests.simulation.mutate --table $(ARGS)
 
 # Two environments, filled side by side.
 install:

@@ -1,6 +1,5 @@
 """Targets that take no keys, where workers die, come back too late, or cannot write: nothing is ever done twice."""
 
-import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -14,24 +13,20 @@ from rollcall.core.run import RunState
 from rollcall.core.tree import Node
 from tests.functional.bank import (
     INVOCATION,
-    LOST,
     NOTHING,
     SETTLES,
     Bank,
     Done,
     Step,
     ask,
-    bury,
     entry_of,
     handle_all,
     item_of,
-    late,
     open_bank,
-    transfer,
     work,
 )
 from tests.functional.wire import Killed, Sent
-from tests.functional.world import DUE, RUN, World, a_job, keys
+from tests.functional.world import DUE, RUN, World, keys
 
 SECOND = timedelta(seconds=1)
 
@@ -173,94 +168,3 @@ def test_a_poisonous_entry_ends_by_itself_and_its_neighbours_are_called_once(
     assert bank.times() == {**dict.fromkeys(keys(10), 1), "D03": times}
     assert max(bank.effects.values()) == 1
     assert all(world.outcome(index) is Outcome.SUCCEEDED for index in range(10) if index != 3)
-
-
-def tell(world: World, *, takes_keys: bool, probe: bool) -> Bank:
-    """One of each: well, refused, answer lost, never arrived, put off, booked late."""
-    world.target = bank = Bank(world, takes_keys=takes_keys)
-    options = {} if takes_keys else {"keys": None}
-    job = world.declare(a_job(settles_within=SETTLES, **options), transfer)
-    if probe:
-        job.probe(ask)
-    world.begin(6)
-    bank.on_call("D01", 422)
-    bank.on_call("D02", LOST)
-    bank.on_call("D03", NOTHING)
-    bank.on_call("D04", 429)
-    bank.on_call("D05", late(60))
-    return bank
-
-
-#: Whether the target takes keys, whether there is a probe, and how many requests the ledger then gets.
-KINDS = {"claims and probe": (False, True, 43), "claims": (False, False, 26), "keys": (True, False, 14)}
-DEATHS = [
-    pytest.param(takes_keys, probe, number, lost, id=f"{kind} {number} {lost}")
-    for kind, (takes_keys, probe, requests) in KINDS.items()
-    for number in range(1, requests + 1)
-    for lost in ("request", "answer")
-]
-
-
-@pytest.mark.parametrize(("takes_keys", "probe", "requests"), KINDS.values(), ids=KINDS)
-def test_the_stories_make_no_more_requests_than_are_killed(
-    world: World, takes_keys: bool, probe: bool, requests: int
-) -> None:
-    tell(world, takes_keys=takes_keys, probe=probe)
-    world.wire.reset()
-    handle_all(world)
-    assert sum(sent.service == "dynamodb" for sent in world.wire.sent) == requests
-
-
-@pytest.mark.parametrize(("takes_keys", "probe", "number", "lost"), DEATHS)
-def test_a_worker_that_dies_at_any_request_does_nothing_twice_and_leaves_nothing_open(
-    world: World, takes_keys: bool, probe: bool, number: int, lost: str
-) -> None:
-    bank = tell(world, takes_keys=takes_keys, probe=probe)
-    die(world, number, before=lost == "request")
-    handle_all(world)
-    world.wire.heal()
-    assert world.run().state is RunState.COMPLETE
-    assert world.events.count(Action.RUN_COMPLETE) <= 1
-    outcomes = [world.outcome(index) for index in range(6)]
-    assert None not in outcomes
-    assert max(bank.effects.values()) == 1
-    for key, outcome in zip(keys(6), outcomes, strict=True):
-        if bank.effects[key]:
-            assert outcome in {Outcome.SUCCEEDED, Outcome.UNKNOWN}
-        else:
-            assert outcome in {Outcome.REJECTED, Outcome.FAILED, Outcome.UNKNOWN}
-        if probe or takes_keys:
-            assert outcome is not Outcome.UNKNOWN
-    if not takes_keys and not probe:
-        assert max(bank.times()[key] for key in ("D00", "D01", "D02", "D03", "D05")) == 1
-
-
-def die(world: World, number: int, *, before: bool) -> None:
-    """The process dies at the `number`-th request to the ledger from now on."""
-    made, dead = 0, False
-
-    def on_request(sent: Sent) -> None:
-        nonlocal made, dead
-        made += sent.service == "dynamodb"
-        dead = dead or (before and made == number)
-        if dead:
-            raise Killed
-
-    def on_answer(sent: Sent) -> None:
-        nonlocal dead
-        if sent.service == "dynamodb" and made == number:
-            dead = True
-            raise Killed
-
-    world.wire.before, world.wire.after = on_request, on_answer
-
-
-def test_a_worker_that_was_killed_goes_on_no_more(world: World) -> None:
-    """The stories above rely on it."""
-    bank = open_bank(world, 3)
-    die(world, 4, before=False)
-    with pytest.raises(Killed):
-        work(world, 0, 1, 2)
-    bury(world)
-    world.runner.run(asyncio.sleep(0.01))
-    assert bank.keys == ["D00"]

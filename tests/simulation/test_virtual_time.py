@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from tests.simulation.fibers import FiberExecutor, Process
 from tests.simulation.virtual_time import START, NothingToWaitFor, VirtualClock, VirtualLoop
 
 HOUR = timedelta(hours=1)
@@ -46,16 +47,64 @@ def test_timers_go_off_in_their_order(runner: asyncio.Runner, clock: VirtualCloc
     assert seen == [("early", HOUR), ("between", 2 * HOUR), ("late", 3 * HOUR)]
 
 
-def test_blocking_lets_time_pass_with_nothing_happening(runner: asyncio.Runner, clock: VirtualClock) -> None:
+def test_a_task_that_blocks_lets_others_go_on(runner: asyncio.Runner, clock: VirtualClock) -> None:
     async def story() -> None:
         other = asyncio.create_task(clock.wait(HOUR))
-        await asyncio.sleep(0)
         clock.sleep(2 * HOUR)
-        assert not other.done()
-        await other
+        assert other.done()
 
     runner.run(story())
     assert clock.now() == START + 2 * HOUR
+
+
+def test_a_task_that_blocks_keeps_up_its_own_process(runner: asyncio.Runner, clock: VirtualClock) -> None:
+    """As an event loop does while boto3 waits for an answer."""
+    seen: list[tuple[str, timedelta]] = []
+
+    async def block() -> None:
+        clock.sleep(2 * HOUR)
+        seen.append(("blocked", clock.now() - START))
+
+    async def wait() -> None:
+        await clock.wait(HOUR)
+        seen.append(("waited", clock.now() - START))
+
+    async def process() -> None:
+        await asyncio.gather(block(), wait())
+
+    async def story() -> None:
+        await asyncio.gather(Process().run(process), wait())
+
+    runner.run(story())
+    assert seen == [("waited", HOUR), ("blocked", 2 * HOUR), ("waited", 3 * HOUR)]
+
+
+def test_a_task_that_blocks_can_be_cancelled(runner: asyncio.Runner, clock: VirtualClock) -> None:
+    async def block() -> None:
+        clock.sleep(10 * HOUR)
+
+    async def story() -> None:
+        task = asyncio.create_task(block())
+        await clock.wait(HOUR)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    runner.run(story())
+    assert clock.now() == START + HOUR
+
+
+def test_a_pool_runs_side_by_side_and_is_waited_for(runner: asyncio.Runner, clock: VirtualClock) -> None:
+    def work(hours: int) -> int:
+        clock.sleep(hours * HOUR)
+        return hours
+
+    async def story() -> None:
+        with FiberExecutor(2) as pool:
+            assert list(pool.map(work, [3, 1, 1])) == [3, 1, 1]
+
+    runner.run(story())
+    assert clock.now() == START + 3 * HOUR
 
 
 def test_a_limit_in_virtual_time(runner: asyncio.Runner, clock: VirtualClock) -> None:

@@ -40,13 +40,13 @@ class EntryRecord:
     #: How often the target was asked about an unanswered call, and after how many attempts last.
     asked: int = 0
     asked_after: int | None = None
-    #: What its call ended with, written before its chunk is.
+    #: What its call ended with, written before its chunk is; a success in any generation, however late, stands.
     outcome: Outcome | None = None
 
     @classmethod
     def of(cls, item: Mapping[str, Any], generation: int) -> "EntryRecord":
         called_until, first_call = item.get("called_until"), item.get("first_call")
-        outcome = item.get(f"g{generation}_outcome")
+        outcome = Outcome.SUCCEEDED if succeeded(item) else item.get(f"g{generation}_outcome")
         return cls(
             owner=item.get("owner"),
             fence=item.get("fence", 0),
@@ -57,6 +57,14 @@ class EntryRecord:
             asked_after=item.get(f"g{generation}_asked_after"),
             outcome=None if outcome is None else Outcome(outcome),
         )
+
+
+def succeeded(item: Mapping[str, Any]) -> bool:
+    """Whether a call is known to have succeeded, in whatever generation, and whatever its chunk says: the word of an
+    environment that stood still may have come first.
+    """
+    outcomes = [value for name, value in item.items() if name.startswith("g") and name.endswith("_outcome")]
+    return Outcome.SUCCEEDED in {*outcomes, item.get("late_answer", {}).get("outcome")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +141,20 @@ def conclude(
     try:
         update.send(ledger.client, ledger.table, key)
     except ConditionFailed:
-        late = {"outcome": outcome.value, "generation": run.generation, "at": iso(now)}
-        Update().set(late_answer=late).send(ledger.client, ledger.table, key)
+        note_late_answer(ledger, run, entry, outcome, now)
         return False
     return True
+
+
+def note_late_answer(ledger: Ledger, run: RunRecord, entry: EntryName, outcome: Outcome, now: datetime) -> None:
+    """Keep what a call ended with though another outcome stands, or may. A success is never overwritten."""
+    late = {"outcome": outcome.value, "generation": run.generation, "at": iso(now)}
+    update = _named(run, entry)
+    if outcome is Outcome.SUCCEEDED:
+        update.set(late_answer=late)
+    else:
+        update.set_once(late_answer=late)
+    update.send(ledger.client, ledger.table, entry_key(run.id, entry.id))
 
 
 def free(ledger: Ledger, run: RunRecord, entry: EntryName, owner: str) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from rollcall.adapters.entries import succeeded
 from rollcall.adapters.ledger import Ledger, NodeRecord, entry_key
 from rollcall.adapters.manifests import Manifests
 from rollcall.core.entry import ManifestEntry, entry_id
@@ -91,8 +92,11 @@ def _of_chunk(
     for position, key in keys.items():
         outcome = record.outcome(position)
         if outcome is not None:
-            detail = details.get(key, {}).get(f"g{run.generation}_{outcome.value}")
+            item = details.get(key, {})
+            detail = item.get(f"g{run.generation}_{outcome.value}")
             calls = _told(detail) if detail is not None else _untold(run, record, position, first + position, outcome)
+            if succeeded(item):
+                calls = _Calls(run.started_at, run.started_at, definite=False)
             yield _failure(run, first + position, lines[position], outcome, detail or {}, calls)
 
 

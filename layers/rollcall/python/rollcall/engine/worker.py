@@ -359,6 +359,8 @@ class Worker:
         """The first outcome stands; ours is kept as what came too late."""
         if outcome is not Outcome.SUCCEEDED:
             entries.note_superseded(self._ledger, run, work.name, outcome)
+        else:
+            entries.note_late_answer(self._ledger, run, work.name, outcome, self._clock.now())
         about = {"run": run.id, "job": run.job, "key": work.delivery.message.key}
         log(Action.ENTRY_SUPERSEDED, logging.WARNING, **about, outcome=outcome, stands=stands)
 

@@ -1,0 +1,165 @@
+"""`python -m tests.simulation.mutate`: breaks every guarding line of the engine, for the simulation to find.
+
+Each mutant lives in a process of its own, forked before the engine is imported; no file is changed.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import boto3  # noqa: F401 - what the engine needs is imported once, before the forks
+import pydantic  # noqa: F401
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from tests.simulation import mutations
+from tests.simulation.mutations import Mutant
+
+TABLE = Path(__file__).parents[2] / "docs/mutations.md"
+#: Survivors and why they may live: mutants by their ids.
+SURVIVORS = Path(__file__).parent / "survivors.toml"
+HUNG = "it hangs"
+_LONGEST = 110
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A mutant, and what killed it; empty where it lives."""
+
+    mutant: Mutant
+    killed_by: str
+
+    @property
+    def how(self) -> str:
+        """In a few words: the check that found it."""
+        if not self.killed_by or self.killed_by == HUNG:
+            return self.killed_by
+        _, _, violation = self.killed_by.partition(": ")
+        return violation.partition(":")[0][:_LONGEST]
+
+
+def _child(mutant: Mutant, answer: Path, seeds: int, rounds: int) -> None:
+    """In the forked process: be the mutant until something finds it."""
+    silent = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silent, 1)
+    os.dup2(silent, 2)
+    try:
+        mutations.install(mutant)
+        from tests.simulation import mutation_suite
+
+        found = mutation_suite.run(seeds, rounds)
+    except BaseException as error:
+        found = f"raised: {type(error).__name__}: {error}"
+    answer.write_text(found[:2_000])
+    os._exit(0)
+
+
+def _judged(mutants: list[Mutant], jobs: int, limit: float, seeds: int, rounds: int) -> Iterator[Judged]:
+    """Mutants as they are judged, `jobs` at a time."""
+    waiting, running = list(enumerate(mutants)), dict[int, tuple[int, Mutant, float]]()
+    with TemporaryDirectory() as folder:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                number, mutant = waiting.pop(0)
+                process = os.fork()
+                if process == 0:
+                    _child(mutant, Path(folder, str(number)), seeds, rounds)
+                running[process] = number, mutant, time.monotonic()
+            time.sleep(0.005)
+            for process, (number, mutant, began) in list(running.items()):
+                ended, _ = os.waitpid(process, os.WNOHANG)
+                if not ended and time.monotonic() - began < limit:
+                    continue
+                if not ended:
+                    os.kill(process, signal.SIGKILL)
+                    os.waitpid(process, 0)
+                del running[process]
+                answer = Path(folder, str(number))
+                yield Judged(mutant, answer.read_text() if answer.exists() else HUNG)
+
+
+def reasons() -> dict[str, str]:
+    """Why survivors may live, by id."""
+    found: dict[str, str] = tomllib.loads(SURVIVORS.read_text())["survivors"] if SURVIVORS.exists() else {}
+    return found
+
+
+def table(judged: list[Judged]) -> str:
+    """The page of all mutants."""
+    why = reasons()
+    killed = sum(bool(each.killed_by) for each in judged)
+    lines = [
+        "# Mutants",
+        "",
+        "Written by `make mutate`. Every line of the engine that keeps a guarantee is lost or turned round, one at a",
+        "time (`tests/simulation/mutations.py` finds them in the code), and the simulation has to notice.",
+        "",
+        f"{len(judged):,} mutants, {killed:,} killed, {len(judged) - killed:,} alive.",
+        "",
+        "| mutant | killed by |",
+        "|---|---|",
+    ]
+    for each in sorted(judged, key=lambda each: each.mutant.id):
+        how = each.how or f"**alive**: {why.get(each.mutant.id, 'not explained')}"
+        lines.append(f"| `{_cell(each.mutant.id)}` | {_cell(how)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("`", "'")
+
+
+def main(
+    jobs: Annotated[int, typer.Option(min=1, help="Processes at work.")] = os.cpu_count() or 1,
+    only: Annotated[str, typer.Option(help="Mutants whose id has this text.")] = "",
+    seeds: Annotated[int, typer.Option(help="Seeds that each has to get past.")] = 60,
+    rounds: Annotated[int, typer.Option(help="2: crash points, too.")] = 1,
+    limit: Annotated[float, typer.Option(help="Seconds after which a mutant hangs.")] = 90.0,
+    again: Annotated[Path | None, typer.Option(help="Only what lived in this result, whose others stand.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Keep the result there, for --again.")] = None,
+    write: Annotated[bool, typer.Option("--table", help="Write docs/mutations.md.")] = False,
+) -> None:
+    """Break every guarding line of the engine in turn. The last line is one JSON object."""
+    began, console = time.monotonic(), Console(stderr=True)
+    before = {} if again is None else json.loads(again.read_text())
+    every = [mutant for mutant in mutations.mutants() if only in mutant.id]
+    judged = [Judged(mutant, before[mutant.id]) for mutant in every if before.get(mutant.id)]
+    open_ = [mutant for mutant in every if not before.get(mutant.id)]
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        shown, alive = progress.add_task("mutants", total=len(open_)), 0
+        for each in _judged(open_, jobs, limit, seeds, rounds):
+            judged.append(each)
+            alive += not each.killed_by
+            progress.update(shown, advance=1, description=f"mutants, {alive} alive")
+            if out is not None:
+                out.write_text(json.dumps({known.mutant.id: known.killed_by for known in judged}))
+    if write:
+        TABLE.write_text(table(judged))
+    survivors = [each.mutant.id for each in judged if not each.killed_by]
+    print(
+        json.dumps(
+            {
+                "mutants": len(judged),
+                "killed": len(judged) - len(survivors),
+                "hung": sum(each.killed_by == HUNG for each in judged),
+                "survived": len(survivors),
+                "explained": len(reasons().keys() & set(survivors)),
+                "seconds": round(time.monotonic() - began, 1),
+            }
+        )
+    )
+    sys.exit(1 if set(survivors) - reasons().keys() else 0)
+
+
+if __name__ == "__main__":
+    typer.run(main)

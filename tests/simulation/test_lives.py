@@ -1,0 +1,61 @@
+"""Lives of runs under faults: a few hundred seeds, and every crash point of the small lives.
+
+`make simulate SEEDS=10000` tries more, and pairs of crash points. What fails here is replayed, request by request, by
+`python -m tests.simulation --seed N`.
+"""
+
+import pytest
+
+from tests.simulation.checks import violations
+from tests.simulation.crash_points import LIVES, SMALL, Crashes, crash_at, points_of
+from tests.simulation.plans import Plan, drawn
+from tests.simulation.playing import Play, play
+from tests.simulation.tries import attempt, seeds
+
+SEEDS, A_TEST = 300, 25
+#: The lives of which every crash point is tried here; the others' are tried by `make simulate`.
+TRIED = ("with keys, and a redrive", "with claims and a probe", "two runs, one queued")
+PARTS = 8
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, A_TEST))
+def test_seeds(first: int) -> None:
+    broken = {str(each.about): each.violations for each in map(attempt, seeds(first, A_TEST)) if each.violations}
+    assert broken == {}
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("life", TRIED)
+def test_whoever_dies_at_any_request(life: str, part: int) -> None:
+    plan = LIVES[life]
+    found = {str(point): violations(crash_at(plan, point)) for point in points_of(plan)[part::PARTS]}
+    assert {point: wrong for point, wrong in found.items() if wrong} == {}
+
+
+@pytest.mark.parametrize("plan", LIVES.values(), ids=LIVES)
+def test_a_life_without_deaths(plan: Plan) -> None:
+    faults = Crashes((), plan.seed)
+    assert violations(Play(plan, faults=faults).run()) == []
+    assert faults.requests > 40
+    assert sum(faults.counts.values()) == 0
+
+
+def test_the_counting_tree_of_a_small_life_has_three_levels() -> None:
+    played = crash_at(LIVES["with keys, and a redrive"])
+    levels = {name.split("#")[3] for _, name in played.audit.table.items if name.startswith("node#")}
+    assert levels == {"0", "1", "2"}
+    assert len(points_of(SMALL)) < len(points_of(LIVES["with keys, and a redrive"])) / 2
+
+
+def test_a_seed_replays_exactly() -> None:
+    def told() -> list[str]:
+        lines: list[str] = []
+        play(drawn(24), lines.append)
+        return lines
+
+    assert told() == told()
+
+
+def test_a_seed_draws_the_same_plan_and_others_draw_others() -> None:
+    assert drawn(7) == drawn(7)
+    assert len({str(drawn(seed)) for seed in range(50)}) == 50
