@@ -627,10 +627,22 @@ def test_a_run_that_began_with_claims_goes_on_with_claims_when_the_target_takes_
     assert world.outcome(0) is Outcome.UNKNOWN
 
 
+def test_what_may_have_been_done_under_a_key_is_not_called_again_without(world: World) -> None:
+    """503 says nothing of what was done: with keys it is called again, with claims never on a guess."""
+    world.declare(a_job(breaker=PATIENT, retry=Retry(retries=0)))
+    world.target.script("D01", 503)
+    ended(world, 3)
+    world.declare(a_job(breaker=PATIENT, keys=None))
+    world.redrive()
+    world.work(world.batch(0))
+    assert world.target.times()["D01"] == 1
+    assert world.outcomes() == {Outcome.UNKNOWN: 1}
+
+
 def test_a_redrive_goes_by_what_the_target_takes_when_it_begins(world: World) -> None:
     """Called by keys in the first generation, and in the second never: whom a worker's death passed by is called."""
     world.declare(a_job(breaker=PATIENT, retry=Retry(retries=0)))
-    world.target.script("D01", 503)
+    world.target.script("D01", 429)
     ended(world, 3)
     world.declare(a_job(breaker=PATIENT, keys=None))
     world.redrive()

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from rollcall.core.job import Overlap
 from rollcall.core.outcome import Outcome
-from rollcall.core.run import OPEN, RunState
+from rollcall.core.run import OPEN, RunState, job_of
 from rollcall.core.sizing import MAX_RECEIVE_COUNT
 from rollcall.engine.progress import outcomes
 from tests.simulation.counterparty import Mishap, Ordered
@@ -41,7 +41,7 @@ def every_start_has_one_run(history: History) -> Iterator[str]:
     """Guarantee 5; a start that Lambda gave up for good has none."""
     for job, asked in history.played.asked_for.items():
         missing = asked.keys() - history.runs.keys()
-        if missing and history.played.plan.calm:
+        if missing and history.played.calm:
             yield f"{job}: {sorted(missing)} never began"
     known = {name.partition("#")[2] for _, name in history.played.audit.table.items if name.startswith("run#")}
     if extra := known - history.runs.keys():
@@ -53,7 +53,7 @@ def a_bad_report_calls_nobody(history: History) -> Iterator[str]:
     for run in history.runs.values():
         plan = history.plans[run.job]
         bad = plan.report is not None and (plan.entries > 0 or plan.report is not ReportFault.CONTRADICTION)
-        if run.state is RunState.REFUSED and not bad and history.played.plan.calm:
+        if run.state is RunState.REFUSED and not bad and history.played.calm:
             yield f"{run.id} is refused: {run.reason}"
         if bad and run.state not in {RunState.REFUSED, RunState.SKIPPED, RunState.CANCELLED}:
             yield f"{run.id} is {run.state}, though its report is bad"
@@ -105,6 +105,32 @@ def one_run_of_a_job_at_a_time(history: History) -> Iterator[str]:
                 yield f"{sorted(active)} at {at}"
 
 
+def nobody_is_passed_over_without_reason(history: History) -> Iterator[str]:
+    """An occurrence is skipped, or waits, only while another one of its job is under way."""
+    audit = history.played.audit
+    for (run, generation), states in audit.states.items():
+        at, state = states[0]
+        job = job_of(run)
+        if generation > 1 or state not in {RunState.SKIPPED, RunState.QUEUED}:
+            continue
+        others = [(name, number) for name, number in audit.states if name != run and job_of(name) == job]
+        under_way = [name for name, number in others if _under_way(history, name, number, at)]
+        if not under_way or history.plans[job].overlap is Overlap.ALLOW:
+            yield f"{run} is {state}, and no other run was under way"
+
+
+def _under_way(history: History, run: str, generation: int, at: float) -> bool:
+    """Whether a run was at work then, or a moment before: what is read is older than what is written."""
+    states = [history.played.audit.state_at(run, generation, at - moment)[0] for moment in range(OLD_NEWS.seconds)]
+    return any(state is not None and not state.terminal for state in states)
+
+
+def nobody_needs_to_be_healed(history: History) -> Iterator[str]:
+    """Whoever fills a node counts it in its parent; the watchdog does so only for the dead."""
+    if history.played.calm and history.played.log["run.healed"]:
+        yield f"{history.played.log['run.healed']} nodes were"
+
+
 # --- entries ---
 
 
@@ -149,7 +175,7 @@ def _wrong_failure(history: History, told: Told) -> str | None:
         return "a call without an answer did something"
     if not told.plan.keys and not _deployed(history) and any(order.effect_at for order in told.all_orders):
         return "something was done"
-    if history.played.plan.calm and not _mishaps(told.plan):
+    if history.played.calm and not _mishaps(told.plan):
         return "nothing went wrong"
     return None
 
@@ -157,7 +183,7 @@ def _wrong_failure(history: History, told: Told) -> str | None:
 def _wrong_unknown(history: History, told: Told) -> str | None:
     if not told.expected.valid:
         return "it is invalid"
-    return "nothing went wrong" if history.played.plan.calm and not _mishaps(told.plan) & _OPEN_MISHAPS else None
+    return "nothing went wrong" if history.played.calm and not _mishaps(told.plan) & _OPEN_MISHAPS else None
 
 
 def _wrong_cancellation(history: History, told: Told) -> str | None:
@@ -196,7 +222,7 @@ def one_key_for_an_entry(history: History) -> Iterator[str]:
 def retries_are_counted(history: History) -> Iterator[str]:
     """Guarantees 9 and 11: as many calls as the retries allow, but for deaths, tries of a breaker, and deployments."""
     played = history.played
-    if not played.plan.calm or _deployed(history) or played.log["breaker.opened"]:
+    if not played.calm or _deployed(history) or played.log["breaker.opened"]:
         return
     for told in history.told():
         if told.plan.most_receives <= told.plan.retries + 1:
@@ -269,7 +295,7 @@ def every_end_is_announced(history: History) -> Iterator[str]:
         ends = {f"{run.id}/{number}" for number in range(1, run.generation + 1)}
         for end in ends:
             times = announced[end], heard[end]
-            if 0 in times or (played.plan.calm and times != (1, 1)):
+            if 0 in times or (played.calm and times != (1, 1)):
                 yield f"{end} was announced {times[0]} times, and {times[1]} times to its hook"
         counts = {outcome.value: number for outcome, number in outcomes(played.cloud.ledger, run).items()}
         for detail in played.cloud.announcements:
@@ -312,7 +338,7 @@ def limits_are_kept(history: History) -> Iterator[str]:
                 if within > plan.rate * (10 + RATE_SLACK_SECONDS) + plan.rate:
                     yield f"{plan.target}: {within} calls in 10 s from {since}"
                     break
-        if played.plan.calm and target.peak > 2 * plan.concurrency:
+        if played.calm and target.peak > 2 * plan.concurrency:
             yield f"{plan.target}: {target.peak} calls at once"
 
 
@@ -320,7 +346,7 @@ def requests_are_few(history: History) -> Iterator[str]:
     """The budget, where nothing goes wrong and nobody interferes: what a small run may cost."""
     played = history.played
     plan = played.plan
-    if not plan.calm or plan.mishaps or len(plan.acts) > 1 or plan.redrives or any(job.rate for job in plan.jobs):
+    if not played.calm or plan.mishaps or len(plan.acts) > 1 or plan.redrives or any(job.rate for job in plan.jobs):
         return
     job = history.plans[plan.acts[0].job]
     if job.report is not None or not job.keys:
@@ -348,6 +374,8 @@ CHECKS: tuple[Check, ...] = (
     only_sealed_and_open_runs_call,
     a_manifest_is_the_report,
     one_run_of_a_job_at_a_time,
+    nobody_is_passed_over_without_reason,
+    nobody_needs_to_be_healed,
     everything_is_settled,
     outcomes_are_true,
     no_second_effect,

@@ -24,13 +24,12 @@ _JOB = JobPlan(
     mishaps={Mishap.UNAVAILABLE: 0.08, Mishap.ANSWER_LOST: 0.04, Mishap.REQUEST_LOST: 0.04},
 )
 _FIRE = Act(0.0, Deed.FIRE, _JOB.name)
-_NOT_CALM = {Fault.CRASH_BEFORE: 0.0}
 
 
 def _life(*acts: Act, redrives: int = 0, **job: object) -> Plan:
     """25 entries in five chunks, of which the counting tree has three levels."""
     one = replace(_JOB, **job)  # type: ignore[arg-type]
-    return Plan(3, (one,), (_FIRE, *acts), _NOT_CALM, QUIET_AT, redrives, chunk_size=5, fan_in=3)
+    return Plan(3, (one,), (_FIRE, *acts), {}, QUIET_AT, redrives, chunk_size=5, fan_in=3)
 
 
 #: The lives whose every request is a crash point.

@@ -322,6 +322,11 @@ def _sites(module: str, tree: ast.Module) -> Iterator[tuple[Mutant, _Site]]:
         yield Mutant(module, site.function, change), site
 
 
+def changes_of(tree: ast.Module) -> list[tuple[str, Callable[[], None]]]:
+    """What can be changed in a module, in words, and how."""
+    return [(site.change, site.make) for site in _Walker(tree).sites()]
+
+
 def mutants() -> list[Mutant]:
     """All of them."""
     return [mutant for module in MODULES for mutant, _ in _sites(module, ast.parse(source_of(module)))]

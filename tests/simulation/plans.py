@@ -100,11 +100,6 @@ class Plan:
     scatter: int = 0
 
     @property
-    def calm(self) -> bool:
-        """Whether nothing goes wrong between the engine and the services."""
-        return not self.faults
-
-    @property
     def mishaps(self) -> bool:
         """Whether a target does otherwise than it should."""
         return any(job.mishaps for job in self.jobs)

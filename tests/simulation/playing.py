@@ -61,6 +61,11 @@ class Played:
     redriven: bool = False
     violations: list[str] = field(default_factory=list)
 
+    @property
+    def calm(self) -> bool:
+        """Whether nothing went wrong between the engine and the services."""
+        return not self.faults.counts
+
     def runs(self) -> dict[str, RunRecord]:
         """All runs that there are."""
         names = [name for asked in self.asked_for.values() for name in asked]

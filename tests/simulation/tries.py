@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from traceback import format_exception_only
 
+from tests.simulation import branches
 from tests.simulation.checks import violations
 from tests.simulation.crash_points import LIVES, SMALL, CrashPoint, crash_at, pairs_of, points_of
 from tests.simulation.plans import drawn
@@ -36,6 +37,7 @@ class Tried:
     faults: Counter[str] = field(default_factory=Counter)
     mishaps: Counter[str] = field(default_factory=Counter)
     log: Counter[str] = field(default_factory=Counter)
+    branches: Counter[str] = field(default_factory=Counter)
     requests: int = 0
     calls: int = 0
     runs: int = 0
@@ -76,6 +78,7 @@ def _tried(about: Try, played: Played) -> Tried:
         Counter({fault.value: count for fault, count in played.faults.counts.items()}),
         sum((Counter({each.value: count for each, count in target.counts.items()}) for target in targets), Counter()),
         played.log,
+        branches.take(),
         sum(played.cloud.requests.values()),
         sum(len(target.orders) for target in targets),
         len(played.runs()),

@@ -76,6 +76,8 @@ class Attempts(ABC):
             called = work.answer is not None
             work.put_back(AT_ONCE)
             work.uncalled = not called
+            # What came of the call may not be in the ledger.
+            work.unanswered, work.indefinite = work.unanswered or called, work.indefinite or called
             return False
 
     @abstractmethod

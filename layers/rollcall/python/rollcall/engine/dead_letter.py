@@ -102,14 +102,17 @@ class DeadLetters:
             return counting.count(self._ledger, run, chunk, record, now)
         if position in record.held | record.asking:
             raise HeldEntry(f"{message.key} of {run.id} is held, not lost; its dead letter waits until it is settled")
-        attempts = record.attempts.get(position, 0)
-        every_call_answered = attempts > 0 and position not in record.unanswered | record.begun
-        outcome = Outcome.FAILED if every_call_answered else Outcome.UNKNOWN
-        answer = Answer(outcome, "dead_letter", REASON, answered=every_call_answered)
         name = EntryName(message.key, message.index)
-        since = None if every_call_answered else run.started_at
-        told = Told(answer, attempts, since, called_since=run.started_at, payload=message.payload)
-        entries.note_outcome(self._ledger, run, name, outcome, told, now)
+        known = entries.records(self._ledger, run, [name])[name]
+        outcome = known.outcome
+        if outcome is None:
+            attempts = record.attempts.get(position, 0)
+            answered = attempts > 0 and known.owner is None and position not in record.unanswered | record.begun
+            outcome = Outcome.FAILED if answered else Outcome.UNKNOWN
+            answer = Answer(outcome, "dead_letter", REASON, answered=answered)
+            since = None if answered else run.started_at
+            told = Told(answer, attempts, since, called_since=run.started_at, payload=message.payload)
+            entries.note_outcome(self._ledger, run, name, outcome, told, now)
         counting.settle(self._ledger, run, chunk, counting.Batch({position: outcome}), now)
         log(
             Action.DEAD_LETTER_SETTLED,

@@ -1,0 +1,100 @@
+"""Counting branches and breaking lines: both rewrite modules when they are imported, in a process of its own."""
+
+import ast
+import subprocess
+import sys
+
+import pytest
+
+from tests.simulation import branches, mutations
+from tests.simulation.rewriting import source_of
+
+COUNTED = """
+from tests.simulation import branches
+branches.install()
+from tests.simulation.plans import drawn
+from tests.simulation.playing import play
+play(drawn(0))
+taken = branches.take()
+assert taken["engine.fan_out.handle: else of if run is None"] > 0, taken
+assert taken["engine.starting._start: if job.overlap is Overlap.ALLOW or (not _busy(ledger, record))"] > 0
+assert not branches.take().total()
+print(len(taken), len(branches.names()))
+"""
+BROKEN = """
+from tests.simulation import mutations
+[mutant] = [each for each in mutations.mutants() if each.id == {id!r}]
+mutations.install(mutant)
+from tests.simulation.mutation_suite import run
+print(run(seeds=0, rounds=1))
+"""
+
+
+def said(program: str) -> str:
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_branches_are_counted_where_they_are_taken() -> None:
+    taken, found = map(int, said(COUNTED).split())
+    assert 100 < taken < found
+
+
+def test_branches_have_names_of_their_own() -> None:
+    names = branches.names()
+    assert len(names) == len(set(names)) > 400
+
+
+@pytest.mark.parametrize(
+    ("mutant", "violation"),
+    [
+        ("adapters.counting.settle: without count(ledger, run, chunk, record, now)", "healed"),
+        ("engine.starting._start: if not job.overlap is Overlap.ALLOW or not _busy(ledger, record)", "never began"),
+    ],
+)
+def test_a_broken_engine_is_noticed(mutant: str, violation: str) -> None:
+    assert violation in said(BROKEN.format(id=mutant))
+
+
+def test_every_mutant_has_an_id_of_its_own_and_changes_its_module() -> None:
+    found = mutations.mutants()
+    assert len({mutant.id for mutant in found}) == len(found) > 500
+    for mutant in found[::7]:
+        text = source_of(mutant.module)
+        broken = ast.fix_missing_locations(mutations.mutated(mutant, ast.parse(text)))
+        assert ast.dump(broken) != ast.dump(ast.parse(text)), mutant.id
+        compile(broken, mutant.module, "exec")
+
+
+SAMPLE = '''
+def write(ledger, run, now):
+    """Text."""
+    update = Update().set(state="x", reason="y").add("settled", [1]).when_equal(fence=run.fence, generation=1)
+    update.when(f"{update.name('lease_until')} <= {update.value(now)}")
+    if run.leased(now) and run.total:
+        return None
+    log("said", run=run.id)
+    runs.seal(ledger, run)
+    return max(run.checkpoint, run.window_end)
+'''
+
+
+def test_the_walk_finds_what_guards_and_leaves_what_only_says() -> None:
+    found = [change for change, _ in mutations.changes_of(ast.parse(SAMPLE))]
+    assert sorted(found) == sorted(
+        [
+            "set without state",
+            "without add('settled', [1])",
+            "when_equal without fence",
+            "when_equal without generation",
+            "always f\"{update.name('lease_until')} <= {update.value(now)}\"",
+            "never f\"{update.name('lease_until')} <= {update.value(now)}\"",
+            "if not run.leased(now) and run.total",
+            "without if run.leased(now) and run.total",
+            "without and run.leased(now)",
+            "without and run.total",
+            "without runs.seal(ledger, run)",
+            "min for max(run.checkpoint, run.window_end)",
+        ]
+    )
