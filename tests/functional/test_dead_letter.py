@@ -1,5 +1,6 @@
 """Dead letters: what no worker could handle is settled, so that the run completes and nothing is only in a queue."""
 
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -8,8 +9,8 @@ from botocore.exceptions import ClientError
 from rollcall import Outcome
 from rollcall.core.actions import Action
 from rollcall.core.run import RunState, run_id
-from tests.functional.wire import Sent
-from tests.functional.world import DAY, DUE, NAME, World, delivered
+from tests.functional.wire import Killed, Sent
+from tests.functional.world import DAY, DUE, NAME, World, a_job, delivered
 
 NO_TIME = timedelta(seconds=1)
 
@@ -40,6 +41,20 @@ def test_an_entry_whose_every_call_was_answered_ends_failed(world: World) -> Non
     world.work(world.batch(0))
     world.dead_letters(world.batch(0))
     assert world.outcome(0) is Outcome.FAILED
+
+
+def test_an_entry_whose_record_has_its_outcome_ends_so(world: World) -> None:
+    """Its worker could write the outcome of its claimed call, and not its chunk."""
+    world.declare(a_job(keys=None))
+    world.begin(1)
+    batch = world.batch(0)
+    world.wire.kill_before(4)
+    with suppress(Killed):
+        world.work(batch)
+    world.wire.heal()
+    assert world.entry("D00")["g1_outcome"] == "succeeded"
+    world.dead_letters(world.batch(0))
+    assert world.outcomes() == {Outcome.SUCCEEDED: 1}
 
 
 def test_an_entry_with_an_unanswered_call_ends_unknown(world: World) -> None:

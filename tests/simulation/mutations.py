@@ -30,15 +30,10 @@ _ALWAYS = "attribute_exists(pk) OR attribute_not_exists(pk)"
 #: What the guarantees hang on: tests, sums and bounds that name none of these are not changed.
 _GUARDS = frozenset(
     {
-        "LONGEST_TIMEOUT", "again", "announced", "announcer", "attempts", "begun", "called", "called_since",
-        "called_until", "cancelling_since", "certain", "checkpoint", "claimed", "completed_at", "current",
-        "current_generation", "deadline", "decided", "definite", "done", "doubtful", "epoch", "expected", "fence",
-        "free", "full", "generation", "held", "in_doubt", "indefinite", "index", "key", "keyed", "last_send",
-        "lease", "lease_until", "leased", "marked", "must_ask", "nonce", "objection", "open", "open_until",
-        "outcome", "outcomes", "overlap", "owner", "paused_since", "pending", "position", "positions", "queued",
-        "refused", "rejected", "repaired", "room", "sealed", "sent", "sent_at", "settled", "since", "stands",
-        "state", "succeeded", "superseded", "suspect", "taken", "terminal", "told", "total", "trier", "trying_until",
-        "unanswered", "unanswered_since", "uncalled", "until", "wait", "waiting", "window", "window_end",
+        "again", "announced", "begun", "called_until", "checkpoint", "current_generation", "expected", "fence",
+        "full", "generation", "held", "in_doubt", "is_due", "keyed", "lease_until", "leased", "marked", "must_ask",
+        "nonce", "overlap", "owner", "queued", "sealed", "sent", "sent_at", "settled", "state", "suspect",
+        "terminal", "total", "trier", "trying_until", "unanswered", "unanswered_since", "window", "window_end",
     }
 )  # fmt: skip
 #: Modules whose functions write to the ledger.

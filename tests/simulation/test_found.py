@@ -1,0 +1,124 @@
+"""What the simulation has found, each told as a story of its own: seeds change their plans, these do not."""
+
+from dataclasses import replace
+
+from rollcall import Outcome, Retry
+from rollcall.adapters.entries import EntryRecord
+from rollcall.adapters.ledger import entry_key
+from rollcall.core.actions import Action
+from rollcall.core.entry import entry_id
+from rollcall.core.job import Overlap
+from rollcall.core.run import RunState
+from tests.simulation import fibers
+from tests.simulation.checks import violations
+from tests.simulation.cloud import SimulatedCloud
+from tests.simulation.counterparty import Mishap
+from tests.simulation.gate import Answer, Crash, Sent, Serve
+from tests.simulation.plans import Act, Deed, JobPlan, Plan
+from tests.simulation.playing import play
+from tests.simulation.test_cloud import MINUTE, a_job, complete
+from tests.simulation.test_money import banked, transfers
+from tests.simulation.virtual_time import START
+
+JOB = JobPlan("pay-rent", entries=6, retries=0)
+
+
+def a_plan(job: JobPlan, *acts: Act, redrives: int = 0) -> Plan:
+    """A plan in which nothing goes wrong between the engine and the services."""
+    return Plan(seed=1, jobs=(job,), acts=acts, quiet_at=60.0, redrives=redrives)
+
+
+def fires(*at: float) -> list[Act]:
+    return [Act(seconds, Deed.START_BY_HAND, JOB.name) for seconds in at]
+
+
+def test_of_two_redrives_of_one_job_at_the_same_time_one_is_refused_until_the_other_has_ended() -> None:
+    """Both had read that the job was free; the second one read it once more only to take it."""
+    failing = replace(JOB, mishaps={Mishap.UNAVAILABLE: 1.0})
+    played = play(a_plan(failing, *fires(0, 30), redrives=1))
+    assert violations(played) == []
+    assert played.redriven
+    assert any("is under way" in failure.reason for failure in played.cloud.failures)
+
+
+def test_the_opening_of_a_breaker_is_logged_though_the_request_takes_time() -> None:
+    played = play(a_plan(replace(JOB, mishaps={Mishap.UNAVAILABLE: 1.0}, breaker=3), *fires(0)))
+    assert played.log[Action.BREAKER_OPENED.value] > 0
+
+
+def test_of_runs_at_the_same_time_the_earliest_goes_on_first() -> None:
+    """They would open their windows together, and all step back, minute by minute."""
+    busy = replace(JOB, entries=17, window=10, overlap=Overlap.ALLOW)
+    played = play(a_plan(busy, *fires(0, 0, 0)))
+    assert violations(played) == []
+    assert played.log[Action.RUN_WINDOW_FULL.value] < 12
+
+
+def test_who_got_its_claim_too_late_does_not_call() -> None:
+    """The write is made at once; its answer comes when the invocation is nearly over, and others may soon ask."""
+    cloud, bank = banked(transfers(1, None))
+    late: list[str] = []
+
+    def delay(sent: Sent, serve: Serve) -> Answer:
+        answer = serve()
+        claim = sent.operation == "UpdateItem" and "#n7 = if_not_exists" in str(sent.parameters)
+        if claim and not late:
+            late.append(sent.origin)
+            fibers.pause(cloud.function("worker", cloud.jobs[0]).timeout.total_seconds() - 5)
+        return answer
+
+    with cloud:
+        cloud.services.gate.interceptor = delay
+        run = cloud.fire(cloud.jobs[0])
+        cloud.run_until_announced(run)
+        [reference] = bank.movements
+        key = entry_key(run, entry_id(reference, 0))
+        assert len(late) == 1
+        assert cloud.ledger.items([key])[key]["fence"] == 2
+        assert bank.orders == {reference: 1}
+
+
+def test_a_dispatch_that_is_left_in_doubt_goes_on_though_the_doubt_takes_up_the_window() -> None:
+    """The first fan-out dies when it sends; the next one gets its window so late that it must not send any more."""
+    job = a_job(4)
+    job.window = 5
+    slow: list[str] = []
+
+    def trouble(sent: Sent, serve: Serve) -> Answer:
+        if "fan-out/1" in sent.origin and sent.operation == "SendMessageBatch":
+            raise Crash("before it sends")
+        answer = serve()
+        opening = "fan-out" in sent.origin and sent.parameters.get("UpdateExpression") == "SET #n0 = :v0"
+        if opening and "fan-out/1" not in sent.origin and not slow:
+            slow.append(sent.origin)
+            fibers.pause(880)
+        return answer
+
+    with SimulatedCloud([job]) as cloud:
+        cloud.services.gate.interceptor = trouble
+        run = cloud.fire(job)
+        cloud.pass_time(MINUTE)
+        cloud.run_until(lambda: cloud.run(run).fence == 2, within=60 * MINUTE)
+        cloud.run_until(lambda: cloud.run(run).lease_until is None, within=60 * MINUTE)
+        left = cloud.run(run)
+        assert (left.state, left.checkpoint, left.window_end) == (RunState.DISPATCHING, 0, 4)
+        cloud.run_until_announced(run)
+        complete(cloud, run, 4)
+
+
+def test_a_success_stands_in_every_generation_whatever_came_first() -> None:
+    assert EntryRecord.of({"g1_outcome": "succeeded"}, 2).outcome is Outcome.SUCCEEDED
+    assert EntryRecord.of({"late_answer": {"outcome": "succeeded"}}, 2).outcome is Outcome.SUCCEEDED
+    assert EntryRecord.of({"g1_outcome": "rejected"}, 2).outcome is None
+    assert EntryRecord.of({"g2_outcome": "rejected"}, 2).outcome is Outcome.REJECTED
+
+
+def test_dead_letters_of_held_entries_keep_no_run_open() -> None:
+    job = a_job(20, retry=Retry(retries=3))
+    with SimulatedCloud([job]) as cloud:
+        cloud.services.sqs.queue(cloud.queues[job.name][0].url).most_receives = 2
+        cloud.target(job).script = lambda _, number: 503 if cloud.clock.now() < START + MINUTE and number < 3 else None
+        run = cloud.fire(job)
+        cloud.run_until_announced(run)
+        assert sum(cloud.outcomes(run).values()) == 20
+        cloud.run_until(lambda: cloud.on_queue(job, dead_letters=True) == 0)
