@@ -125,6 +125,16 @@ def _under_way(history: History, run: str, generation: int, at: float) -> bool:
     return any(state is not None and not state.terminal for state in states)
 
 
+def nothing_fails_of_itself(history: History) -> Iterator[str]:
+    """Where nobody does it any harm, every invocation ends well; a redrive may find its job at work."""
+    played = history.played
+    poisoned = any(_mishaps(plan) & {Mishap.POISON_BEFORE, Mishap.POISON_AFTER} for plan in history.plans.values())
+    if not played.calm or poisoned or played.redriven:
+        return
+    for failure in played.cloud.failures:
+        yield f"{failure.function}: {failure.reason}"
+
+
 def nobody_needs_to_be_healed(history: History) -> Iterator[str]:
     """Whoever fills a node counts it in its parent; the watchdog does so only for the dead."""
     if history.played.calm and history.played.log["run.healed"]:
@@ -375,6 +385,7 @@ CHECKS: tuple[Check, ...] = (
     a_manifest_is_the_report,
     one_run_of_a_job_at_a_time,
     nobody_is_passed_over_without_reason,
+    nothing_fails_of_itself,
     nobody_needs_to_be_healed,
     everything_is_settled,
     outcomes_are_true,
