@@ -1,4 +1,4 @@
-"""The model of SQS and moto, told the same stories. Where moto does otherwise than AWS documents, the story says so."""
+"""The model of SQS and the emulators, told the same stories. Each shows what AWS documents, or a known difference."""
 
 import json
 import random
@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.simulation import differences
 from tests.simulation.fifo import LOOKED_AT, Fifo, Message
 from tests.simulation.sqs import Sqs
 from tests.simulation.stories import Side, StoryClock, code, refused
@@ -37,9 +38,10 @@ def test_a_receive_takes_as_much_of_a_group_as_it_can_before_the_next(side: Side
     queue = side.queue()
     for body, group in (("a1", "a"), ("b1", "b"), ("a2", "a")):
         queue.send(body, group)
-    # "SQS first attempts to return as many messages with the same message group ID as possible":
-    # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/FIFO-queues-understanding-logic.html
-    assert queue.bodies(3) == (["a1", "b1", "a2"] if side.is_moto else ["a1", "a2", "b1"])
+    as_sent = ["a1", "b1", "a2"]
+    assert queue.bodies(3) == side.expected(
+        differences.WHOLE_GROUPS, ["a1", "a2", "b1"], moto=as_sent, ministack=as_sent
+    )
 
 
 def test_groups_do_not_wait_for_each_other(side: Side) -> None:
@@ -112,8 +114,7 @@ def test_equal_bodies_within_five_minutes_are_one_message(side: Side, clock: Sto
     queue = side.queue()
     first = queue.send("same")
     clock.later(299)
-    # AWS answers with the original's id, moto with one that no message has.
-    assert (queue.send("same") == first) is not side.is_moto
+    assert (queue.send("same") == first) is side.expected(differences.DUPLICATE_ID, True, moto=False)
     assert queue.bodies(10) == ["same"]
 
 
@@ -122,24 +123,21 @@ def test_deduplication_outlives_the_message(side: Side, clock: StoryClock) -> No
     first = queue.send("same")
     [message] = queue.receive()
     queue.delete(message)
-    second = queue.send("same")
-    if side.is_moto:  # which forgets with the delete
-        assert second != first
-        assert queue.bodies() == ["same"]
-    else:
-        assert second == first
-        assert queue.bodies() == []
-        clock.later(301)
-        assert queue.send("same") != first
-        assert queue.bodies() == ["same"]
+    queue.send("same")
+    again = queue.receive()
+    assert [message["Body"] for message in again] == side.expected(differences.FORGOTTEN_WITH_DELETE, [], moto=["same"])
+    for message in again:
+        queue.delete(message)
+    clock.later(301)
+    assert queue.send("same") != first
+    assert queue.bodies() == ["same"]
 
 
 def test_deduplication_knows_groups_apart_in_high_throughput_mode(side: Side) -> None:
     queue = side.queue()
     queue.send("same", "a")
     queue.send("same", "b")
-    # moto has only the scope of the whole queue.
-    assert queue.bodies(10) == (["same"] if side.is_moto else ["same", "same"])
+    assert queue.bodies(10) == side.expected(differences.GROUP_SCOPE, ["same", "same"], moto=["same"])
     whole = side.queue(DeduplicationScope="queue", FifoThroughputLimit="perQueue")
     whole.send("same", "a")
     whole.send("same", "b")
@@ -152,7 +150,7 @@ def test_a_duplicate_in_a_batch_is_successful_under_the_same_id(side: Side) -> N
     answer = side.sqs.send_message_batch(QueueUrl=queue.url, Entries=entries)
     assert [success["Id"] for success in answer["Successful"]] == ["0", "1"]
     ids = {success["MessageId"] for success in answer["Successful"]}
-    assert len(ids) == (2 if side.is_moto else 1)
+    assert len(ids) == side.expected(differences.DUPLICATE_ID, 1, moto=2)
     assert queue.bodies(10) == ["same"]
 
 
@@ -193,9 +191,10 @@ def test_a_message_goes_to_the_dead_letters_when_it_was_received_too_often(side:
     [letter] = dead.receive()
     assert (letter["MessageId"], letter["Body"]) == (name, "poison")
     assert letter["Attributes"]["MessageGroupId"] == "p"
-    # moto leaves out where it came from, and deduplicates by the body still.
-    assert ("DeadLetterQueueSourceArn" in letter["Attributes"]) is not side.is_moto
-    assert (letter["Attributes"]["MessageDeduplicationId"] == name) is not side.is_moto
+    source = letter["Attributes"].get("DeadLetterQueueSourceArn")
+    assert source == side.expected(differences.DEAD_LETTER_SOURCE, queue.arn, moto=None)
+    by_id = letter["Attributes"]["MessageDeduplicationId"] == name
+    assert by_id is side.expected(differences.DEAD_LETTER_DEDUPLICATION, True, moto=False, ministack=False)
 
 
 def test_a_stale_receipt_deletes_nothing(side: Side, clock: StoryClock) -> None:
@@ -204,11 +203,8 @@ def test_a_stale_receipt_deletes_nothing(side: Side, clock: StoryClock) -> None:
     [message] = queue.receive()
     clock.later(31)
     late = refused(lambda: queue.delete(message))
-    if side.is_moto:  # which takes any receipt that was ever given
-        assert late == ""
-    else:
-        assert late == "InvalidParameterValue"
-        assert queue.bodies() == ["slow"]
+    assert late == side.expected(differences.LATE_DELETE, "InvalidParameterValue", moto="", ministack="")
+    assert queue.bodies() == side.expected(differences.LATE_DELETE, ["slow"], moto=[], ministack=[])
 
 
 def test_a_stale_receipt_puts_nothing_off(side: Side, clock: StoryClock) -> None:
@@ -223,8 +219,13 @@ def test_a_stale_receipt_puts_nothing_off(side: Side, clock: StoryClock) -> None
     ]
     answer = side.sqs.change_message_visibility_batch(QueueUrl=queue.url, Entries=entries)
     assert "present" in {success["Id"] for success in answer["Successful"]}
-    if not side.is_moto:
-        assert [(failure["Id"], failure["Code"]) for failure in answer["Failed"]] == [("stale", "MessageNotInflight")]
+    failed = [(failure["Id"], failure["Code"]) for failure in answer.get("Failed", [])]
+    assert failed == side.expected(
+        differences.LATE_CHANGE,
+        [("stale", "MessageNotInflight")],
+        moto=[],
+        ministack=[("stale", "ReceiptHandleIsInvalid")],
+    )
 
 
 def test_deleting_twice_succeeds(side: Side) -> None:
@@ -232,7 +233,8 @@ def test_deleting_twice_succeeds(side: Side) -> None:
     queue.send("gone")
     [message] = queue.receive()
     queue.delete(message)
-    queue.delete(message)
+    again = refused(lambda: queue.delete(message))
+    assert again == side.expected(differences.DELETED_TWICE, "", ministack="ReceiptHandleIsInvalid")
     assert queue.bodies() == []
 
 
@@ -241,7 +243,8 @@ def test_visibility_ends_twelve_hours_after_the_receive_at_the_latest(side: Side
     queue.send("long")
     [message] = queue.receive()
     clock.later(10)
-    assert refused(lambda: queue.put_off(message, 43_200)) == "InvalidParameterValue"
+    too_long = refused(lambda: queue.put_off(message, 43_200))
+    assert too_long == side.expected(differences.TWELVE_HOURS, "InvalidParameterValue", ministack="")
     queue.put_off(message, 43_189)
 
 
@@ -274,8 +277,7 @@ def test_messages_are_kept_as_long_as_the_queue_says(side: Side, clock: StoryClo
     queue.send("old")
     clock.later(3_601)
     queue.send("young", "other")
-    # moto looks at the age only while it hands out, and stops at the first that is too old.
-    assert queue.bodies(10) == ([] if side.is_moto else ["young"])
+    assert queue.bodies(10) == side.expected(differences.OLD_AT_THE_FRONT, ["young"], moto=[])
 
 
 @pytest.mark.parametrize("seed", range(12))
