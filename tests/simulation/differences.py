@@ -53,6 +53,37 @@ GROUP_SCOPE = Difference(
     f"{_SQS_GUIDE}high-throughput-fifo.html",
     moto="always over the whole queue",
 )
+SEQUENCE_NUMBER = Difference(
+    "SQS SendMessage",
+    "answers with the message's `SequenceNumber`, greater than those of its group before",
+    f"{_SQS}SendMessage.html",
+    moto="has none where the deduplication id is made of the body",
+)
+FIFO_IDS = Difference(
+    "SQS SendMessage",
+    "ids of groups and of deduplication have up to 128 letters, digits and punctuation characters, all of them ASCII",
+    f"{_SQS}SendMessage.html",
+    moto="takes any text",
+    ministack="takes any text",
+)
+EMPTY_BODY = Difference(
+    "SQS SendMessage",
+    "a message has at least one character",
+    f"{_SQS}SendMessage.html",
+    moto="takes an empty one",
+)
+FORBIDDEN_TEXT = Difference(
+    "SQS SendMessageBatch",
+    "InvalidMessageContents for an entry with characters that no message may hold",
+    f"{_SQS}SendMessage.html",
+    moto="takes it",
+)
+ENTRY_WITHOUT_GROUP = Difference(
+    "SQS SendMessageBatch",
+    "an entry that fails fails alone",
+    f"{_SQS}SendMessageBatch.html",
+    moto="refuses the whole batch for an entry without group",
+)
 WHOLE_GROUPS = Difference(
     "SQS ReceiveMessage",
     "a receive first returns as many messages of one group as possible",
@@ -79,6 +110,12 @@ DEAD_LETTER_DEDUPLICATION = Difference(
     moto="stays as it was",
     ministack="stays as it was",
 )
+DEAD_LETTER_AGE = Difference(
+    "SQS ReceiveMessage",
+    "on a FIFO dead-letter queue a message's age begins anew",
+    f"{_SQS_GUIDE}sqs-dead-letter-queues.html",
+    moto="goes on from the sending",
+)
 LATE_DELETE = Difference(
     "SQS DeleteMessage",
     "on a FIFO queue a delete fails once the visibility has ended",
@@ -104,6 +141,32 @@ TWELVE_HOURS = Difference(
     "visibility ends twelve hours after the receive at the latest",
     f"{_SQS}ChangeMessageVisibility.html",
     ministack="takes any number of seconds",
+)
+
+LONG_VISIBILITY = Difference(
+    "SQS ChangeMessageVisibilityBatch",
+    "a visibility beyond twelve hours fails its entry",
+    f"{_SQS}ChangeMessageVisibilityBatch.html",
+    ministack="takes any number of seconds",
+)
+BATCH_OF_RECEIPTS = Difference(
+    "SQS DeleteMessageBatch",
+    "up to ten entries, under different ids",
+    f"{_SQS}DeleteMessageBatch.html",
+    moto="does not look at number and ids",
+)
+PURGE_AGAIN = Difference(
+    "SQS PurgeQueue",
+    "once in sixty seconds",
+    f"{_SQS}PurgeQueue.html",
+    ministack="at any time",
+)
+REDRIVE = Difference(
+    "SQS StartMessageMoveTask",
+    "moves dead letters back to where they came from, as new messages: under new ids, enqueued now",
+    f"{_SQS_GUIDE}sqs-configure-dead-letter-queue-redrive.html",
+    moto="breaks down",
+    ministack="InvalidAction",
 )
 
 # --- DynamoDB ---

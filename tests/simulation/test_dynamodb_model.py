@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from tests.simulation import differences
 from tests.simulation.dynamodb import DynamoDB
 from tests.simulation.gate import Client, Gate
-from tests.simulation.stories import BROKEN, TABLE, Side, StoryClock, StoryItem, broken_or, comparable, refused
+from tests.simulation.stories import BROKEN, TABLE, Side, StoryClock, StoryItem, comparable, refused
 
 #: What most stories begin with.
 ITEM: dict[str, Any] = {
@@ -88,7 +88,7 @@ def test_conditions(item: StoryItem, condition: str, values: dict[str, Any] | No
 
 def test_the_size_of_nothing_compares_with_nothing(side: Side) -> None:
     item = side.table()
-    held = broken_or(lambda: item.holds("size(absent) = :v", {":v": {"N": "0"}}))
+    held = side.broken_or(lambda: item.holds("size(absent) = :v", {":v": {"N": "0"}}))
     assert held == side.expected(differences.BROKEN_BY_CONDITIONS, False, moto=BROKEN)
 
 
@@ -96,7 +96,7 @@ def test_the_size_of_nothing_compares_with_nothing(side: Side) -> None:
 def test_conditions_that_cannot_be_parsed(side: Side, condition: str) -> None:
     item = side.table()
     values = {":v": {"N": "1"}}
-    refusal = broken_or(lambda: refused(lambda: item.update("SET x = :v", values, when=condition)))
+    refusal = side.broken_or(lambda: refused(lambda: item.update("SET x = :v", values, when=condition)))
     assert refusal == side.expected(differences.BROKEN_BY_CONDITIONS, VALIDATION, moto=BROKEN)
 
 

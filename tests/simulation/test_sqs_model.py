@@ -2,15 +2,16 @@
 
 import json
 import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 from tests.simulation import differences
-from tests.simulation.fifo import LOOKED_AT, Fifo, Message
+from tests.simulation.fifo import LOOKED_AT, MOST_IN_FLIGHT, Fifo, Message
 from tests.simulation.sqs import Sqs
-from tests.simulation.stories import Side, StoryClock, code, refused
+from tests.simulation.stories import BROKEN, Side, StoryClock, StoryQueue, refused
 
 TOO_MANY = 11
 
@@ -177,9 +178,7 @@ def test_message_attributes_arrive(side: Side) -> None:
 
 
 def test_a_message_goes_to_the_dead_letters_when_it_was_received_too_often(side: Side, clock: StoryClock) -> None:
-    dead = side.queue()
-    redrive = json.dumps({"deadLetterTargetArn": dead.arn, "maxReceiveCount": "2"})
-    queue = side.queue(RedrivePolicy=redrive)
+    dead, queue = _with_dead_letters(side, most_receives=2)
     name = queue.send("poison", "p")
     queue.send("after", "p")
     for _ in range(2):
@@ -280,37 +279,329 @@ def test_messages_are_kept_as_long_as_the_queue_says(side: Side, clock: StoryClo
     assert queue.bodies(10) == side.expected(differences.OLD_AT_THE_FRONT, ["young"], moto=[])
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_any_walk_finds_the_same_messages(model: Side, moto: Side, clock: StoryClock, seed: int) -> None:
-    """Single receives, with receipts that are valid: there, moto is right. Both queues hear every step."""
+def test_a_dead_letter_is_kept_anew_and_deduplicated_by_nobody(side: Side, clock: StoryClock) -> None:
+    dead, queue = _with_dead_letters(side, most_receives=1, MessageRetentionPeriod="3600")
+    for group in ("a", "b"):
+        queue.send("same", group)
+        clock.later(600)
+    assert queue.bodies(10, VisibilityTimeout=0) == ["same", "same"]
+    clock.later(0.001)
+    assert queue.bodies() == []
+    clock.later(3_000)
+    # Over an hour old, the first of them, and both new here.
+    letters = dead.bodies(10, VisibilityTimeout=0)
+    assert letters == side.expected(differences.DEAD_LETTER_AGE, ["same", "same"], moto=[])
+    clock.later(601)
+    assert dead.bodies(10) == []
+
+
+def test_a_dead_letter_goes_on_counting_receives(side: Side, clock: StoryClock) -> None:
+    dead, queue = _with_dead_letters(side, most_receives=2)
+    queue.send("poison")
+    for _ in range(3):
+        queue.receive(VisibilityTimeout=1)
+        clock.later(2)
+    [letter] = dead.receive()
+    assert letter["Attributes"]["ApproximateReceiveCount"] == "3"
+
+
+def test_a_redrive_sends_dead_letters_back_as_new_messages(side: Side, clock: StoryClock) -> None:
+    dead, queue = _with_dead_letters(side, most_receives=1)
+    name = queue.send("poison", "p")
+    queue.receive(VisibilityTimeout=1)
+    clock.later(2)
+    assert queue.bodies() == []
+    clock.later(400)
+    begun = side.broken_or(lambda: refused(lambda: side.sqs.start_message_move_task(SourceArn=dead.arn)))
+    assert begun == side.expected(differences.REDRIVE, "", moto=BROKEN, ministack="InvalidAction")
+    if side.differs(differences.REDRIVE):
+        return
+    assert dead.counts() == (0, 0, 0)
+    [message] = queue.receive()
+    assert message["Body"] == "poison"
+    assert message["MessageId"] != name
+    told = message["Attributes"]
+    assert (told["ApproximateReceiveCount"], told["MessageGroupId"]) == ("1", "p")
+    assert told["SentTimestamp"] == f"{clock.seconds * 1_000:.0f}"
+    assert "DeadLetterQueueSourceArn" not in told
+
+
+def test_a_queue_is_found_by_its_name(side: Side) -> None:
+    queue = side.queue()
+    assert side.sqs.get_queue_url(QueueName=queue.arn.rsplit(":", 1)[-1])["QueueUrl"] == queue.url
+    unknown = refused(lambda: side.sqs.get_queue_url(QueueName="nobody.fifo"))
+    assert unknown == "AWS.SimpleQueueService.NonExistentQueue"
+
+
+def test_a_queue_counts_its_messages(side: Side, clock: StoryClock) -> None:
+    queue = side.queue()
+    for group in ("a", "a", "b"):
+        queue.send(f"{group}{clock.seconds}", group)
+        clock.later(1)
+    assert queue.counts() == (3, 0, 0)
+    [message] = queue.receive()
+    # The one that waits for its group counts as visible.
+    assert queue.counts() == (2, 1, 0)
+    clock.later(31)
+    assert queue.counts() == (3, 0, 0)
+    [message] = queue.receive()
+    queue.delete(message)
+    assert queue.counts() == (2, 0, 0)
+
+
+def test_a_purge_takes_everything_once_a_minute(side: Side, clock: StoryClock) -> None:
+    queue = side.queue()
+    queue.send("in flight", "a")
+    queue.receive()
+    queue.send("waits", "b")
+    side.sqs.purge_queue(QueueUrl=queue.url)
+    clock.later(31)
+    assert queue.bodies(10) == []
+    again = refused(lambda: side.sqs.purge_queue(QueueUrl=queue.url))
+    assert again == side.expected(differences.PURGE_AGAIN, "AWS.SimpleQueueService.PurgeQueueInProgress", ministack="")
+    clock.later(60)
+    side.sqs.purge_queue(QueueUrl=queue.url)
+
+
+def test_sequence_numbers_grow(side: Side) -> None:
+    queue = side.queue()
+    numbers = [
+        side.sqs.send_message(QueueUrl=queue.url, MessageBody=body, MessageGroupId="g").get("SequenceNumber")
+        for body in ("first", "second")
+    ]
+    growing = None not in numbers and int(numbers[0]) < int(numbers[1])
+    assert growing is side.expected(differences.SEQUENCE_NUMBER, True, moto=False)
+
+
+@pytest.mark.parametrize("name", ["é", "g" * 129, "a b"])
+def test_ids_are_short_and_ascii(side: Side, name: str) -> None:
+    queue = side.queue()
+    for refusal in (
+        refused(lambda: queue.send("body", name)),
+        refused(lambda: queue.send("body", "other", MessageDeduplicationId=name)),
+    ):
+        assert refusal == side.expected(differences.FIFO_IDS, "InvalidParameterValue", moto="", ministack="")
+
+
+def test_a_message_has_a_body_of_one_mebibyte_at_most(side: Side) -> None:
+    queue = side.queue()
+    empty = refused(lambda: queue.send(""))
+    assert empty == side.expected(differences.EMPTY_BODY, "MissingParameter", moto="")
+    assert refused(lambda: queue.send("x" * (1024 * 1024 + 1), "huge")) == "InvalidParameterValue"
+    queue.send("x" * 1024 * 1024, "large")
+
+
+def test_an_entry_with_text_that_no_message_may_hold_fails_alone(side: Side) -> None:
+    queue = side.queue()
+    entries = [
+        {"Id": "good", "MessageBody": "a", "MessageGroupId": "a"},
+        {"Id": "bad", "MessageBody": "\u0001", "MessageGroupId": "b"},
+    ]
+    answer = side.sqs.send_message_batch(QueueUrl=queue.url, Entries=entries)
+    failures = [(failure["Id"], failure["Code"], failure["SenderFault"]) for failure in answer.get("Failed", [])]
+    assert failures == side.expected(differences.FORBIDDEN_TEXT, [("bad", "InvalidMessageContents", True)], moto=[])
+    assert "good" in {success["Id"] for success in answer["Successful"]}
+
+
+def test_an_entry_without_a_group_fails_alone(side: Side) -> None:
+    queue = side.queue()
+    entries = [{"Id": "good", "MessageBody": "a", "MessageGroupId": "g"}, {"Id": "bad", "MessageBody": "b"}]
+    failures: list[str] = []
+
+    def send() -> None:
+        answer = side.sqs.send_message_batch(QueueUrl=queue.url, Entries=entries)
+        failures.extend(f"{failure['Id']}: {failure['Code']}" for failure in answer["Failed"])
+
+    refusal = refused(send)
+    assert refusal == side.expected(differences.ENTRY_WITHOUT_GROUP, "", moto="MissingParameter")
+    assert failures == side.expected(differences.ENTRY_WITHOUT_GROUP, ["bad: MissingParameter"], moto=[])
+    assert queue.bodies(10) == side.expected(differences.ENTRY_WITHOUT_GROUP, ["a"], moto=[])
+
+
+def test_a_batch_deletes_entry_by_entry(side: Side) -> None:
+    queue = side.queue()
+    queue.send("gone")
+    [message] = queue.receive()
+    entries = [
+        {"Id": "nonsense", "ReceiptHandle": "nonsense"},
+        {"Id": "gone", "ReceiptHandle": message["ReceiptHandle"]},
+    ]
+    answer = side.sqs.delete_message_batch(QueueUrl=queue.url, Entries=entries)
+    assert [success["Id"] for success in answer["Successful"]] == ["gone"]
+    failures = [(failure["Id"], failure["Code"], failure["SenderFault"]) for failure in answer["Failed"]]
+    assert failures == [("nonsense", "ReceiptHandleIsInvalid", True)]
+
+
+def test_a_batch_changes_visibility_entry_by_entry(side: Side) -> None:
+    queue = side.queue()
+    for group in ("a", "b"):
+        queue.send(f"of {group}", group)
+    entries = [
+        {"Id": message["Attributes"]["MessageGroupId"], "ReceiptHandle": message["ReceiptHandle"]}
+        | {"VisibilityTimeout": 43_201 if message["Attributes"]["MessageGroupId"] == "b" else 600}
+        for message in queue.receive(2)
+    ]
+    answer = side.sqs.change_message_visibility_batch(QueueUrl=queue.url, Entries=entries)
+    failures = [(failure["Id"], failure["Code"]) for failure in answer.get("Failed", [])]
+    assert failures == side.expected(differences.LONG_VISIBILITY, [("b", "InvalidParameterValue")], ministack=[])
+    assert "a" in {success["Id"] for success in answer["Successful"]}
+
+
+def test_a_batch_of_no_receipts_is_refused(side: Side) -> None:
+    queue = side.queue()
+    refusal = refused(lambda: side.sqs.delete_message_batch(QueueUrl=queue.url, Entries=[]))
+    assert refusal == "AWS.SimpleQueueService.EmptyBatchRequest"
+
+
+@pytest.mark.parametrize(
+    ("ids", "expected"),
+    [
+        ([str(number) for number in range(TOO_MANY)], "AWS.SimpleQueueService.TooManyEntriesInBatchRequest"),
+        (["0", "0"], "AWS.SimpleQueueService.BatchEntryIdsNotDistinct"),
+    ],
+)
+def test_batches_of_receipts_that_are_refused(side: Side, ids: list[str], expected: str) -> None:
+    queue = side.queue()
+    entries = [{"Id": name, "ReceiptHandle": f"nonsense {number}"} for number, name in enumerate(ids)]
+    refusal = refused(lambda: side.sqs.delete_message_batch(QueueUrl=queue.url, Entries=entries))
+    assert refusal == side.expected(differences.BATCH_OF_RECEIPTS, expected, moto="")
+
+
+def test_an_unknown_receipt_is_refused(side: Side) -> None:
+    queue, nonsense = side.queue(), {"ReceiptHandle": "nonsense"}
+    assert refused(lambda: queue.delete(nonsense)) == "ReceiptHandleIsInvalid"
+    assert refused(lambda: queue.put_off(nonsense, 5)) == "ReceiptHandleIsInvalid"
+
+
+def test_a_queue_that_is_not_there_takes_nothing(side: Side) -> None:
+    url = side.queue().url.replace("story", "nobody")
+    refusal = refused(lambda: side.sqs.send_message(QueueUrl=url, MessageBody="b", MessageGroupId="g"))
+    assert refusal == "AWS.SimpleQueueService.NonExistentQueue"
+
+
+def _with_dead_letters(side: Side, most_receives: int, **attributes: str) -> tuple[StoryQueue, StoryQueue]:
+    """A dead-letter queue, and a queue whose dead letters go there."""
+    dead = side.queue(**attributes)
+    policy = {"deadLetterTargetArn": dead.arn, "maxReceiveCount": str(most_receives)}
+    return dead, side.queue(RedrivePolicy=json.dumps(policy), **attributes)
+
+
+# --- any of it ---
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_any_walk_finds_the_same_messages_in_ministack(
+    model: Side, ministack: Side, clock: StoryClock, seed: int
+) -> None:
+    """Receipts that are valid, and receives of one message or of all: there, MiniStack is right."""
     chance = random.Random(seed)  # noqa: S311
-    queues = [model.queue(), moto.queue()]
-    held: list[list[dict[str, Any]]] = []
+    pairs = [_with_dead_letters(side, most_receives=3, MessageRetentionPeriod="3600") for side in (model, ministack)]
+    queues = [queue for _, queue in pairs]
+    walk = Walk(queues, clock, chance)
+    for _ in range(60):
+        match chance.choice(["send", "send", "receive", "receive", "all", "delete", "put off", "later"]):
+            case "send":
+                walk.send(f"{chance.randrange(12)}", chance.choice("abcd"))
+            case "receive":
+                walk.receive(1, visibility=chance.choice([5, 30, 100]))
+            case "all" if sum(queues[0].counts()) <= 10:
+                walk.receive(10, visibility=chance.choice([5, 30]))
+            case "delete":
+                walk.delete()
+            case "put off":
+                walk.put_off(chance.choice([0, 5, 60, 400]))
+            case "later":
+                clock.later(chance.choice([1, 6, 31, 31, 301, 1_900]))
+        clock.later(0.01)
+        assert queues[0].counts()[1] == queues[1].counts()[1]
+    walk.drain()
+    walk.compare([sorted(dead.bodies(10)) for dead, _ in pairs])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_any_walk_finds_the_same_messages_in_moto(model: Side, moto: Side, clock: StoryClock, seed: int) -> None:
+    """Bodies sent once, single receives, and receipts that are valid: there, moto is right."""
+    chance = random.Random(seed)  # noqa: S311
+    walk = Walk([model.queue(), moto.queue()], clock, chance)
     for step in range(60):
         match chance.choice(["send", "send", "receive", "receive", "receive", "delete", "put off", "later"]):
             case "send":
-                group = chance.choice("abc")
-                for queue in queues:
-                    queue.send(f"{group}{step}", group)
+                walk.send(f"{step}", chance.choice("abc"))
             case "receive":
-                found = [queue.receive() for queue in queues]
-                assert [message["Body"] for message in found[0]] == [message["Body"] for message in found[1]], step
-                counts = [
-                    [message["Attributes"]["ApproximateReceiveCount"] for message in messages] for messages in found
-                ]
-                assert counts[0] == counts[1]
-                held += [[one, other] for one, other in zip(*found, strict=True)]
-            case "delete" if held:
-                for queue, message in zip(queues, held.pop(chance.randrange(len(held))), strict=True):
-                    queue.delete(message)
-            case "put off" if held:
-                seconds = chance.choice([0, 5, 60])
-                for queue, message in zip(queues, held.pop(chance.randrange(len(held))), strict=True):
-                    queue.put_off(message, seconds)
+                walk.receive(1, visibility=30)
+            case "delete":
+                walk.delete()
+            case "put off":
+                walk.put_off(chance.choice([0, 5, 60]))
             case "later":
-                held.clear()
                 clock.later(31)
         clock.later(0.01)
+    walk.drain()
+
+
+@dataclass
+class Walk:
+    """The same steps on two queues, whose answers have to be the same."""
+
+    queues: list[StoryQueue]
+    clock: StoryClock
+    chance: random.Random
+    #: What was received and is in flight: until when, and the message of either queue.
+    held: list[tuple[float, list[dict[str, Any]]]] = field(default_factory=list)
+    #: Ids of the same message.
+    names: dict[str, str] = field(default_factory=dict)
+    told: list[object] = field(default_factory=list)
+
+    def compare(self, answers: Sequence[object]) -> None:
+        self.told.append(answers[0])
+        assert answers[0] == answers[1], f"after {self.told[:-1]}"
+
+    def send(self, body: str, group: str) -> None:
+        one, other = (queue.send(body, group) for queue in self.queues)
+        self.told.append(f"sent {body} of {group} at {self.clock.seconds}")
+        # A duplicate has the id of its original.
+        assert self.names.setdefault(one, other) == other, f"after {self.told}"
+
+    def receive(self, most: int, visibility: int) -> bool:
+        """Whether there was something."""
+        found = [queue.receive(most, VisibilityTimeout=visibility) for queue in self.queues]
+        for messages in found:
+            messages.sort(key=_group_of)
+        self.compare([[(_group_of(one), one["Body"], _receives_of(one)) for one in messages] for messages in found])
+        until = self.clock.seconds + visibility
+        self.held += [(until, list(pair)) for pair in zip(*found, strict=True)]
+        return bool(found[0])
+
+    def delete(self) -> None:
+        if pair := self._some():
+            self._each(pair[1], lambda queue, message: queue.delete(message))
+
+    def put_off(self, seconds: int) -> None:
+        if pair := self._some():
+            self._each(pair[1], lambda queue, message: queue.put_off(message, seconds))
+
+    def drain(self) -> None:
+        """Receive and delete all that there is."""
+        self.clock.later(500)
+        while self.receive(1, visibility=30):
+            self.delete()
+            self.clock.later(0.01)
+
+    def _some(self) -> tuple[float, list[dict[str, Any]]] | None:
+        self.held = [pair for pair in self.held if pair[0] > self.clock.seconds]
+        return self.held.pop(self.chance.randrange(len(self.held))) if self.held else None
+
+    def _each(self, messages: list[dict[str, Any]], act: Callable[[StoryQueue, dict[str, Any]], None]) -> None:
+        for queue, message in zip(self.queues, messages, strict=True):
+            act(queue, message)
+
+
+def _group_of(message: dict[str, Any]) -> str:
+    return str(message["Attributes"]["MessageGroupId"])
+
+
+def _receives_of(message: dict[str, Any]) -> str:
+    return str(message["Attributes"]["ApproximateReceiveCount"])
 
 
 # --- the model alone ---
@@ -333,22 +624,19 @@ def test_the_model_tells_when_something_becomes_visible(clock: StoryClock) -> No
     assert sqs.next_visible(url) == clock.seconds
 
 
-def test_text_that_no_message_may_hold_fails_alone(model: Side) -> None:
-    queue = model.queue()
-    entries = [
-        {"Id": "good", "MessageBody": "a", "MessageGroupId": "g"},
-        {"Id": "bad", "MessageBody": "\u0001", "MessageGroupId": "g"},
-    ]
-    answer = model.sqs.send_message_batch(QueueUrl=queue.url, Entries=entries)
-    assert [success["Id"] for success in answer["Successful"]] == ["good"]
-    assert [(failure["Id"], failure["Code"]) for failure in answer["Failed"]] == [("bad", "InvalidMessageContents")]
-
-
-def test_an_unknown_receipt_is_refused(model: Side) -> None:
-    queue = model.queue()
-    with pytest.raises(ClientError) as error:
-        queue.delete({"ReceiptHandle": "nonsense"})
-    assert code(error.value) == "ReceiptHandleIsInvalid"
+def test_only_so_many_messages_are_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert MOST_IN_FLIGHT == 120_000
+    monkeypatch.setattr("tests.simulation.fifo.MOST_IN_FLIGHT", 100)
+    fifo = Fifo(retention=1e9)
+    for number in range(101):
+        fifo.append(_message(f"m{number}", f"g{number}"))
+    received = list(fifo.receive(0.0, 101, 30.0))
+    assert len(received) == 100
+    # No error: nothing, until one of them is gone.
+    assert list(fifo.receive(0.0, 1, 30.0)) == []
+    fifo.remove(received[0])
+    [last] = fifo.receive(0.0, 1, 30.0)
+    assert last.id == "m100"
 
 
 def test_groups_are_looked_for_at_the_front_of_a_backlog_only() -> None:
