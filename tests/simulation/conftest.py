@@ -1,25 +1,55 @@
-"""The same stories on the models and on moto, with one clock for both."""
+"""The same stories on the models, on moto and on MiniStack, with one clock for all of them."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
 
 import boto3
 import pytest
 from moto import mock_aws
 
-from rollcall.adapters.clients import Clients
-from tests.simulation.stories import TABLE, Side, StoryClock, model_side, moto_side
+from rollcall.adapters.clients import CONFIG
+from tests.simulation.emulated import MovedMiniStack, moved_ministack
+from tests.simulation.stories import SERVICES, Side, StoryClock, emulated_side, make_table, model_side
+from tools.local_cloud.isolation import REGION
 
 
 @pytest.fixture(scope="session")
-def moto_clients() -> Iterator[Clients]:
-    """Clients that know no account and no profile."""
+def nobodys_account() -> Iterator[None]:
+    """An environment that knows no account and no profile."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ENDPOINT_URL"):
             patch.delenv(name, raising=False)
         patch.setenv("AWS_CONFIG_FILE", "/dev/null")
         patch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        yield Clients(boto3.Session("dummy", "dummy", region_name="eu-west-1"))
+        yield
+
+
+@pytest.fixture(scope="session")
+def moto_clients(nobodys_account: None) -> dict[str, Any]:  # noqa: ARG001 - must come first
+    session = boto3.Session("dummy", "dummy", region_name=REGION)
+    return {name: session.client(name, config=CONFIG) for name in SERVICES}  # type: ignore[call-overload]
+
+
+@pytest.fixture(scope="session")
+def ministack_process(
+    nobodys_account: None,  # noqa: ARG001 - must come first
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[MovedMiniStack]:
+    """One for all stories: each makes what it needs, under names of its own."""
+    with moved_ministack(tmp_path_factory.mktemp("ministack")) as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
+def ministack_clients(ministack_process: MovedMiniStack) -> Iterator[dict[str, Any]]:
+    with ExitStack() as stack:
+        clients = {name: ministack_process.client(name) for name in SERVICES}
+        for client in clients.values():
+            stack.callback(client.close)
+        make_table(clients["dynamodb"])
+        yield clients
 
 
 @pytest.fixture
@@ -32,23 +62,29 @@ def model(clock: StoryClock) -> Side:
     return model_side(clock)
 
 
+@pytest.fixture(scope="module")
+def mocked(moto_clients: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    with mock_aws():
+        make_table(moto_clients["dynamodb"])
+        yield moto_clients
+
+
 @pytest.fixture
-def moto(moto_clients: Clients, clock: StoryClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Side]:
+def moto(mocked: dict[str, Any], clock: StoryClock, monkeypatch: pytest.MonkeyPatch) -> Side:
     monkeypatch.setattr("moto.sqs.models.unix_time", lambda: clock.seconds)
     monkeypatch.setattr("moto.sqs.models.unix_time_millis", lambda: clock.seconds * 1_000)
-    with mock_aws():
-        side = moto_side(moto_clients)
-        side.dynamodb.create_table(
-            TableName=TABLE,
-            BillingMode="PAY_PER_REQUEST",
-            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
-        )
-        yield side
+    return emulated_side("moto", mocked)
 
 
-@pytest.fixture(params=["model", "moto"])
+@pytest.fixture
+def ministack(ministack_process: MovedMiniStack, ministack_clients: dict[str, Any], clock: StoryClock) -> Side:
+    ministack_process.tell(clock.seconds)
+    clock.on_change.append(ministack_process.tell)
+    return emulated_side("ministack", ministack_clients)
+
+
+@pytest.fixture(params=["model", "moto", "ministack"])
 def side(request: pytest.FixtureRequest) -> Side:
-    """First the model, then moto."""
+    """First the model, then the emulators."""
     found: Side = request.getfixturevalue(request.param)
     return found

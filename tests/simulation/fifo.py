@@ -83,6 +83,10 @@ class Fifo:
     def find(self, name: str) -> Message | None:
         return self._by_id.get(name)
 
+    def all(self) -> list[Message]:
+        """In the order in which they came, those in flight among them."""
+        return list(self._by_id.values())
+
     # --- steps ---
 
     def append(self, message: Message) -> None:

@@ -11,16 +11,19 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from tests.simulation.fifo import Fifo, Message
-from tests.simulation.refusals import refusal
+from tests.simulation.refusals import ResourceNotFoundException, refusal
 
 ACCOUNT, REGION = "123456789012", "eu-west-1"
 DEDUPLICATION_SECONDS = 300.0
 LONGEST_VISIBILITY = 43_200
+#: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_PurgeQueue.html
+PURGE_SECONDS = 60.0
 #: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html
 MOST_ENTRIES = 10
 MOST_BYTES = 1024 * 1024
 _ENTRY_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
-_GROUP = re.compile(r"[!-~]{1,128}")
+#: Of groups and of deduplication.
+_FIFO_ID = re.compile(r"[!-~]{1,128}")
 _NO_TEXT = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -40,6 +43,8 @@ class Queue:
     #: What was sent within five minutes: when that ends, and the original's id and sequence number.
     recent: dict[tuple[str, str], tuple[float, str, str]] = field(default_factory=dict)
     recent_ends: deque[tuple[float, tuple[str, str]]] = field(default_factory=deque)
+    #: When its messages may be purged again.
+    purged_until: float = 0.0
     #: Called when there may be something new to receive.
     on_change: Callable[[], None] | None = None
 
@@ -109,9 +114,49 @@ class Sqs:
             "QueueArn": queue.arn,
             "ApproximateNumberOfMessages": str(len(queue.messages) - in_flight),
             "ApproximateNumberOfMessagesNotVisible": str(in_flight),
+            # A FIFO queue's messages have no delay of their own, and ours has none.
+            "ApproximateNumberOfMessagesDelayed": "0",
             "VisibilityTimeout": str(queue.visibility),
         }
         return {"Attributes": {name: value for name, value in found.items() if {name, "All"} & {*AttributeNames}}}
+
+    def get_queue_url(self, *, QueueName: str) -> dict[str, Any]:  # noqa: N803
+        return {"QueueUrl": self._known("GetQueueUrl", QueueName).url}
+
+    def purge_queue(self, *, QueueUrl: str) -> dict[str, Any]:  # noqa: N803
+        """At once, as AWS promises it within a minute only; messages in flight are purged too."""
+        operation = "PurgeQueue"
+        queue, now = self._known(operation, QueueUrl), self._now()
+        if now < queue.purged_until:
+            raise refusal("AWS.SimpleQueueService.PurgeQueueInProgress", operation)
+        queue.purged_until = now + PURGE_SECONDS
+        for message in queue.messages.all():
+            queue.messages.remove(message)
+        return {}
+
+    def start_message_move_task(self, *, SourceArn: str, DestinationArn: str | None = None) -> dict[str, Any]:  # noqa: N803
+        """Redrive: at once, as AWS does it message by message; those in flight stay, as do those sent by hand."""
+        operation = "StartMessageMoveTask"
+        source = self._of_arn(operation, SourceArn)
+        destination = None if DestinationArn is None else self._of_arn(operation, DestinationArn)
+        if not any(queue.dead_letters == source.name for queue in self._queues.values()):
+            raise refusal("InvalidParameterValue", operation, "Source queue must be configured as a Dead Letter Queue.")
+        source.messages.advance(self._now())
+        for message in source.messages.all():
+            queue = destination or (None if message.source is None else self._of_arn(operation, message.source))
+            if queue is not None and message.invisible_until is None:
+                self._redrive(source, message, queue)
+        return {"TaskHandle": f"redrive of {source.name}"}
+
+    def _redrive(self, source: Queue, message: Message, queue: Queue) -> None:
+        """Under a new id, and as new as any message
+        (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-configure-dead-letter-queue-redrive.html).
+        """
+        source.messages.remove(message)
+        queue.messages.append(
+            Message(self._new_id(), message.body, message.group, message.deduplication, message.attributes, self._now())
+        )
+        queue.changed()
 
     # --- sending ---
 
@@ -132,7 +177,7 @@ class Sqs:
             raise refusal("MissingParameter", operation, "The request must contain the parameter MessageBody.")
         if not group:
             raise refusal("MissingParameter", operation, "The request must contain the parameter MessageGroupId.")
-        if not _GROUP.fullmatch(group):
+        if not _FIFO_ID.fullmatch(group):
             raise refusal("InvalidParameterValue", operation, "MessageGroupId can only include alphanumeric and punct.")
         if entry.get("DelaySeconds"):
             raise refusal("InvalidParameterValue", operation, "The request include parameter that is not valid: Delay")
@@ -145,6 +190,10 @@ class Sqs:
             if not queue.content_based:
                 raise refusal("InvalidParameterValue", operation, "The queue should have ContentBasedDeduplication")
             deduplication = hashlib.sha256(body.encode()).hexdigest()
+        elif not _FIFO_ID.fullmatch(deduplication):
+            raise refusal(
+                "InvalidParameterValue", operation, "MessageDeduplicationId can only include punct. and so on"
+            )
         name, sequence = self._put(queue, body, group, deduplication, entry.get("MessageAttributes", {}))
         return {"MessageId": name, "SequenceNumber": sequence, "MD5OfMessageBody": _md5(body)}
 
@@ -158,8 +207,7 @@ class Sqs:
         scope = (group if queue.deduplicates_by_group else "", deduplication)
         if scope in queue.recent:
             return queue.recent[scope][1:]
-        self._ids += 1
-        message = Message(f"{self._ids:08x}-0000-4000-8000-000000000000", body, group, deduplication, attributes, now)
+        message = Message(self._new_id(), body, group, deduplication, attributes, now)
         queue.messages.append(message)
         queue.recent[scope] = now + DEDUPLICATION_SECONDS, message.id, _sequence_number(message)
         queue.recent_ends.append((now + DEDUPLICATION_SECONDS, scope))
@@ -269,6 +317,16 @@ class Sqs:
         return {}
 
     # --- what they share ---
+
+    def _new_id(self) -> str:
+        self._ids += 1
+        return f"{self._ids:08x}-0000-4000-8000-000000000000"
+
+    def _of_arn(self, operation: str, arn: str) -> Queue:
+        try:
+            return self._queues[arn.rsplit(":", 1)[-1]]
+        except KeyError:
+            raise refusal("ResourceNotFoundException", operation, kind=ResourceNotFoundException) from None
 
     def _known(self, operation: str, url: str) -> Queue:
         try:

@@ -1,19 +1,25 @@
-"""Words for stories that are told to a model and to moto alike."""
+"""Words for stories that are told to a model and to the emulators alike."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
-from typing import Any
+from typing import Any, Final, TypeVar
 
 from botocore.exceptions import ClientError
 
-from rollcall.adapters.clients import Clients
+from tests.simulation.differences import Difference
 from tests.simulation.dynamodb import DynamoDB
 from tests.simulation.gate import Client, Gate
 from tests.simulation.sqs import Sqs
 
 TABLE = "ledger"
+#: As boto3 calls them.
+SERVICES = ("dynamodb", "sqs")
+BROKEN = "breaks down"
 _NAMES = count()
+_AS_DOCUMENTED: Final[Any] = object()
+
+Seen = TypeVar("Seen")
 
 
 @dataclass
@@ -21,18 +27,50 @@ class StoryClock:
     """Seconds since 1970, which pass when a story says so."""
 
     seconds: float = 1_800_000_000.0
+    #: Told every time that comes.
+    on_change: list[Callable[[float], None]] = field(default_factory=list)
 
     def later(self, seconds: float) -> None:
         self.seconds += seconds
+        for tell in self.on_change:
+            tell(self.seconds)
 
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two that hear a story, as boto3's clients: their types are the story's business."""
+    """One of those that hear a story, as boto3's clients: their types are the story's business."""
 
+    #: "model", "moto" or "ministack".
+    name: str
     dynamodb: Any
     sqs: Any
-    is_moto: bool = False
+
+    def expected(
+        self,
+        difference: Difference,
+        documented: Seen,
+        *,
+        moto: Seen = _AS_DOCUMENTED,
+        ministack: Seen = _AS_DOCUMENTED,
+    ) -> Seen:
+        """What this side has to show: what AWS documents, or what the emulator does instead."""
+        instead = {"moto": moto, "ministack": ministack}
+        assert {name for name, seen in instead.items() if seen is not _AS_DOCUMENTED} == difference.sides
+        seen = instead.get(self.name, _AS_DOCUMENTED)
+        return documented if seen is _AS_DOCUMENTED else seen
+
+    def broken_or(self, act: Callable[[], Seen]) -> Seen | str:
+        """What comes of it; BROKEN where an emulator fails with an error of Python's."""
+        if self.name == "model":
+            return act()
+        try:
+            return act()
+        except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError):
+            return BROKEN
+
+    def differs(self, difference: Difference) -> bool:
+        """Whether this side is one that does otherwise."""
+        return self.name in difference.sides
 
     def queue(self, **attributes: str) -> "StoryQueue":
         """A new FIFO queue in high-throughput mode, with content-based deduplication."""
@@ -86,6 +124,13 @@ class StoryQueue:
 
     def delete(self, message: Mapping[str, Any]) -> None:
         self.sqs.delete_message(QueueUrl=self.url, ReceiptHandle=message["ReceiptHandle"])
+
+    def counts(self) -> tuple[int, int, int]:
+        """How many messages are visible, in flight, and delayed."""
+        names = [f"ApproximateNumberOfMessages{which}" for which in ("", "NotVisible", "Delayed")]
+        found = self.sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=names)["Attributes"]
+        visible, in_flight, delayed = (int(found[name]) for name in names)
+        return visible, in_flight, delayed
 
     def put_off(self, message: Mapping[str, Any], seconds: int) -> None:
         self.sqs.change_message_visibility(
@@ -159,14 +204,23 @@ def refused(act: Callable[[], object]) -> str:
     return ""
 
 
+def make_table(dynamodb: Any, name: str = TABLE) -> None:
+    dynamodb.create_table(
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+    )
+
+
 def model_side(clock: StoryClock) -> Side:
     gate = Gate()
 
     def now() -> float:
         return clock.seconds
 
-    return Side(Client("dynamodb", DynamoDB(now, {TABLE: "pk"}), gate, ""), Client("sqs", Sqs(now), gate, ""))
+    return Side("model", Client("dynamodb", DynamoDB(now, {TABLE: "pk"}), gate, ""), Client("sqs", Sqs(now), gate, ""))
 
 
-def moto_side(clients: Clients) -> Side:
-    return Side(clients.dynamodb, clients.sqs, is_moto=True)
+def emulated_side(name: str, clients: Mapping[str, Any]) -> Side:
+    return Side(name, clients["dynamodb"], clients["sqs"])

@@ -1,15 +1,17 @@
-"""The model of SQS and moto, told the same stories. Where moto does otherwise than AWS documents, the story says so."""
+"""The model of SQS and the emulators, told the same stories. Each shows what AWS documents, or a known difference."""
 
 import json
 import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
-from tests.simulation.fifo import LOOKED_AT, Fifo, Message
+from tests.simulation import differences
+from tests.simulation.fifo import LOOKED_AT, MOST_IN_FLIGHT, Fifo, Message
 from tests.simulation.sqs import Sqs
-from tests.simulation.stories import Side, StoryClock, code, refused
+from tests.simulation.stories import BROKEN, Side, StoryClock, StoryQueue, refused
 
 TOO_MANY = 11
 
@@ -37,9 +39,10 @@ def test_a_receive_takes_as_much_of_a_group_as_it_can_before_the_next(side: Side
     queue = side.queue()
     for body, group in (("a1", "a"), ("b1", "b"), ("a2", "a")):
         queue.send(body, group)
-    # "SQS first attempts to return as many messages with the same message group ID as possible":
-    # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/FIFO-queues-understanding-logic.html
-    assert queue.bodies(3) == (["a1", "b1", "a2"] if side.is_moto else ["a1", "a2", "b1"])
+    as_sent = ["a1", "b1", "a2"]
+    assert queue.bodies(3) == side.expected(
+        differences.WHOLE_GROUPS, ["a1", "a2", "b1"], moto=as_sent, ministack=as_sent
+    )
 
 
 def test_groups_do_not_wait_for_each_other(side: Side) -> None:
@@ -112,8 +115,7 @@ def test_equal_bodies_within_five_minutes_are_one_message(side: Side, clock: Sto
     queue = side.queue()
     first = queue.send("same")
     clock.later(299)
-    # AWS answers with the original's id, moto with one that no message has.
-    assert (queue.send("same") == first) is not side.is_moto
+    assert (queue.send("same") == first) is side.expected(differences.DUPLICATE_ID, True, moto=False)
     assert queue.bodies(10) == ["same"]
 
 
@@ -122,24 +124,21 @@ def test_deduplication_outlives_the_message(side: Side, clock: StoryClock) -> No
     first = queue.send("same")
     [message] = queue.receive()
     queue.delete(message)
-    second = queue.send("same")
-    if side.is_moto:  # which forgets with the delete
-        assert second != first
-        assert queue.bodies() == ["same"]
-    else:
-        assert second == first
-        assert queue.bodies() == []
-        clock.later(301)
-        assert queue.send("same") != first
-        assert queue.bodies() == ["same"]
+    queue.send("same")
+    again = queue.receive()
+    assert [message["Body"] for message in again] == side.expected(differences.FORGOTTEN_WITH_DELETE, [], moto=["same"])
+    for message in again:
+        queue.delete(message)
+    clock.later(301)
+    assert queue.send("same") != first
+    assert queue.bodies() == ["same"]
 
 
 def test_deduplication_knows_groups_apart_in_high_throughput_mode(side: Side) -> None:
     queue = side.queue()
     queue.send("same", "a")
     queue.send("same", "b")
-    # moto has only the scope of the whole queue.
-    assert queue.bodies(10) == (["same"] if side.is_moto else ["same", "same"])
+    assert queue.bodies(10) == side.expected(differences.GROUP_SCOPE, ["same", "same"], moto=["same"])
     whole = side.queue(DeduplicationScope="queue", FifoThroughputLimit="perQueue")
     whole.send("same", "a")
     whole.send("same", "b")
@@ -152,7 +151,7 @@ def test_a_duplicate_in_a_batch_is_successful_under_the_same_id(side: Side) -> N
     answer = side.sqs.send_message_batch(QueueUrl=queue.url, Entries=entries)
     assert [success["Id"] for success in answer["Successful"]] == ["0", "1"]
     ids = {success["MessageId"] for success in answer["Successful"]}
-    assert len(ids) == (2 if side.is_moto else 1)
+    assert len(ids) == side.expected(differences.DUPLICATE_ID, 1, moto=2)
     assert queue.bodies(10) == ["same"]
 
 
@@ -179,9 +178,7 @@ def test_message_attributes_arrive(side: Side) -> None:
 
 
 def test_a_message_goes_to_the_dead_letters_when_it_was_received_too_often(side: Side, clock: StoryClock) -> None:
-    dead = side.queue()
-    redrive = json.dumps({"deadLetterTargetArn": dead.arn, "maxReceiveCount": "2"})
-    queue = side.queue(RedrivePolicy=redrive)
+    dead, queue = _with_dead_letters(side, most_receives=2)
     name = queue.send("poison", "p")
     queue.send("after", "p")
     for _ in range(2):
@@ -193,9 +190,10 @@ def test_a_message_goes_to_the_dead_letters_when_it_was_received_too_often(side:
     [letter] = dead.receive()
     assert (letter["MessageId"], letter["Body"]) == (name, "poison")
     assert letter["Attributes"]["MessageGroupId"] == "p"
-    # moto leaves out where it came from, and deduplicates by the body still.
-    assert ("DeadLetterQueueSourceArn" in letter["Attributes"]) is not side.is_moto
-    assert (letter["Attributes"]["MessageDeduplicationId"] == name) is not side.is_moto
+    source = letter["Attributes"].get("DeadLetterQueueSourceArn")
+    assert source == side.expected(differences.DEAD_LETTER_SOURCE, queue.arn, moto=None)
+    by_id = letter["Attributes"]["MessageDeduplicationId"] == name
+    assert by_id is side.expected(differences.DEAD_LETTER_DEDUPLICATION, True, moto=False, ministack=False)
 
 
 def test_a_stale_receipt_deletes_nothing(side: Side, clock: StoryClock) -> None:
@@ -204,11 +202,8 @@ def test_a_stale_receipt_deletes_nothing(side: Side, clock: StoryClock) -> None:
     [message] = queue.receive()
     clock.later(31)
     late = refused(lambda: queue.delete(message))
-    if side.is_moto:  # which takes any receipt that was ever given
-        assert late == ""
-    else:
-        assert late == "InvalidParameterValue"
-        assert queue.bodies() == ["slow"]
+    assert late == side.expected(differences.LATE_DELETE, "InvalidParameterValue", moto="", ministack="")
+    assert queue.bodies() == side.expected(differences.LATE_DELETE, ["slow"], moto=[], ministack=[])
 
 
 def test_a_stale_receipt_puts_nothing_off(side: Side, clock: StoryClock) -> None:
@@ -223,8 +218,13 @@ def test_a_stale_receipt_puts_nothing_off(side: Side, clock: StoryClock) -> None
     ]
     answer = side.sqs.change_message_visibility_batch(QueueUrl=queue.url, Entries=entries)
     assert "present" in {success["Id"] for success in answer["Successful"]}
-    if not side.is_moto:
-        assert [(failure["Id"], failure["Code"]) for failure in answer["Failed"]] == [("stale", "MessageNotInflight")]
+    failed = [(failure["Id"], failure["Code"]) for failure in answer.get("Failed", [])]
+    assert failed == side.expected(
+        differences.LATE_CHANGE,
+        [("stale", "MessageNotInflight")],
+        moto=[],
+        ministack=[("stale", "ReceiptHandleIsInvalid")],
+    )
 
 
 def test_deleting_twice_succeeds(side: Side) -> None:
@@ -232,7 +232,8 @@ def test_deleting_twice_succeeds(side: Side) -> None:
     queue.send("gone")
     [message] = queue.receive()
     queue.delete(message)
-    queue.delete(message)
+    again = refused(lambda: queue.delete(message))
+    assert again == side.expected(differences.DELETED_TWICE, "", ministack="ReceiptHandleIsInvalid")
     assert queue.bodies() == []
 
 
@@ -241,7 +242,8 @@ def test_visibility_ends_twelve_hours_after_the_receive_at_the_latest(side: Side
     queue.send("long")
     [message] = queue.receive()
     clock.later(10)
-    assert refused(lambda: queue.put_off(message, 43_200)) == "InvalidParameterValue"
+    too_long = refused(lambda: queue.put_off(message, 43_200))
+    assert too_long == side.expected(differences.TWELVE_HOURS, "InvalidParameterValue", ministack="")
     queue.put_off(message, 43_189)
 
 
@@ -274,41 +276,332 @@ def test_messages_are_kept_as_long_as_the_queue_says(side: Side, clock: StoryClo
     queue.send("old")
     clock.later(3_601)
     queue.send("young", "other")
-    # moto looks at the age only while it hands out, and stops at the first that is too old.
-    assert queue.bodies(10) == ([] if side.is_moto else ["young"])
+    assert queue.bodies(10) == side.expected(differences.OLD_AT_THE_FRONT, ["young"], moto=[])
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_any_walk_finds_the_same_messages(model: Side, moto: Side, clock: StoryClock, seed: int) -> None:
-    """Single receives, with receipts that are valid: there, moto is right. Both queues hear every step."""
+def test_a_dead_letter_is_kept_anew_and_deduplicated_by_nobody(side: Side, clock: StoryClock) -> None:
+    dead, queue = _with_dead_letters(side, most_receives=1, MessageRetentionPeriod="3600")
+    for group in ("a", "b"):
+        queue.send("same", group)
+        clock.later(600)
+    assert queue.bodies(10, VisibilityTimeout=0) == ["same", "same"]
+    clock.later(0.001)
+    assert queue.bodies() == []
+    clock.later(3_000)
+    # Over an hour old, the first of them, and both new here.
+    letters = dead.bodies(10, VisibilityTimeout=0)
+    assert letters == side.expected(differences.DEAD_LETTER_AGE, ["same", "same"], moto=[])
+    clock.later(601)
+    assert dead.bodies(10) == []
+
+
+def test_a_dead_letter_goes_on_counting_receives(side: Side, clock: StoryClock) -> None:
+    dead, queue = _with_dead_letters(side, most_receives=2)
+    queue.send("poison")
+    for _ in range(3):
+        queue.receive(VisibilityTimeout=1)
+        clock.later(2)
+    [letter] = dead.receive()
+    assert letter["Attributes"]["ApproximateReceiveCount"] == "3"
+
+
+def test_a_redrive_sends_dead_letters_back_as_new_messages(side: Side, clock: StoryClock) -> None:
+    dead, queue = _with_dead_letters(side, most_receives=1)
+    name = queue.send("poison", "p")
+    queue.receive(VisibilityTimeout=1)
+    clock.later(2)
+    assert queue.bodies() == []
+    clock.later(400)
+    begun = side.broken_or(lambda: refused(lambda: side.sqs.start_message_move_task(SourceArn=dead.arn)))
+    assert begun == side.expected(differences.REDRIVE, "", moto=BROKEN, ministack="InvalidAction")
+    if side.differs(differences.REDRIVE):
+        return
+    assert dead.counts() == (0, 0, 0)
+    [message] = queue.receive()
+    assert message["Body"] == "poison"
+    assert message["MessageId"] != name
+    told = message["Attributes"]
+    assert (told["ApproximateReceiveCount"], told["MessageGroupId"]) == ("1", "p")
+    assert told["SentTimestamp"] == f"{clock.seconds * 1_000:.0f}"
+    assert "DeadLetterQueueSourceArn" not in told
+
+
+def test_a_queue_is_found_by_its_name(side: Side) -> None:
+    queue = side.queue()
+    assert side.sqs.get_queue_url(QueueName=queue.arn.rsplit(":", 1)[-1])["QueueUrl"] == queue.url
+    unknown = refused(lambda: side.sqs.get_queue_url(QueueName="nobody.fifo"))
+    assert unknown == "AWS.SimpleQueueService.NonExistentQueue"
+
+
+def test_a_queue_counts_its_messages(side: Side, clock: StoryClock) -> None:
+    queue = side.queue()
+    for group in ("a", "a", "b"):
+        queue.send(f"{group}{clock.seconds}", group)
+        clock.later(1)
+    assert queue.counts() == (3, 0, 0)
+    [message] = queue.receive()
+    # The one that waits for its group counts as visible.
+    assert queue.counts() == (2, 1, 0)
+    clock.later(31)
+    assert queue.counts() == (3, 0, 0)
+    [message] = queue.receive()
+    queue.delete(message)
+    assert queue.counts() == (2, 0, 0)
+
+
+def test_a_purge_takes_everything_once_a_minute(side: Side, clock: StoryClock) -> None:
+    queue = side.queue()
+    queue.send("in flight", "a")
+    queue.receive()
+    queue.send("waits", "b")
+    side.sqs.purge_queue(QueueUrl=queue.url)
+    clock.later(31)
+    assert queue.bodies(10) == []
+    again = refused(lambda: side.sqs.purge_queue(QueueUrl=queue.url))
+    assert again == side.expected(differences.PURGE_AGAIN, "AWS.SimpleQueueService.PurgeQueueInProgress", ministack="")
+    clock.later(60)
+    side.sqs.purge_queue(QueueUrl=queue.url)
+
+
+def test_sequence_numbers_grow(side: Side) -> None:
+    queue = side.queue()
+    numbers = [
+        side.sqs.send_message(QueueUrl=queue.url, MessageBody=body, MessageGroupId="g").get("SequenceNumber")
+        for body in ("first", "second")
+    ]
+    growing = None not in numbers and int(numbers[0]) < int(numbers[1])
+    assert growing is side.expected(differences.SEQUENCE_NUMBER, True, moto=False)
+
+
+@pytest.mark.parametrize("name", ["é", "g" * 129, "a b"])
+def test_ids_are_short_and_ascii(side: Side, name: str) -> None:
+    queue = side.queue()
+    for refusal in (
+        refused(lambda: queue.send("body", name)),
+        refused(lambda: queue.send("body", "other", MessageDeduplicationId=name)),
+    ):
+        assert refusal == side.expected(differences.FIFO_IDS, "InvalidParameterValue", moto="", ministack="")
+
+
+def test_a_message_has_a_body_of_one_mebibyte_at_most(side: Side) -> None:
+    queue = side.queue()
+    empty = refused(lambda: queue.send(""))
+    assert empty == side.expected(differences.EMPTY_BODY, "MissingParameter", moto="")
+    assert refused(lambda: queue.send("x" * (1024 * 1024 + 1), "huge")) == "InvalidParameterValue"
+    queue.send("x" * 1024 * 1024, "large")
+
+
+def test_an_entry_with_text_that_no_message_may_hold_fails_alone(side: Side) -> None:
+    queue = side.queue()
+    entries = [
+        {"Id": "good", "MessageBody": "a", "MessageGroupId": "a"},
+        {"Id": "bad", "MessageBody": "\u0001", "MessageGroupId": "b"},
+    ]
+    answer = side.sqs.send_message_batch(QueueUrl=queue.url, Entries=entries)
+    failures = [(failure["Id"], failure["Code"], failure["SenderFault"]) for failure in answer.get("Failed", [])]
+    assert failures == side.expected(differences.FORBIDDEN_TEXT, [("bad", "InvalidMessageContents", True)], moto=[])
+    assert "good" in {success["Id"] for success in answer["Successful"]}
+
+
+def test_an_entry_without_a_group_fails_alone(side: Side) -> None:
+    queue = side.queue()
+    entries = [{"Id": "good", "MessageBody": "a", "MessageGroupId": "g"}, {"Id": "bad", "MessageBody": "b"}]
+    failures: list[str] = []
+
+    def send() -> None:
+        answer = side.sqs.send_message_batch(QueueUrl=queue.url, Entries=entries)
+        failures.extend(f"{failure['Id']}: {failure['Code']}" for failure in answer["Failed"])
+
+    refusal = refused(send)
+    assert refusal == side.expected(differences.ENTRY_WITHOUT_GROUP, "", moto="MissingParameter")
+    assert failures == side.expected(differences.ENTRY_WITHOUT_GROUP, ["bad: MissingParameter"], moto=[])
+    assert queue.bodies(10) == side.expected(differences.ENTRY_WITHOUT_GROUP, ["a"], moto=[])
+
+
+def test_a_batch_deletes_entry_by_entry(side: Side) -> None:
+    queue = side.queue()
+    queue.send("gone")
+    [message] = queue.receive()
+    entries = [
+        {"Id": "nonsense", "ReceiptHandle": "nonsense"},
+        {"Id": "gone", "ReceiptHandle": message["ReceiptHandle"]},
+    ]
+    answer = side.sqs.delete_message_batch(QueueUrl=queue.url, Entries=entries)
+    assert [success["Id"] for success in answer["Successful"]] == ["gone"]
+    failures = [(failure["Id"], failure["Code"], failure["SenderFault"]) for failure in answer["Failed"]]
+    assert failures == [("nonsense", "ReceiptHandleIsInvalid", True)]
+
+
+def test_a_batch_changes_visibility_entry_by_entry(side: Side) -> None:
+    queue = side.queue()
+    for group in ("a", "b"):
+        queue.send(f"of {group}", group)
+    entries = [
+        {"Id": message["Attributes"]["MessageGroupId"], "ReceiptHandle": message["ReceiptHandle"]}
+        | {"VisibilityTimeout": 43_201 if message["Attributes"]["MessageGroupId"] == "b" else 600}
+        for message in queue.receive(2)
+    ]
+    answer = side.sqs.change_message_visibility_batch(QueueUrl=queue.url, Entries=entries)
+    failures = [(failure["Id"], failure["Code"]) for failure in answer.get("Failed", [])]
+    assert failures == side.expected(differences.LONG_VISIBILITY, [("b", "InvalidParameterValue")], ministack=[])
+    assert "a" in {success["Id"] for success in answer["Successful"]}
+
+
+def test_a_batch_of_no_receipts_is_refused(side: Side) -> None:
+    queue = side.queue()
+    refusal = refused(lambda: side.sqs.delete_message_batch(QueueUrl=queue.url, Entries=[]))
+    assert refusal == "AWS.SimpleQueueService.EmptyBatchRequest"
+
+
+@pytest.mark.parametrize(
+    ("ids", "expected"),
+    [
+        ([str(number) for number in range(TOO_MANY)], "AWS.SimpleQueueService.TooManyEntriesInBatchRequest"),
+        (["0", "0"], "AWS.SimpleQueueService.BatchEntryIdsNotDistinct"),
+    ],
+)
+def test_batches_of_receipts_that_are_refused(side: Side, ids: list[str], expected: str) -> None:
+    queue = side.queue()
+    entries = [{"Id": name, "ReceiptHandle": f"nonsense {number}"} for number, name in enumerate(ids)]
+    refusal = refused(lambda: side.sqs.delete_message_batch(QueueUrl=queue.url, Entries=entries))
+    assert refusal == side.expected(differences.BATCH_OF_RECEIPTS, expected, moto="")
+
+
+def test_an_unknown_receipt_is_refused(side: Side) -> None:
+    queue, nonsense = side.queue(), {"ReceiptHandle": "nonsense"}
+    assert refused(lambda: queue.delete(nonsense)) == "ReceiptHandleIsInvalid"
+    assert refused(lambda: queue.put_off(nonsense, 5)) == "ReceiptHandleIsInvalid"
+
+
+def test_a_queue_that_is_not_there_takes_nothing(side: Side) -> None:
+    url = side.queue().url.replace("story", "nobody")
+    refusal = refused(lambda: side.sqs.send_message(QueueUrl=url, MessageBody="b", MessageGroupId="g"))
+    assert refusal == "AWS.SimpleQueueService.NonExistentQueue"
+
+
+def _with_dead_letters(side: Side, most_receives: int, **attributes: str) -> tuple[StoryQueue, StoryQueue]:
+    """A dead-letter queue, and a queue whose dead letters go there."""
+    dead = side.queue(**attributes)
+    policy = {"deadLetterTargetArn": dead.arn, "maxReceiveCount": str(most_receives)}
+    return dead, side.queue(RedrivePolicy=json.dumps(policy), **attributes)
+
+
+# --- any of it ---
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_any_walk_finds_the_same_messages_in_ministack(
+    model: Side, ministack: Side, clock: StoryClock, seed: int
+) -> None:
+    """Receipts that are valid, and receives of one message or of all: there, MiniStack is right."""
     chance = random.Random(seed)  # noqa: S311
-    queues = [model.queue(), moto.queue()]
-    held: list[list[dict[str, Any]]] = []
+    pairs = [_with_dead_letters(side, most_receives=3, MessageRetentionPeriod="3600") for side in (model, ministack)]
+    queues = [queue for _, queue in pairs]
+    walk = Walk(queues, clock, chance)
+    for _ in range(60):
+        match chance.choice(["send", "send", "receive", "receive", "all", "delete", "put off", "later"]):
+            case "send":
+                walk.send(f"{chance.randrange(12)}", chance.choice("abcd"))
+            case "receive":
+                walk.receive(1, visibility=chance.choice([5, 30, 100]))
+            case "all" if sum(queues[0].counts()) <= 10:
+                walk.receive(10, visibility=chance.choice([5, 30]))
+            case "delete":
+                walk.delete()
+            case "put off":
+                walk.put_off(chance.choice([0, 5, 60, 400]))
+            case "later":
+                clock.later(chance.choice([1, 6, 31, 31, 301, 1_900]))
+        clock.later(0.01)
+        assert queues[0].counts()[1] == queues[1].counts()[1]
+    walk.drain()
+    walk.compare([sorted(dead.bodies(10)) for dead, _ in pairs])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_any_walk_finds_the_same_messages_in_moto(model: Side, moto: Side, clock: StoryClock, seed: int) -> None:
+    """Bodies sent once, single receives, and receipts that are valid: there, moto is right."""
+    chance = random.Random(seed)  # noqa: S311
+    walk = Walk([model.queue(), moto.queue()], clock, chance)
     for step in range(60):
         match chance.choice(["send", "send", "receive", "receive", "receive", "delete", "put off", "later"]):
             case "send":
-                group = chance.choice("abc")
-                for queue in queues:
-                    queue.send(f"{group}{step}", group)
+                walk.send(f"{step}", chance.choice("abc"))
             case "receive":
-                found = [queue.receive() for queue in queues]
-                assert [message["Body"] for message in found[0]] == [message["Body"] for message in found[1]], step
-                counts = [
-                    [message["Attributes"]["ApproximateReceiveCount"] for message in messages] for messages in found
-                ]
-                assert counts[0] == counts[1]
-                held += [[one, other] for one, other in zip(*found, strict=True)]
-            case "delete" if held:
-                for queue, message in zip(queues, held.pop(chance.randrange(len(held))), strict=True):
-                    queue.delete(message)
-            case "put off" if held:
-                seconds = chance.choice([0, 5, 60])
-                for queue, message in zip(queues, held.pop(chance.randrange(len(held))), strict=True):
-                    queue.put_off(message, seconds)
+                walk.receive(1, visibility=30)
+            case "delete":
+                walk.delete()
+            case "put off":
+                walk.put_off(chance.choice([0, 5, 60]))
             case "later":
-                held.clear()
                 clock.later(31)
         clock.later(0.01)
+    walk.drain()
+
+
+@dataclass
+class Walk:
+    """The same steps on two queues, whose answers have to be the same."""
+
+    queues: list[StoryQueue]
+    clock: StoryClock
+    chance: random.Random
+    #: What was received and is in flight: until when, and the message of either queue.
+    held: list[tuple[float, list[dict[str, Any]]]] = field(default_factory=list)
+    #: Ids of the same message.
+    names: dict[str, str] = field(default_factory=dict)
+    told: list[object] = field(default_factory=list)
+
+    def compare(self, answers: Sequence[object]) -> None:
+        self.told.append(answers[0])
+        assert answers[0] == answers[1], f"after {self.told[:-1]}"
+
+    def send(self, body: str, group: str) -> None:
+        one, other = (queue.send(body, group) for queue in self.queues)
+        self.told.append(f"sent {body} of {group} at {self.clock.seconds}")
+        # A duplicate has the id of its original.
+        assert self.names.setdefault(one, other) == other, f"after {self.told}"
+
+    def receive(self, most: int, visibility: int) -> bool:
+        """Whether there was something."""
+        found = [queue.receive(most, VisibilityTimeout=visibility) for queue in self.queues]
+        for messages in found:
+            messages.sort(key=_group_of)
+        self.compare([[(_group_of(one), one["Body"], _receives_of(one)) for one in messages] for messages in found])
+        until = self.clock.seconds + visibility
+        self.held += [(until, list(pair)) for pair in zip(*found, strict=True)]
+        return bool(found[0])
+
+    def delete(self) -> None:
+        if pair := self._some():
+            self._each(pair[1], lambda queue, message: queue.delete(message))
+
+    def put_off(self, seconds: int) -> None:
+        if pair := self._some():
+            self._each(pair[1], lambda queue, message: queue.put_off(message, seconds))
+
+    def drain(self) -> None:
+        """Receive and delete all that there is."""
+        self.clock.later(500)
+        while self.receive(1, visibility=30):
+            self.delete()
+            self.clock.later(0.01)
+
+    def _some(self) -> tuple[float, list[dict[str, Any]]] | None:
+        self.held = [pair for pair in self.held if pair[0] > self.clock.seconds]
+        return self.held.pop(self.chance.randrange(len(self.held))) if self.held else None
+
+    def _each(self, messages: list[dict[str, Any]], act: Callable[[StoryQueue, dict[str, Any]], None]) -> None:
+        for queue, message in zip(self.queues, messages, strict=True):
+            act(queue, message)
+
+
+def _group_of(message: dict[str, Any]) -> str:
+    return str(message["Attributes"]["MessageGroupId"])
+
+
+def _receives_of(message: dict[str, Any]) -> str:
+    return str(message["Attributes"]["ApproximateReceiveCount"])
 
 
 # --- the model alone ---
@@ -331,22 +624,19 @@ def test_the_model_tells_when_something_becomes_visible(clock: StoryClock) -> No
     assert sqs.next_visible(url) == clock.seconds
 
 
-def test_text_that_no_message_may_hold_fails_alone(model: Side) -> None:
-    queue = model.queue()
-    entries = [
-        {"Id": "good", "MessageBody": "a", "MessageGroupId": "g"},
-        {"Id": "bad", "MessageBody": "\u0001", "MessageGroupId": "g"},
-    ]
-    answer = model.sqs.send_message_batch(QueueUrl=queue.url, Entries=entries)
-    assert [success["Id"] for success in answer["Successful"]] == ["good"]
-    assert [(failure["Id"], failure["Code"]) for failure in answer["Failed"]] == [("bad", "InvalidMessageContents")]
-
-
-def test_an_unknown_receipt_is_refused(model: Side) -> None:
-    queue = model.queue()
-    with pytest.raises(ClientError) as error:
-        queue.delete({"ReceiptHandle": "nonsense"})
-    assert code(error.value) == "ReceiptHandleIsInvalid"
+def test_only_so_many_messages_are_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert MOST_IN_FLIGHT == 120_000
+    monkeypatch.setattr("tests.simulation.fifo.MOST_IN_FLIGHT", 100)
+    fifo = Fifo(retention=1e9)
+    for number in range(101):
+        fifo.append(_message(f"m{number}", f"g{number}"))
+    received = list(fifo.receive(0.0, 101, 30.0))
+    assert len(received) == 100
+    # No error: nothing, until one of them is gone.
+    assert list(fifo.receive(0.0, 1, 30.0)) == []
+    fifo.remove(received[0])
+    [last] = fifo.receive(0.0, 1, 30.0)
+    assert last.id == "m100"
 
 
 def test_groups_are_looked_for_at_the_front_of_a_backlog_only() -> None:

@@ -38,8 +38,8 @@ class MiniStackError(Exception):
 class MiniStack:
     """A running MiniStack."""
 
-    def __init__(self, folder: Path, *, persistent: bool = False, port: int | None = None) -> None:
-        """Start it with its data in `folder`. Raises MiniStackError."""
+    def __init__(self, folder: Path, *, persistent: bool = False, port: int | None = None, prelude: str = "") -> None:
+        """Start it with its data in `folder`, after `prelude`, some Python. Raises MiniStackError."""
         if not PYTHON.exists():
             raise MiniStackError("MiniStack is not installed; run `make install`, which every make target does")
         self._persistent = persistent
@@ -61,7 +61,7 @@ class MiniStack:
         }
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                [str(PYTHON), "-c", _LAUNCHER],
+                [str(PYTHON), "-c", prelude + _LAUNCHER],
                 env=environ,
                 cwd=folder,
                 stdin=subprocess.PIPE,

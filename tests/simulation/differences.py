@@ -1,0 +1,240 @@
+"""Where the emulators do otherwise than AWS documents: stories assert each of these, and docs/models.md lists them.
+
+`python -m tests.simulation.differences` prints that list.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+EMULATORS = {"moto": "moto", "ministack": "MiniStack"}
+
+_SQS = "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_"
+_SQS_GUIDE = "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/"
+_DYNAMODB = "https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_"
+_DYNAMODB_GUIDE = "https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What AWS documents, and what an emulator does instead."""
+
+    #: Service and operation.
+    operation: str
+    documented: str
+    #: Where AWS says so.
+    page: str
+    #: Empty for an emulator that does as AWS documents.
+    moto: str = ""
+    ministack: str = ""
+
+    @property
+    def sides(self) -> set[str]:
+        """The emulators that do otherwise."""
+        return {name for name in EMULATORS if getattr(self, name)}
+
+
+# --- SQS ---
+
+DUPLICATE_ID = Difference(
+    "SQS SendMessage",
+    "a duplicate is accepted and not delivered; it answers with the id of the original",
+    f"{_SQS}SendMessage.html",
+    moto="answers with an id that no message has",
+)
+FORGOTTEN_WITH_DELETE = Difference(
+    "SQS SendMessage",
+    "a deduplication id is kept track of even after the message is received and deleted",
+    f"{_SQS}SendMessage.html",
+    moto="forgets it with the delete",
+)
+GROUP_SCOPE = Difference(
+    "SQS SendMessage",
+    "with `DeduplicationScope` `messageGroup`, groups are deduplicated apart",
+    f"{_SQS_GUIDE}high-throughput-fifo.html",
+    moto="always over the whole queue",
+)
+SEQUENCE_NUMBER = Difference(
+    "SQS SendMessage",
+    "answers with the message's `SequenceNumber`, greater than those of its group before",
+    f"{_SQS}SendMessage.html",
+    moto="has none where the deduplication id is made of the body",
+)
+FIFO_IDS = Difference(
+    "SQS SendMessage",
+    "ids of groups and of deduplication have up to 128 letters, digits and punctuation characters, all of them ASCII",
+    f"{_SQS}SendMessage.html",
+    moto="takes any text",
+    ministack="takes any text",
+)
+EMPTY_BODY = Difference(
+    "SQS SendMessage",
+    "a message has at least one character",
+    f"{_SQS}SendMessage.html",
+    moto="takes an empty one",
+)
+FORBIDDEN_TEXT = Difference(
+    "SQS SendMessageBatch",
+    "InvalidMessageContents for an entry with characters that no message may hold",
+    f"{_SQS}SendMessage.html",
+    moto="takes it",
+)
+ENTRY_WITHOUT_GROUP = Difference(
+    "SQS SendMessageBatch",
+    "an entry that fails fails alone",
+    f"{_SQS}SendMessageBatch.html",
+    moto="refuses the whole batch for an entry without group",
+)
+WHOLE_GROUPS = Difference(
+    "SQS ReceiveMessage",
+    "a receive first returns as many messages of one group as possible",
+    f"{_SQS_GUIDE}FIFO-queues-understanding-logic.html",
+    moto="in the order of sending",
+    ministack="in the order of sending",
+)
+OLD_AT_THE_FRONT = Difference(
+    "SQS ReceiveMessage",
+    "a message past its retention is gone",
+    f"{_SQS}SetQueueAttributes.html",
+    moto="a receive that meets one returns nothing",
+)
+DEAD_LETTER_SOURCE = Difference(
+    "SQS ReceiveMessage",
+    "a dead letter has `DeadLetterQueueSourceArn`",
+    f"{_SQS}ReceiveMessage.html",
+    moto="leaves it out",
+)
+DEAD_LETTER_DEDUPLICATION = Difference(
+    "SQS ReceiveMessage",
+    "a dead letter's deduplication id is the id of the original message",
+    f"{_SQS_GUIDE}sqs-configure-dead-letter-queue-redrive.html",
+    moto="stays as it was",
+    ministack="stays as it was",
+)
+DEAD_LETTER_AGE = Difference(
+    "SQS ReceiveMessage",
+    "on a FIFO dead-letter queue a message's age begins anew",
+    f"{_SQS_GUIDE}sqs-dead-letter-queues.html",
+    moto="goes on from the sending",
+)
+LATE_DELETE = Difference(
+    "SQS DeleteMessage",
+    "on a FIFO queue a delete fails once the visibility has ended",
+    f"{_SQS_GUIDE}sqs-visibility-timeout.html",
+    moto="deletes with any receipt that was ever given",
+    ministack="deletes with the latest receipt",
+)
+DELETED_TWICE = Difference(
+    "SQS DeleteMessage",
+    "deleting a message that is gone succeeds",
+    f"{_SQS}DeleteMessage.html",
+    ministack="ReceiptHandleIsInvalid",
+)
+LATE_CHANGE = Difference(
+    "SQS ChangeMessageVisibility",
+    "MessageNotInflight for a receipt that is not the latest",
+    f"{_SQS}ChangeMessageVisibility.html",
+    moto="takes any receipt that was ever given",
+    ministack="ReceiptHandleIsInvalid",
+)
+TWELVE_HOURS = Difference(
+    "SQS ChangeMessageVisibility",
+    "visibility ends twelve hours after the receive at the latest",
+    f"{_SQS}ChangeMessageVisibility.html",
+    ministack="takes any number of seconds",
+)
+
+LONG_VISIBILITY = Difference(
+    "SQS ChangeMessageVisibilityBatch",
+    "a visibility beyond twelve hours fails its entry",
+    f"{_SQS}ChangeMessageVisibilityBatch.html",
+    ministack="takes any number of seconds",
+)
+BATCH_OF_RECEIPTS = Difference(
+    "SQS DeleteMessageBatch",
+    "up to ten entries, under different ids",
+    f"{_SQS}DeleteMessageBatch.html",
+    moto="does not look at number and ids",
+)
+PURGE_AGAIN = Difference(
+    "SQS PurgeQueue",
+    "once in sixty seconds",
+    f"{_SQS}PurgeQueue.html",
+    ministack="at any time",
+)
+REDRIVE = Difference(
+    "SQS StartMessageMoveTask",
+    "moves dead letters back to where they came from, as new messages: under new ids, enqueued now",
+    f"{_SQS_GUIDE}sqs-configure-dead-letter-queue-redrive.html",
+    moto="breaks down",
+    ministack="InvalidAction",
+)
+
+# --- DynamoDB ---
+
+UPDATED_NEW = Difference(
+    "DynamoDB UpdateItem",
+    "`UPDATED_NEW` returns the attributes that the update names (whether also those that stay equal is not said)",
+    f"{_DYNAMODB}UpdateItem.html",
+    moto="leaves out a set that stays equal",
+)
+EMPTY_SET_OF_TEXTS = Difference(
+    "DynamoDB UpdateItem",
+    "a set may not be empty",
+    f"{_DYNAMODB_GUIDE}HowItWorks.NamingRulesDataTypes.html",
+    moto="takes an empty set of texts in an update",
+)
+OPERATORS = Difference(
+    "DynamoDB UpdateItem",
+    "an expression has at most 300 operators",
+    f"{_DYNAMODB_GUIDE}Constraints.html",
+    moto="does not count them",
+    ministack="does not count them",
+)
+LONG_EXPRESSION = Difference(
+    "DynamoDB UpdateItem",
+    "an expression has at most 4 KB",
+    f"{_DYNAMODB_GUIDE}Constraints.html",
+    moto="does not measure it",
+)
+UNCHECKED_UPDATES = Difference(
+    "DynamoDB UpdateItem",
+    "each attribute is named once, each of SET, REMOVE, ADD and DELETE once; only numbers are added up",
+    f"{_DYNAMODB_GUIDE}Expressions.UpdateExpressions.html",
+    ministack="lets such updates through",
+)
+BROKEN_BY_CONDITIONS = Difference(
+    "DynamoDB UpdateItem",
+    "ValidationException for a condition that cannot be parsed; what compares with nothing does not hold",
+    f"{_DYNAMODB_GUIDE}Expressions.OperatorsAndFunctions.html",
+    moto="breaks down, with an error of Python's",
+)
+EMPTY_CONDITION = Difference(
+    "DynamoDB UpdateItem",
+    "ValidationException for an empty condition",
+    f"{_DYNAMODB}UpdateItem.html",
+    moto="goes on as without one",
+)
+REQUEST_TOKEN = Difference(
+    "DynamoDB TransactWriteItems",
+    "a transaction with the same token is done once within ten minutes",
+    f"{_DYNAMODB}TransactWriteItems.html",
+    moto="is done again",
+)
+
+
+def registered() -> dict[str, Difference]:
+    """All of them, by name."""
+    return {name: value for name, value in globals().items() if isinstance(value, Difference)}
+
+
+def listed() -> Iterator[str]:
+    """The lines of the list in docs/models.md."""
+    yield f"| operation | AWS documents | {' | '.join(EMULATORS.values())} |"
+    yield "|---|---|---|---|"
+    for difference in registered().values():
+        seen = [getattr(difference, name) or "as AWS" for name in EMULATORS]
+        yield f"| {difference.operation} | [{difference.documented}]({difference.page}) | {' | '.join(seen)} |"
+
+
+if __name__ == "__main__":
+    print(*listed(), sep="\n")
