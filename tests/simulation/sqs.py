@@ -101,11 +101,6 @@ class Sqs:
         self._queues[QueueName] = queue
         return {"QueueUrl": queue.url}
 
-    def get_queue_url(self, *, QueueName: str) -> dict[str, Any]:  # noqa: N803
-        if QueueName not in self._queues:
-            raise refusal("AWS.SimpleQueueService.NonExistentQueue", "GetQueueUrl")
-        return {"QueueUrl": self._queues[QueueName].url}
-
     def get_queue_attributes(self, *, QueueUrl: str, AttributeNames: Sequence[str] = ()) -> dict[str, Any]:  # noqa: N803
         queue = self._known("GetQueueAttributes", QueueUrl)
         queue.messages.advance(self._now())
