@@ -18,6 +18,8 @@ from tools.local_cloud.resources import MANIFESTS
 
 #: A worker believes for five seconds what it read of a run, its requests may be slow, and its clock wrong.
 OLD_NEWS = timedelta(seconds=30)
+#: Nodes of which the watchdog may see that they are full before their parents are told.
+SEEN_BETWEEN = 2
 #: The rate is kept up to clock skew, and a slot may be used a second late.
 RATE_SLACK_SECONDS = 6
 #: Answers that a worker can get from nobody but a target that has, or may have, done something.
@@ -136,8 +138,10 @@ def nothing_fails_of_itself(history: History) -> Iterator[str]:
 
 
 def nobody_needs_to_be_healed(history: History) -> Iterator[str]:
-    """Whoever fills a node counts it in its parent; the watchdog does so only for the dead."""
-    if history.played.calm and history.played.log["run.healed"]:
+    """Whoever fills a node counts it in its parent; the watchdog does so only for the dead, or by seeing the one write
+    before the other.
+    """
+    if history.played.calm and history.played.log["run.healed"] > SEEN_BETWEEN:
         yield f"{history.played.log['run.healed']} nodes were"
 
 

@@ -47,13 +47,14 @@ class Judged:
         return violation.partition(":")[0][:_LONGEST]
 
 
-def _child(mutant: Mutant, answer: Path, seeds: int, rounds: int) -> None:
-    """In the forked process: be the mutant until something finds it."""
+def _child(mutant: Mutant | None, answer: Path, seeds: int, rounds: int) -> None:
+    """In the forked process: be the mutant, or the engine as it is, until something finds it."""
     silent = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silent, 1)
     os.dup2(silent, 2)
     try:
-        mutations.install(mutant)
+        if mutant is not None:
+            mutations.install(mutant)
         from tests.simulation import mutation_suite
 
         found = mutation_suite.run(seeds, rounds)
@@ -61,6 +62,17 @@ def _child(mutant: Mutant, answer: Path, seeds: int, rounds: int) -> None:
         found = f"raised: {type(error).__name__}: {error}"
     answer.write_text(found[:2_000])
     os._exit(0)
+
+
+def _sound(seeds: int, rounds: int) -> str:
+    """What the suite finds in the engine as it is: nothing, or the mutants would tell nothing."""
+    with TemporaryDirectory() as folder:
+        answer = Path(folder, "sound")
+        process = os.fork()
+        if process == 0:
+            _child(None, answer, seeds, rounds)
+        os.waitpid(process, 0)
+        return answer.read_text()
 
 
 def _judged(mutants: list[Mutant], jobs: int, limit: float, seeds: int, rounds: int) -> Iterator[Judged]:
@@ -130,6 +142,9 @@ def main(
 ) -> None:
     """Break every guarding line of the engine in turn. The last line is one JSON object."""
     began, console = time.monotonic(), Console(stderr=True)
+    if found := _sound(seeds, rounds):
+        console.print(f"the engine as it is does not pass: {found}", markup=False)
+        sys.exit(1)
     before = {} if again is None else json.loads(again.read_text())
     every = [mutant for mutant in mutations.mutants() if only in mutant.id]
     judged = [Judged(mutant, before[mutant.id]) for mutant in every if before.get(mutant.id)]
