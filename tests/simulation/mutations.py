@@ -21,8 +21,10 @@ MODULES = [
     *modules_of("core/message", "core/tree", "core/run"),
     "functions._runtime",
 ]
-#: Fields that only people read, or only DynamoDB's own deletion of what is old.
-_FOR_PEOPLE = frozenset({"expires_at", "reason", "run", "key", "index", "job", "duplicates", "payload", "params"})
+#: Of messages and their batches, and of parts of a transaction.
+_MESSAGE_FIELDS = frozenset(
+    {"run", "generation", "chunk", "index", "total", "entry", "key", "MessageGroupId", "ConditionExpression"}
+)
 #: What is said and not done: no guarantee hangs on it.
 _SAID = frozenset({"log", "debug"})
 #: A condition that holds for every item, and uses nothing that the request does not have.
@@ -30,12 +32,16 @@ _ALWAYS = "attribute_exists(pk) OR attribute_not_exists(pk)"
 #: What the guarantees hang on: tests, sums and bounds that name none of these are not changed.
 _GUARDS = frozenset(
     {
-        "again", "announced", "begun", "called_until", "checkpoint", "current_generation", "expected", "fence",
-        "full", "generation", "held", "in_doubt", "is_due", "keyed", "lease_until", "leased", "marked", "must_ask",
-        "nonce", "overlap", "owner", "queued", "sealed", "sent", "sent_at", "settled", "state", "suspect",
-        "terminal", "total", "trier", "trying_until", "unanswered", "unanswered_since", "window", "window_end",
+        "again", "announced", "begun", "checkpoint", "fence", "generation", "held", "in_doubt", "is_due", "keyed",
+        "lease_until", "leased", "marked", "must_ask", "nonce", "overlap", "owner", "sent_at", "settled", "suspect",
+        "terminal", "total", "unanswered", "unanswered_since", "window_end",
     }
 )  # fmt: skip
+#: What is written and guards something; the rest tells how it came.
+_GUARDING_FIELDS = _GUARDS | {
+    "called_until", "current", "current_generation", "epoch", "first_call", "free", "open_until", "queued", "state",
+    "trier", "trying_until", "watched_until",
+}  # fmt: skip
 #: Modules whose functions write to the ledger.
 _WRITERS = frozenset({"runs", "entries", "counting", "targets"})
 _WRITES = frozenset({"set", "set_once"})
@@ -158,9 +164,6 @@ class _Walker:
                     self._parts(node)
                 case ast.BoolOp():
                     self._operands(node)
-                case ast.IfExp() if _guards(node.test):
-                    change = f"{ast.unparse(node.body)} if not {ast.unparse(node.test)}"
-                    self._found(change, partial(_turn, node))
                 case ast.comprehension():
                     self._filters(node)
                 case ast.BinOp(op=ast.Add() | ast.Sub()) if _guards(node) and not _is_text(node):
@@ -178,11 +181,11 @@ class _Walker:
             self._found(f"never {text}", lambda: call.args.__setitem__(0, _joined("NOT (", condition, ")")))
         elif name == "when_equal" or name in _WRITES:
             for keyword in list(call.keywords):
-                if keyword.arg not in _FOR_PEOPLE and keyword.arg is not None:
+                if keyword.arg is not None and (name == "when_equal" or keyword.arg in _GUARDING_FIELDS):
                     change = f"{name} without {keyword.arg}"
                     self._found(change, partial(call.keywords.remove, keyword))
         elif name == "remove" and call.args and all(isinstance(each, ast.Constant) for each in call.args):
-            for argument in list(call.args):
+            for argument in [each for each in call.args if each.value in _GUARDING_FIELDS | {"announced_at"}]:  # type: ignore[attr-defined]
                 change = f"remove without {ast.unparse(argument)}"
                 self._found(change, partial(call.args.remove, argument))
         elif name in _REMOVED_WHOLE and call.args and not _is_plain_set(receiver):
@@ -219,7 +222,7 @@ class _Walker:
 
     def _fields(self, node: ast.Dict) -> None:
         for key, value in list(zip(node.keys, node.values, strict=True)):
-            if not (isinstance(key, ast.Constant) and isinstance(key.value, str)) or key.value in _FOR_PEOPLE:
+            if not (isinstance(key, ast.Constant) and key.value in _GUARDING_FIELDS | _MESSAGE_FIELDS):
                 continue
 
             def leave_out(key: ast.expr = key, value: ast.expr = value) -> None:
@@ -297,10 +300,6 @@ def _not(test: ast.expr) -> ast.expr:
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
         return test.operand
     return ast.copy_location(ast.UnaryOp(ast.Not(), test), test)
-
-
-def _turn(node: ast.IfExp) -> None:
-    node.test = _not(node.test)
 
 
 def _joined(before: str, text: ast.expr, after: str) -> ast.expr:
