@@ -166,7 +166,7 @@ def run_locally(declared: Declared, options: Options, look: Callable[[Look], Non
         _fill(ready.cloud, declared, options)
         begun = time.monotonic()
         run = ready.cloud.start(declared.job.name, datetime.now(UTC), secrets.token_hex(3), options.params)
-        return _result(ready, run, 1, begun, look)
+        return result_of(ready, run, 1, look, begun)
 
 
 def redrive_locally(
@@ -189,10 +189,14 @@ def redrive_locally(
             cloud.redrive(declared.job.name, record, redrive)
         except FunctionError as error:
             raise RollcallError(str(error).removeprefix("RollcallError: ")) from error
-        return _result(ready, run, record.generation + 1, begun, look)
+        return result_of(ready, run, record.generation + 1, look, begun)
 
 
-def _result(ready: Prepared, run: str, generation: int, begun: float, look: Callable[[Look], None]) -> Result:
+def result_of(
+    ready: Prepared, run: str, generation: int, look: Callable[[Look], None], begun: float | None = None
+) -> Result:
+    """How a run ends, once it is announced; its cloud is ended then. `begun`: by the monotonic clock; None: now."""
+    begun = time.monotonic() if begun is None else begun
     cloud, target = ready.cloud, ready.declared.job.target.name
     completed = _wait(ready, run, generation, begun, look)
     seconds = time.monotonic() - begun

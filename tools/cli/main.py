@@ -209,6 +209,57 @@ def redrive(
     raise typer.Exit(exit_code(result))
 
 
+@app.command()
+def verify(
+    run: Run,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Bring it to its end; the options below are for that.")
+    ] = False,
+    entries: Annotated[int, typer.Option(min=0, help="Size of the stand-in report or table.")] = 8_000,
+    report: Annotated[str | None, typer.Option(metavar="FILE|URL", help="Your own report.")] = None,
+    target: Annotated[str | None, typer.Option(metavar="URL", help="Your own target.")] = None,
+    rate: Annotated[str | None, typer.Option(metavar="RATE", help="The target's rate, as 20/s.")] = None,
+    latency_ms: Annotated[float, typer.Option(min=0, help="What the stand-in target takes to answer.")] = 50,
+    error_rate: Annotated[float, typer.Option(min=0, max=1, help="Share of its answers that are 503.")] = 0,
+    stand_in: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="An option of the stand-ins: docs/stand-ins.md.")
+    ] = None,
+    json_: AsJson = False,
+) -> None:
+    """Compare the manifest of a kept RUN with the ledger: what is not settled, and what should never be.
+
+    Exit code 0: every entry is settled, and all is consistent; 3: not so, or not sealed yet; 4: nobody was called;
+    1: an error.
+    """
+    from tools.cli import show
+    from tools.cli.local_run import Options
+    from tools.cli.verify import repair_locally, verify_kept
+
+    isolate(os.environ)
+    console = Console(stderr=json_)
+    found = verify_kept(_kept(), run)
+    if repair and not (found.exit_code == 0 and found.run.state.terminal and found.run.announced):
+        options = Options(
+            entries=entries,
+            report=report,
+            target=target,
+            latency_ms=latency_ms,
+            error_rate=error_rate,
+            rate=_rate(rate),
+            stand_in=_values(stand_in or []),
+            folder=_kept(),
+        )
+        show.show_summary(console, found)
+        with show.RunProgress(console, quiet=json_ and not console.is_terminal) as progress:
+            result = repair_locally(find(_job_of(run)), options, run, progress.show, progress.tell)
+        show.show_result(console, result)
+        found = verify_kept(_kept(), run)
+    show.show_verification(console, found)
+    if json_:
+        print(json.dumps(found.fields()))
+    raise typer.Exit(found.exit_code)
+
+
 def _kept() -> Path:
     if not KEPT.is_dir():
         raise RollcallError("there is no kept local cloud; make one with: rollcall run JOB --keep")

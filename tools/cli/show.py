@@ -14,8 +14,9 @@ from rollcall.core.run import RunState
 from rollcall.core.values import counted
 from rollcall.engine.failures import Failure
 from rollcall.engine.progress import Held
-from tools.cli.local_run import Result
+from tools.cli.local_run import MOST_LISTED, Result
 from tools.cli.looks import Look
+from tools.cli.verify import Verification
 
 #: Seconds over which the pace is taken.
 PACE_SECONDS = 5.0
@@ -76,6 +77,10 @@ class RunProgress(AbstractContextManager["RunProgress"]):
             told = f"{look.settled:,} of {total:,} settled"
             text = f"{look.seconds:5.0f} s  {state}: {', '.join(filter(None, [told, pace, trouble]))}"
             self._console.print(text, soft_wrap=True, markup=False)
+
+    def tell(self, line: str) -> None:
+        """Print a line that stays, for people; also where progress is quiet."""
+        self._console.print(f"  {line}", soft_wrap=True, markup=False, highlight=False)
 
 
 def _held(held: Held) -> str:
@@ -156,6 +161,39 @@ def _name(failure: Failure) -> str:
 
 def _row(failure: Failure) -> tuple[str | Text, ...]:
     return failure.outcome.value, str(failure.attempts), failure.error or "", Text(failure.reason or "")
+
+
+def show_summary(console: Console, found: Verification) -> None:
+    """Print in a line how a run stands, and by what is known of them how many entries are missing."""
+    run = found.run
+    name = run.id if run.generation == 1 else f"{run.id}/{run.generation}"
+    if found.without is not None:
+        text = f"{name}: {found.without}"
+    else:
+        known = ", ".join(f"{count:,} {what}" for what, count in found.known.items())
+        wrong = len(found.inconsistencies)
+        text = f"{name}: {run.state}, {found.settled:,} of {run.total:,} settled" + (f"; {known}" if known else "")
+        text += "; consistent" if not wrong else f"; {wrong:,} inconsistent"
+    console.print(Text(text, style="bold green" if found.exit_code == 0 else "bold yellow"), soft_wrap=True)
+
+
+def show_verification(console: Console, found: Verification) -> None:
+    """Print what was found of a run, a line for each entry that is missing and each thing that should never be."""
+    show_summary(console, found)
+    wide = console if console.is_terminal else Console(width=200, file=console.file)
+    if found.inconsistencies:
+        table = Table("what should never be", "where", "what there is")
+        for each in found.inconsistencies[:MOST_LISTED]:
+            table.add_row(each.wrong.value, each.place, Text(each.said))
+        wide.print(table)
+    if found.missing:
+        more = len(found.missing) > MOST_LISTED
+        title = f"the first {MOST_LISTED:,} of {len(found.missing):,}; all with --json" if more else None
+        entries = Table("index", "entry", "what is known", "attempts", title=title, title_justify="left")
+        for entry in found.missing[:MOST_LISTED]:
+            key = Text(entry.key if entry.key is not None else "")
+            entries.add_row(str(entry.index), key, entry.known.value, str(entry.attempts or ""))
+        wide.print(entries)
 
 
 def fields_of(failure: Failure) -> dict[str, object]:

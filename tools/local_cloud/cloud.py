@@ -283,6 +283,14 @@ class LocalCloud:
         event = {"redrive": run.id, "generation": run.generation, **redrive.fields()}
         self._deployed[job].fan_out.invoke(event)
 
+    def resume(self, job: str, run: str) -> None:
+        """Have the job's fan-out, asynchronously, go on with a run."""
+        self._api.invoke_later(self._deployed[job].fan_out, {"job": job, "resume": run})
+
+    def repair(self, job: str, run: str) -> None:
+        """Have the job's fan-out, asynchronously, send again what is unsettled of a run."""
+        self._api.invoke_later(self._deployed[job].fan_out, {"job": job, "repair": run})
+
     def tick(self) -> None:
         """One round of the watchdog."""
         try:
