@@ -616,13 +616,14 @@ def test_every_change_is_in_the_stream_in_order(side: Side) -> None:
     records = side.changes(stream)
     changes = [(record["eventName"], *_images(record)) for record in records]
     one, two, three = ({"n": {"N": number}} for number in ("1", "2", "3"))
+    nothing: dict[str, Any] = {}
     made, changed, gone, made_again = (
-        ("INSERT", {}, one),
+        ("INSERT", nothing, one),
         ("MODIFY", one, two),
-        ("REMOVE", two, {}),
-        ("INSERT", {}, three),
+        ("REMOVE", two, nothing),
+        ("INSERT", nothing, three),
     )
-    empty = ("INSERT", {}, {})
+    empty = ("INSERT", nothing, nothing)
     assert changes == side.expected(
         differences.RECORDS,
         [made, changed, gone, made_again],
