@@ -122,13 +122,17 @@ def test_an_outcome_that_came_too_late_is_kept_and_marked_as_superseded(world: W
     assert world.outcome(0) is Outcome.SUCCEEDED
 
 
-def test_a_success_that_came_too_late_leaves_the_outcome_that_stands_unmarked(world: World) -> None:
+def test_a_success_that_came_too_late_is_kept_beside_the_outcome_that_stands(world: World) -> None:
+    """A redrive must not take it for an entry of which nothing was ever done."""
     world.begin(6)
     world.target.script("D00", 400)
     world.work(world.batch(0))
     before = world.entry("D00")
     world.work(world.batch(0))
-    assert world.entry("D00") == before
+    after = world.entry("D00")
+    assert after.pop("late_answer")["outcome"] == "succeeded"
+    assert after == before
+    assert world.outcome(0) is Outcome.REJECTED
 
 
 # --- two messages of one entry ---

@@ -1,34 +1,20 @@
 """Repair where AWS's own rules matter: deduplication, the lock of groups, retention, dead letters."""
 
-from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
 from rollcall import Breaker, Job, Rate, Retry
 from rollcall.adapters import runs
 from rollcall.adapters.queue import Queues
-from rollcall.core.names import queue_name
 from rollcall.engine import repairing
-from rollcall.engine.watchdog import Watchdog
 from tests.simulation import handlers
 from tests.simulation.cloud import SimulatedCloud
-from tests.simulation.functions import Environment, Event, Handler
-from tests.simulation.handlers import Parts
 from tests.simulation.test_cloud import HOUR, MINUTE, SECOND, a_job, complete
-from tests.simulation.virtual_time import VirtualClock
 from tools.local_cloud import resources
-from tools.local_cloud.resources import ENVIRONMENT
 
 
-class Counted(Queues):
-    """The addresses of simulated queues follow from their names."""
-
-    def url(self, job: str) -> str:
-        return f"https://sqs/{queue_name(ENVIRONMENT, job)}"
-
-
-class Empty(Counted):
+class Empty(Queues):
     """Queues that are always said to be empty: every round is a false alarm."""
 
     def messages(self, job: str) -> int:
@@ -36,32 +22,10 @@ class Empty(Counted):
         return 0
 
 
-@pytest.fixture(autouse=True)
-def queues(monkeypatch: pytest.MonkeyPatch) -> None:
-    watching(monkeypatch, Counted)
-
-
-def watching(monkeypatch: pytest.MonkeyPatch, queues: type[Queues]) -> None:
-    """The watchdog's handler, with eyes for the queues."""
-
-    def watchdog(jobs: Iterable[Job], clock: VirtualClock, environment: Environment) -> Handler:
-        parts = Parts(environment)
-
-        async def handle(event: Event, deadline: datetime) -> object:
-            del event, deadline
-            counted = queues(environment.clients.sqs, ENVIRONMENT)
-            Watchdog(jobs, parts.ledger, parts.functions(), parts.announcer(jobs), clock, counted).look()
-            return None
-
-        return handle
-
-    monkeypatch.setattr(handlers, "watchdog", watchdog)
-
-
 def purge(cloud: SimulatedCloud, job: Job) -> int:
     """Delete everything on the job's queue, in flight or not, as PurgeQueue does; returns how many there were."""
     messages = cloud.services.sqs.queue(cloud.queues[job.name][0].url).messages
-    found = list(messages._by_id.values())
+    found = list(messages)
     for message in found:
         messages.remove(message)
     return len(found)
@@ -110,7 +74,7 @@ def test_a_window_full_of_lost_messages_is_emptied_and_the_run_goes_on() -> None
 
 def test_a_second_message_waits_for_the_first_and_finds_its_entry_settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """The watchdog takes the queue for empty as soon as it may; entries wait for their retries all the while."""
-    watching(monkeypatch, Empty)
+    monkeypatch.setattr(handlers, "Queues", Empty)
     patient = {"breaker": Breaker(failures=1_000_000, pause=MINUTE)}
     job = a_job(50, target=patient, retry=Retry(retries=8, first=MINUTE, factor=2))
     with SimulatedCloud([job]) as cloud:
