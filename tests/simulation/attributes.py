@@ -1,7 +1,7 @@
 """DynamoDB's values: attribute form at the edge, `(kind, Python value)` within, and what they weigh."""
 
 from collections.abc import Iterable, Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 from typing import Any, TypeAlias
 
 #: A kind of DynamoDB's and a value that is never changed: whole numbers as int, sets as frozenset.
@@ -13,6 +13,9 @@ SETS = frozenset({"SS", "NS", "BS"})
 ORDERED = frozenset({"S", "N", "B"})
 #: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html
 MOST_DIGITS = 38
+GREATEST_EXPONENT, LEAST_EXPONENT = 125, -130
+#: Python's own one rounds to 28 digits.
+ARITHMETIC = Context(prec=MOST_DIGITS)
 
 
 class InvalidValue(Exception):
@@ -72,9 +75,18 @@ def _decimal(text: str) -> Decimal:
         raise InvalidValue(f"The parameter cannot be converted to a numeric value: {text}") from error
     if not value.is_finite():
         raise InvalidValue(f"The parameter cannot be converted to a numeric value: {text}")
-    if len("".join(map(str, value.normalize().as_tuple().digits)).strip("0")) > MOST_DIGITS:
+    if len("".join(map(str, value.as_tuple().digits)).strip("0")) > MOST_DIGITS:
         raise InvalidValue("Attempting to store more than 38 significant digits in a Number")
+    if value and not LEAST_EXPONENT <= value.adjusted() <= GREATEST_EXPONENT:
+        raise InvalidValue("Number overflow or underflow")
     return value
+
+
+def add(one: int | Decimal, other: int | Decimal, sign: int = 1) -> int | Decimal:
+    """The sum, to 38 digits; the difference, with -1."""
+    if isinstance(one, int) and isinstance(other, int):
+        return one + sign * other
+    return ARITHMETIC.add(one, ARITHMETIC.multiply(sign, other))
 
 
 def to_wire(value: Value) -> dict[str, Any]:
@@ -95,7 +107,7 @@ def to_wire(value: Value) -> dict[str, Any]:
 
 
 def _digits(value: int | Decimal) -> str:
-    return format(value.normalize(), "f") if isinstance(value, Decimal) else str(value)
+    return format(value.normalize(ARITHMETIC), "f") if isinstance(value, Decimal) else str(value)
 
 
 def item_to_wire(item: Item) -> dict[str, Any]:

@@ -99,7 +99,8 @@ def _contains(value: Value, wanted: Value) -> bool:
     kind, content = value
     if kind == "L":
         return wanted in content
-    return kind in {wanted[0], f"{wanted[0]}S"} and kind != "N" and wanted[1] in content
+    part_of = kind == wanted[0] and kind in {"S", "B"}
+    return (part_of or kind == f"{wanted[0]}S") and wanted[1] in content
 
 
 def _begins_with(value: Value, wanted: Value) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.config import Config
 from moto import mock_aws
 
 from rollcall.adapters.clients import CONFIG
@@ -29,7 +30,9 @@ def nobodys_account() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def moto_clients(nobodys_account: None) -> dict[str, Any]:  # noqa: ARG001 - must come first
     session = boto3.Session("dummy", "dummy", region_name=REGION)
-    return {name: session.client(name, config=CONFIG) for name in SERVICES}  # type: ignore[call-overload]
+    # moto does not know the endpoints of streams that have an account in their names.
+    config = CONFIG.merge(Config(account_id_endpoint_mode="disabled"))
+    return {name: session.client(name, config=config) for name in SERVICES}  # type: ignore[call-overload]
 
 
 @pytest.fixture(scope="session")

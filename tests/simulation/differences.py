@@ -183,6 +183,37 @@ EMPTY_SET_OF_TEXTS = Difference(
     f"{_DYNAMODB_GUIDE}HowItWorks.NamingRulesDataTypes.html",
     moto="takes an empty set of texts in an update",
 )
+NUMBERS = Difference(
+    "DynamoDB UpdateItem",
+    "a number has up to 38 digits and a magnitude from 1e-130 to below 1e126",
+    f"{_DYNAMODB_GUIDE}HowItWorks.NamingRulesDataTypes.html",
+    moto="takes any text as a number in an update",
+)
+SUMS = Difference(
+    "DynamoDB UpdateItem",
+    "numbers have a precision of 38 digits",
+    f"{_DYNAMODB_GUIDE}HowItWorks.NamingRulesDataTypes.html",
+    moto="sums have 28",
+    ministack="sums have 28",
+)
+DOUBLE_MEMBER = Difference(
+    "DynamoDB UpdateItem",
+    "a set has no member twice",
+    f"{_DYNAMODB_GUIDE}HowItWorks.NamingRulesDataTypes.html",
+    moto="takes such sets in an update",
+)
+HALF_AN_UPDATE = Difference(
+    "DynamoDB UpdateItem",
+    "an update is done as a whole or not at all",
+    f"{_DYNAMODB}UpdateItem.html",
+    moto="keeps what came before the action that it refuses",
+)
+COPIES = Difference(
+    "DynamoDB UpdateItem",
+    "`SET a = b` gives a the value that b has now",
+    f"{_DYNAMODB_GUIDE}Expressions.UpdateExpressions.html",
+    moto="a set is shared from then on: what is added to one is in both",
+)
 OPERATORS = Difference(
     "DynamoDB UpdateItem",
     "an expression has at most 300 operators",
@@ -208,11 +239,54 @@ BROKEN_BY_CONDITIONS = Difference(
     f"{_DYNAMODB_GUIDE}Expressions.OperatorsAndFunctions.html",
     moto="breaks down, with an error of Python's",
 )
+NOTHING = Difference(
+    "DynamoDB UpdateItem",
+    "an attribute that is not there equals nothing, not even another one (seen on AWS by ScyllaDB's tests)",
+    "https://github.com/scylladb/scylladb/blob/master/test/alternator/test_condition_expression.py",
+    moto="two attributes that are not there are equal",
+    ministack="two attributes that are not there are equal",
+)
 EMPTY_CONDITION = Difference(
     "DynamoDB UpdateItem",
     "ValidationException for an empty condition",
     f"{_DYNAMODB}UpdateItem.html",
     moto="goes on as without one",
+)
+KILOBYTES = Difference(
+    "DynamoDB PutItem",
+    "an item has up to 400 KB (of 1,024 bytes)",
+    f"{_DYNAMODB_GUIDE}Constraints.html",
+    moto="up to 405,000 bytes",
+)
+KEY_TYPE = Difference(
+    "DynamoDB GetItem",
+    "a key has the type that the table's schema says",
+    f"{_DYNAMODB}GetItem.html",
+    moto="finds nothing",
+)
+NO_KEYS = Difference(
+    "DynamoDB BatchGetItem",
+    "1 to 100 keys",
+    f"{_DYNAMODB}BatchGetItem.html",
+    moto="takes none",
+)
+NO_ACTIONS = Difference(
+    "DynamoDB TransactWriteItems",
+    "1 to 100 actions",
+    f"{_DYNAMODB}TransactWriteItems.html",
+    moto="takes none",
+)
+UNFIT_IN_A_TRANSACTION = Difference(
+    "DynamoDB TransactWriteItems",
+    "an item that cannot take its update cancels the transaction, with the reason ValidationError",
+    f"{_DYNAMODB}TransactWriteItems.html",
+    moto="ValidationException, without reasons",
+)
+RECORDS = Difference(
+    "DynamoDB Streams",
+    "a write that changes nothing is no record; one that makes an item is one",
+    f"{_DYNAMODB_GUIDE}Streams.html",
+    moto="has a record for it; two for an update that makes an item, the first of an empty one",
 )
 REQUEST_TOKEN = Difference(
     "DynamoDB TransactWriteItems",

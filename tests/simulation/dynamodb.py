@@ -17,7 +17,7 @@ from tests.simulation.refusals import (
     refusal,
 )
 from tests.simulation.stream import Stream
-from tests.simulation.table import ConditionFailed, Table, Write
+from tests.simulation.table import CannotBe, ConditionFailed, Table, Write
 from tests.simulation.writes import Writes
 
 #: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
@@ -45,10 +45,20 @@ class DynamoDB:
 
     # --- operations ---
 
-    def create_table(self, *, TableName: str, KeySchema: Sequence[Mapping[str, str]], **_: Any) -> dict[str, Any]:  # noqa: N803
-        (key,) = (part["AttributeName"] for part in KeySchema)
-        self.tables[TableName] = Table(key)
-        return {"TableDescription": {"TableName": TableName, "TableStatus": "ACTIVE"}}
+    def create_table(
+        self,
+        *,
+        TableName: str,  # noqa: N803
+        KeySchema: Sequence[Mapping[str, str]],  # noqa: N803
+        GlobalSecondaryIndexes: Sequence[Mapping[str, Any]] = (),  # noqa: N803
+        **_: Any,
+    ) -> dict[str, Any]:
+        (key,) = _attributes(KeySchema)
+        indexes = {index["IndexName"]: _attributes(index["KeySchema"]) for index in GlobalSecondaryIndexes}
+        self.tables[TableName] = Table(key, {name: (partition, sort) for name, (partition, sort) in indexes.items()})
+        # Every table has a stream, known by the table's name.
+        description = {"TableName": TableName, "TableStatus": "ACTIVE", "LatestStreamArn": TableName}
+        return {"TableDescription": description}
 
     def update_item(
         self,
@@ -56,25 +66,25 @@ class DynamoDB:
         ReturnValues: str = "NONE",  # noqa: N803
         **request: Any,
     ) -> dict[str, Any]:
+        if ReturnValues not in {"NONE", "ALL_NEW", "ALL_OLD", "UPDATED_NEW", "UPDATED_OLD"}:
+            raise invalid("UpdateItem", "Return values set to invalid value")
         write = self._single("UpdateItem", request, self._writes.update)
         match ReturnValues:
             case "ALL_NEW":
                 return {"Attributes": item_to_wire(write.new or {})}
             case "ALL_OLD":
                 return {"Attributes": item_to_wire(write.old)} if write.old is not None else {}
-            case "UPDATED_NEW":
-                new = write.new or {}
-                found = {name: to_wire(new[name]) for name in write.named if name in new}
+            case "UPDATED_NEW" | "UPDATED_OLD":
+                item = (write.new if ReturnValues == "UPDATED_NEW" else write.old) or {}
+                found = {name: to_wire(item[name]) for name in write.named if name in item}
                 return {"Attributes": found} if found else {}
-            case "NONE":
-                return {}
-        raise NotImplementedError(f"ReturnValues {ReturnValues} is not modelled")
+        return {}
 
     def put_item(self, *, ReturnValues: str = "NONE", **request: Any) -> dict[str, Any]:  # noqa: N803
-        return self._old(self._single("PutItem", request, self._writes.put), ReturnValues)
+        return self._old("PutItem", request, self._writes.put, ReturnValues)
 
     def delete_item(self, *, ReturnValues: str = "NONE", **request: Any) -> dict[str, Any]:  # noqa: N803
-        return self._old(self._single("DeleteItem", request, self._writes.delete), ReturnValues)
+        return self._old("DeleteItem", request, self._writes.delete, ReturnValues)
 
     def get_item(
         self,
@@ -154,6 +164,9 @@ class DynamoDB:
             "Delete": self._writes.delete,
             "ConditionCheck": self._writes.check,
         }
+        targets = [self._writes.target(operation, request) for part in TransactItems for request in part.values()]
+        if len({*targets}) < len(targets):
+            raise invalid(operation, "Transaction request cannot include multiple operations on one item")
         writes: list[Write] = []
         reasons: list[dict[str, Any]] = []
         for action in TransactItems:
@@ -163,8 +176,8 @@ class DynamoDB:
                 reasons.append({"Code": "None"})
             except ConditionFailed as failure:
                 reasons.append(_reason(failure, request))
-        if len({(id(write.table), write.key) for write in writes}) < len(writes):
-            raise invalid(operation, "Transaction request cannot include multiple operations on one item")
+            except CannotBe as failure:
+                reasons.append({"Code": "ValidationError", "Message": str(failure)})
         if any(reason["Code"] != "None" for reason in reasons):
             codes = ", ".join(reason["Code"] for reason in reasons)
             raise refusal(
@@ -200,6 +213,8 @@ class DynamoDB:
                 kind=ConditionalCheckFailedException,
                 **more,
             ) from failure
+        except CannotBe as failure:
+            raise invalid(operation, str(failure)) from failure
         self._do(name, write)
         return write
 
@@ -232,9 +247,16 @@ class DynamoDB:
             raise invalid(operation, f"Value provided in ExpressionAttributeNames unused: keys: {sorted(unused)}")
         return {name: to_wire(item[name]) for name in wanted if name in item}
 
-    def _old(self, write: Write, returned: str) -> dict[str, Any]:
+    def _old(
+        self,
+        operation: str,
+        request: Mapping[str, Any],
+        prepare: Callable[[str, Mapping[str, Any]], Write],
+        returned: str,
+    ) -> dict[str, Any]:
         if returned not in {"NONE", "ALL_OLD"}:
-            raise invalid("PutItem", "Return values set to invalid value")
+            raise invalid(operation, "Return values set to invalid value")
+        write = self._single(operation, request, prepare)
         return {"Attributes": item_to_wire(write.old)} if returned == "ALL_OLD" and write.old is not None else {}
 
     def _seen(self, operation: str, token: str | None, request: object) -> bool:
@@ -251,6 +273,10 @@ class DynamoDB:
     def _remember(self, token: str | None, request: object) -> None:
         if token is not None:
             self._tokens[token] = self._now() + TOKEN_SECONDS, json.dumps(request, sort_keys=True, default=str)
+
+
+def _attributes(schema: Sequence[Mapping[str, str]]) -> tuple[str, ...]:
+    return tuple(part["AttributeName"] for part in schema)
 
 
 def _old_item(failure: ConditionFailed, request: Mapping[str, Any]) -> dict[str, Any] | None:

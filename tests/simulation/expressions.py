@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from tests.simulation.attributes import Item, Value
+from tests.simulation.reserved_words import RESERVED
 
 Names: TypeAlias = Mapping[str, str]
 Values: TypeAlias = Mapping[str, Value]
@@ -24,6 +25,10 @@ _TOKEN = re.compile(r"\s*(?:(#\w+|:\w+|[A-Za-z_]\w*)|(<>|<=|>=|[=<>(),+\-.\[\]])
 
 class InvalidExpression(Exception):
     """DynamoDB would refuse it."""
+
+
+class Unfit(InvalidExpression):
+    """An update that this item, as it is, cannot take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +137,8 @@ class Tokens:
         token = self.take()
         if not (token[0] in "#_" or token[0].isalpha()):
             raise InvalidExpression(f'Syntax error; token: "{token}" is no attribute')
+        if token.upper() in RESERVED:
+            raise InvalidExpression(f"Attribute name is a reserved keyword; reserved keyword: {token}")
         if self.peek() in {".", "["}:
             raise NotImplementedError("nested paths are not modelled")
         return Path(token)

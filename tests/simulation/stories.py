@@ -8,13 +8,11 @@ from typing import Any, Final, TypeVar
 from botocore.exceptions import ClientError
 
 from tests.simulation.differences import Difference
-from tests.simulation.dynamodb import DynamoDB
-from tests.simulation.gate import Client, Gate
-from tests.simulation.sqs import Sqs
+from tests.simulation.services import Services, SimulatedClients
 
 TABLE = "ledger"
 #: As boto3 calls them.
-SERVICES = ("dynamodb", "sqs")
+SERVICES = ("dynamodb", "dynamodbstreams", "sqs", "s3", "events", "lambda", "secretsmanager")
 BROKEN = "breaks down"
 _NAMES = count()
 _AS_DOCUMENTED: Final[Any] = object()
@@ -44,6 +42,12 @@ class Side:
     name: str
     dynamodb: Any
     sqs: Any
+    s3: Any
+    events: Any
+    lambda_: Any
+    secretsmanager: Any
+    #: The client that reads a stream, by its ARN.
+    streams: Callable[[str], Any]
 
     def expected(
         self,
@@ -74,7 +78,7 @@ class Side:
 
     def queue(self, **attributes: str) -> "StoryQueue":
         """A new FIFO queue in high-throughput mode, with content-based deduplication."""
-        name = f"story-{next(_NAMES)}.fifo"
+        name = f"{new_name('story')}.fifo"
         usual = {
             "FifoQueue": "true",
             "ContentBasedDeduplication": "true",
@@ -85,9 +89,21 @@ class Side:
         url = self.sqs.create_queue(QueueName=name, Attributes=usual | attributes)["QueueUrl"]
         return StoryQueue(self.sqs, url)
 
+    def changes(self, stream: str) -> list[dict[str, Any]]:
+        """All records of a stream, from its beginning; to be asked for once."""
+        client, found = self.streams(stream), []
+        for shard in client.describe_stream(StreamArn=stream)["StreamDescription"]["Shards"]:
+            iterator = client.get_shard_iterator(
+                StreamArn=stream, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
+            )["ShardIterator"]
+            while some := (answer := client.get_records(ShardIterator=iterator))["Records"]:
+                found += some
+                iterator = answer["NextShardIterator"]
+        return found
+
     def table(self) -> "StoryItem":
         """An item that is not there yet."""
-        return StoryItem(self.dynamodb, {"pk": {"S": f"item-{next(_NAMES)}"}})
+        return StoryItem(self.dynamodb, {"pk": {"S": new_name("item")}})
 
 
 @dataclass(frozen=True)
@@ -204,23 +220,46 @@ def refused(act: Callable[[], object]) -> str:
     return ""
 
 
-def make_table(dynamodb: Any, name: str = TABLE) -> None:
-    dynamodb.create_table(
-        TableName=name,
-        BillingMode="PAY_PER_REQUEST",
-        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
-    )
+def new_name(kind: str) -> str:
+    """A name that nothing has yet."""
+    return f"{kind}-{next(_NAMES)}"
+
+
+def make_table(dynamodb: Any, name: str = TABLE, **more: Any) -> str:
+    """Make a table with a stream; returns the stream's ARN."""
+    request = {
+        "TableName": name,
+        "BillingMode": "PAY_PER_REQUEST",
+        "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}],
+        "AttributeDefinitions": [{"AttributeName": "pk", "AttributeType": "S"}],
+        "StreamSpecification": {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
+    }
+    return str(dynamodb.create_table(**request | more)["TableDescription"]["LatestStreamArn"])
 
 
 def model_side(clock: StoryClock) -> Side:
-    gate = Gate()
-
-    def now() -> float:
-        return clock.seconds
-
-    return Side("model", Client("dynamodb", DynamoDB(now, {TABLE: "pk"}), gate, ""), Client("sqs", Sqs(now), gate, ""))
+    services = Services.new(lambda: clock.seconds, {TABLE: "pk"})
+    clients = SimulatedClients(services)
+    return Side(
+        "model",
+        clients.dynamodb,
+        clients.sqs,
+        clients.s3,
+        clients.events,
+        clients.lambda_,
+        clients.secretsmanager,
+        services.dynamodb.stream,
+    )
 
 
 def emulated_side(name: str, clients: Mapping[str, Any]) -> Side:
-    return Side(name, clients["dynamodb"], clients["sqs"])
+    return Side(
+        name,
+        clients["dynamodb"],
+        clients["sqs"],
+        clients["s3"],
+        clients["events"],
+        clients["lambda"],
+        clients["secretsmanager"],
+        lambda _: clients["dynamodbstreams"],
+    )

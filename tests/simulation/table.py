@@ -41,6 +41,10 @@ class ConditionFailed(Exception):
         self.old = old
 
 
+class CannotBe(Exception):
+    """What an item would become by a write, or cannot be taken for one: too large, or of the wrong type."""
+
+
 @dataclass(frozen=True, slots=True)
 class Write:
     """A write that was checked and may be done."""

@@ -16,7 +16,7 @@ def test_the_page_lists_the_known_differences() -> None:
 
 
 def test_every_difference_is_asserted_by_a_story() -> None:
-    asserted = {name for path in HERE.glob("test_*_model.py") for name in _asserted(path)}
+    asserted = {name for path in HERE.glob("test_*.py") for name in _asserted(path)}
     assert asserted == set(differences.registered())
 
 

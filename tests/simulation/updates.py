@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias
 
-from tests.simulation.attributes import SETS, Item, Value
-from tests.simulation.expressions import InvalidExpression, Names, Operand, Path, Tokens, Values
+from tests.simulation.attributes import SETS, Item, Value, add
+from tests.simulation.expressions import InvalidExpression, Names, Operand, Path, Tokens, Unfit, Values
 
 #: The attribute's new value; None where it vanishes.
 Result: TypeAlias = Callable[[Item, Names, Values], Value | None]
@@ -20,7 +20,7 @@ class UpdateExpression:
     placeholders: frozenset[str]
 
     def changes(self, item: Item, names: Names, values: Values) -> dict[str, Value | None]:
-        """The attributes' new values, all worked out from the item as it was. Raises InvalidExpression."""
+        """The attributes' new values, all worked out from the item as it was. Raises InvalidExpression and Unfit."""
         found: dict[str, Value | None] = {}
         for path, result in self.actions:
             name = path.name(names)
@@ -87,7 +87,7 @@ def _present(operand: Operand) -> Result:
     def result(item: Item, names: Names, values: Values) -> Value:
         value = operand(item, names, values)
         if value is None:
-            raise InvalidExpression("The provided expression refers to an attribute that does not exist in the item")
+            raise Unfit("The provided expression refers to an attribute that does not exist in the item")
         return value
 
     return result
@@ -97,8 +97,8 @@ def _sum(left: Operand, right: Operand, sign: int) -> Result:
     def result(item: Item, names: Names, values: Values) -> Value:
         one, other = _present(left)(item, names, values), _present(right)(item, names, values)
         if one is None or other is None or (one[0], other[0]) != ("N", "N"):
-            raise InvalidExpression("An operand in the update expression has an incorrect data type")
-        return "N", one[1] + sign * other[1]
+            raise Unfit("An operand in the update expression has an incorrect data type")
+        return "N", add(one[1], other[1], sign)
 
     return result
 
@@ -116,8 +116,8 @@ def _add(tokens: Tokens) -> tuple[Path, Result]:
         if found is None:
             return kind, value
         if found[0] != kind:
-            raise InvalidExpression("An operand in the update expression has an incorrect data type")
-        return kind, found[1] + value if kind == "N" else found[1] | value
+            raise Unfit("An operand in the update expression has an incorrect data type")
+        return kind, add(found[1], value) if kind == "N" else found[1] | value
 
     return path, result
 
@@ -131,7 +131,7 @@ def _delete(tokens: Tokens) -> tuple[Path, Result]:
         if found is None:
             return None
         if found[0] != kind:
-            raise InvalidExpression("An operand in the update expression has an incorrect data type")
+            raise Unfit("An operand in the update expression has an incorrect data type")
         left = found[1] - value
         return (kind, left) if left else None
 

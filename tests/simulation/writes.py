@@ -5,9 +5,9 @@ from typing import Any
 
 from tests.simulation.attributes import InvalidValue, Item, Value, from_wire, item_from_wire, size_of, weight
 from tests.simulation.conditions import parse_condition
-from tests.simulation.expressions import InvalidExpression, Names, Values
+from tests.simulation.expressions import InvalidExpression, Names, Unfit, Values
 from tests.simulation.refusals import ResourceNotFoundException, invalid, refusal
-from tests.simulation.table import ConditionFailed, Table, Write
+from tests.simulation.table import CannotBe, ConditionFailed, Table, Write
 from tests.simulation.updates import parse_update
 
 #: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
@@ -15,7 +15,9 @@ LARGEST_ITEM = 400 * 1024
 
 
 class Writes:
-    """Prepares writes. Each raises botocore's ClientError for what is refused, and ConditionFailed."""
+    """Prepares writes. Each raises botocore's ClientError for a request that is refused, whatever there is, and
+    ConditionFailed and CannotBe by the item that it finds.
+    """
 
     def __init__(self, tables: Mapping[str, Table]) -> None:
         self._tables = tables
@@ -28,6 +30,8 @@ class Writes:
         text = request.get("UpdateExpression")
         try:
             changes = parse_update(text).changes(before, names, values) if text is not None else {}
+        except Unfit as error:
+            raise CannotBe(str(error)) from error
         except InvalidExpression as error:
             raise invalid(operation, f"Invalid UpdateExpression: {error}") from error
         if table.key in changes:
@@ -39,7 +43,7 @@ class Writes:
             if value is not None:
                 new[name] = value
                 size += len(name) + weight(value)
-        return Write(table, key, old, new, _checked(operation, size), tuple(changes))
+        return Write(table, key, old, new, _checked(size), tuple(changes))
 
     def put(self, operation: str, request: Mapping[str, Any]) -> Write:
         try:
@@ -51,7 +55,7 @@ class Writes:
             raise invalid(operation, f"One of the required keys was not given a value: {table.key}")
         table, key, old = self._found(operation, request, {table.key: request["Item"][table.key]})
         self._conditioned(operation, request, old)
-        return Write(table, key, old, item, _checked(operation, size_of(item)))
+        return Write(table, key, old, item, _checked(size_of(item)))
 
     def delete(self, operation: str, request: Mapping[str, Any]) -> Write:
         table, key, old = self._found(operation, request, request["Key"])
@@ -62,6 +66,14 @@ class Writes:
         table, key, old = self._found(operation, request, request["Key"])
         self._conditioned(operation, request, old)
         return Write(table, key, old, old, table.size(key))
+
+    def target(self, operation: str, request: Mapping[str, Any]) -> tuple[str, Value]:
+        """Table and key that a part of a transaction is about."""
+        table = self.table(operation, request["TableName"])
+        whole = request.get("Key", request.get("Item", {}))
+        return request["TableName"], self.key(
+            operation, table, {name: whole[name] for name in whole if name == table.key}
+        )
 
     def _conditioned(self, operation: str, request: Mapping[str, Any], old: Item | None) -> None:
         names, values = self.placeholders(operation, request, ("ConditionExpression",))
@@ -128,13 +140,16 @@ class Writes:
     def key(self, operation: str, table: Table, key: Mapping[str, Any]) -> Value:
         if set(key) != {table.key}:
             raise invalid(operation, "The provided key element does not match the schema")
-        value = from_wire(key[table.key])
+        try:
+            value = from_wire(key[table.key])
+        except InvalidValue as error:
+            raise invalid(operation, str(error)) from error
         if value[0] != "S" or not value[1]:
             raise invalid(operation, "One or more parameter values are not valid: the key is no text, or empty")
         return value
 
 
-def _checked(operation: str, size: int) -> int:
+def _checked(size: int) -> int:
     if size > LARGEST_ITEM:
-        raise invalid(operation, "Item size to update has exceeded the maximum allowed size")
+        raise CannotBe("Item size to update has exceeded the maximum allowed size")
     return size
