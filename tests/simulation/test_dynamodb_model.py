@@ -616,13 +616,9 @@ def test_every_change_is_in_the_stream_in_order(side: Side) -> None:
     records = side.changes(stream)
     changes = [(record["eventName"], *_images(record)) for record in records]
     one, two, three = ({"n": {"N": number}} for number in ("1", "2", "3"))
-    made, changed, gone, made_again = (
-        ("INSERT", {}, one),
-        ("MODIFY", one, two),
-        ("REMOVE", two, {}),
-        ("INSERT", {}, three),
-    )
-    empty = ("INSERT", {}, {})
+    nothing: dict[str, Any] = {}
+    made, changed, gone = ("INSERT", nothing, one), ("MODIFY", one, two), ("REMOVE", two, nothing)
+    empty, made_again = ("INSERT", nothing, nothing), ("INSERT", nothing, three)
     assert changes == side.expected(
         differences.RECORDS,
         [made, changed, gone, made_again],
