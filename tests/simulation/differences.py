@@ -296,6 +296,16 @@ REQUEST_TOKEN = Difference(
 )
 
 
+# --- EventBridge ---
+
+MALFORMED_DETAIL = Difference(
+    "EventBridge PutEvents",
+    "an entry whose detail is no JSON fails, alone and in its place, with the code MalformedDetail",
+    "https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEventsResultEntry.html",
+    ministack="takes it",
+)
+
+
 def registered() -> dict[str, Difference]:
     """All of them, by name."""
     return {name: value for name, value in globals().items() if isinstance(value, Difference)}

@@ -1,22 +1,17 @@
 """S3: objects by bucket and key."""
 
+from io import BytesIO
 from typing import Any
 
 from tests.simulation.refusals import NoSuchKey, S3Errors, refusal
 
 
-class Body:
-    """What `get_object` streams, whole."""
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-
-    def read(self) -> bytes:
-        return self._content
+class Body(BytesIO):
+    """What `get_object` streams."""
 
 
 class S3:
-    """The service; strongly consistent."""
+    """The service; strongly consistent, and every bucket is there."""
 
     exceptions = S3Errors
 

@@ -48,6 +48,8 @@ class Side:
     secretsmanager: Any
     #: The client that reads a stream, by its ARN.
     streams: Callable[[str], Any]
+    #: The models; None for an emulator.
+    services: Services | None = None
 
     def expected(
         self,
@@ -249,6 +251,7 @@ def model_side(clock: StoryClock) -> Side:
         clients.lambda_,
         clients.secretsmanager,
         services.dynamodb.stream,
+        services,
     )
 
 

@@ -489,7 +489,7 @@ def _with_dead_letters(side: Side, most_receives: int, **attributes: str) -> tup
 # --- any of it ---
 
 
-@pytest.mark.parametrize("seed", range(16))
+@pytest.mark.parametrize("seed", range(6))
 def test_any_walk_finds_the_same_messages_in_ministack(
     model: Side, ministack: Side, clock: StoryClock, seed: int
 ) -> None:
@@ -513,12 +513,12 @@ def test_any_walk_finds_the_same_messages_in_ministack(
             case "later":
                 clock.later(chance.choice([1, 6, 31, 31, 301, 1_900]))
         clock.later(0.01)
-        assert queues[0].counts()[1] == queues[1].counts()[1]
+    walk.compare([queue.counts()[1] for queue in queues])
     walk.drain()
     walk.compare([sorted(dead.bodies(10)) for dead, _ in pairs])
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 def test_any_walk_finds_the_same_messages_in_moto(model: Side, moto: Side, clock: StoryClock, seed: int) -> None:
     """Bodies sent once, single receives, and receipts that are valid: there, moto is right."""
     chance = random.Random(seed)  # noqa: S311
@@ -639,9 +639,11 @@ def test_only_so_many_messages_are_in_flight(monkeypatch: pytest.MonkeyPatch) ->
     assert last.id == "m100"
 
 
-def test_groups_are_looked_for_at_the_front_of_a_backlog_only() -> None:
+def test_groups_are_looked_for_at_the_front_of_a_backlog_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert LOOKED_AT == 120_000
+    monkeypatch.setattr("tests.simulation.fifo.LOOKED_AT", 100)
     fifo = Fifo(retention=1e9)
-    for number in range(LOOKED_AT):
+    for number in range(100):
         fifo.append(_message(f"m{number}", "busy"))
     fifo.append(_message("last", "other"))
     [first] = fifo.receive(0.0, 1, 30.0)

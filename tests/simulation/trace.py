@@ -56,7 +56,7 @@ def _short(value: Any) -> str:
         case list() | tuple():
             return "[" + ", ".join(map(_short, value)) + "]"
         case Body():
-            return _short(value.read().decode())
+            return _short(value.getvalue().decode())
         case str():
             return value if len(value) < 200 else value[:200] + "…"
     return str(value)
