@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from itertools import pairwise
+from math import inf
 
 from rollcall.core.job import Overlap
 from rollcall.core.outcome import Outcome
@@ -123,8 +124,12 @@ def nobody_is_passed_over_without_reason(history: History) -> Iterator[str]:
 
 def _under_way(history: History, run: str, generation: int, at: float) -> bool:
     """Whether a run was at work then, or a moment before: what is read is older than what is written."""
-    states = [history.played.audit.state_at(run, generation, at - moment)[0] for moment in range(OLD_NEWS.seconds)]
-    return any(state is not None and not state.terminal for state in states)
+    states = history.played.audit.states[run, generation]
+    ends = [since for since, _ in states[1:]] + [inf]
+    return any(
+        since <= at and until >= at - OLD_NEWS.total_seconds() and not state.terminal
+        for (since, state), until in zip(states, ends, strict=True)
+    )
 
 
 def nothing_fails_of_itself(history: History) -> Iterator[str]:
