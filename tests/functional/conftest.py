@@ -3,11 +3,13 @@
 import asyncio
 import logging
 from collections.abc import Iterator
-from typing import Final
+from threading import Lock
+from typing import Any, Final
 
 import boto3
 import pytest
 from moto import mock_aws
+from moto.core.botocore_stubber import BotocoreStubber
 
 from rollcall.adapters.clients import Clients
 from rollcall.core.names import dead_letter_queue_name, queue_name
@@ -63,7 +65,19 @@ def events() -> Iterator[Events]:
 
 
 @pytest.fixture
-def aws(clients: Clients) -> Iterator[Clients]:
+def one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """moto copies its tables while other threads write to them; what is atomic in AWS is so here under a lock."""
+    answer, lock = BotocoreStubber.process_request, Lock()
+
+    def locked(stubber: BotocoreStubber, request: Any) -> Any:
+        with lock:
+            return answer(stubber, request)
+
+    monkeypatch.setattr(BotocoreStubber, "process_request", locked)
+
+
+@pytest.fixture
+def aws(clients: Clients, one_at_a_time: None) -> Iterator[Clients]:  # noqa: ARG001 - a fixture cannot use usefixtures
     """What a deployment has, empty."""
     with mock_aws():
         clients.dynamodb.create_table(
