@@ -1,4 +1,4 @@
-"""Many seeds and every crash point, side by side, and what they hit."""
+"""Many seeds, and every fault at every request, side by side, and what they hit."""
 
 import json
 import multiprocessing
@@ -20,6 +20,7 @@ from tests.simulation.counterparty import Mishap
 from tests.simulation.faults import Fault
 from tests.simulation.plans import drawn
 from tests.simulation.playing import play
+from tests.simulation.points import ANSWERS, CRASHES
 from tests.simulation.tries import Tried, Try
 
 SHOWN = 3
@@ -80,8 +81,9 @@ class Sum:
 def main(
     seeds: Annotated[int, typer.Option(min=0, help="How many seeds.")] = 1_000,
     first: Annotated[int, typer.Option(help="The first of them.")] = 0,
-    crash_points: Annotated[bool, typer.Option(help="Every crash point of the small lives.")] = True,
-    pairs: Annotated[bool, typer.Option(help="Every pair of crash points of the smallest.")] = True,
+    crash_points: Annotated[bool, typer.Option(help="A crash before and after each request of small lives.")] = True,
+    answer_points: Annotated[bool, typer.Option(help="Each request of them lost, made twice, throttled.")] = True,
+    pairs: Annotated[bool, typer.Option(help="Every pair of crashes of the smallest.")] = True,
     jobs: Annotated[int, typer.Option(min=1, help="Processes at work.")] = os.cpu_count() or 1,
     seed: Annotated[int | None, typer.Option(help="Replay this seed, and tell all that happens.")] = None,
 ) -> None:
@@ -90,9 +92,10 @@ def main(
         raise typer.Exit(_replay(seed))
     began = time.monotonic()
     console, total = Console(stderr=True), Sum()
-    points = list(tries.crash_points()) if crash_points else []
+    crashes = list(tries.points(CRASHES)) if crash_points else []
+    answers = list(tries.points(ANSWERS)) if answer_points else []
     couples = list(tries.pairs()) if pairs else []
-    _run(console, total, [*points, *couples, *tries.seeds(first, seeds)], jobs)
+    _run(console, total, [*crashes, *answers, *couples, *tries.seeds(first, seeds)], jobs)
     console.print(total.table())
     for tried in total.failed[:20]:
         console.print(f"[red]{tried.about}[/red]", *tried.violations[:SHOWN], sep="\n  ", soft_wrap=True, markup=True)
@@ -101,7 +104,8 @@ def main(
             {
                 "seeds": seeds,
                 "violations": len(total.failed),
-                "crash_points": len(points),
+                "crash_points": len(crashes),
+                "answer_points": len(answers),
                 "pairs": len(couples),
                 "faults": dict(sorted(total.faults.items())),
                 "branches_never_hit": total.never,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import chain, islice
 
 from tests.simulation.checks import violations
-from tests.simulation.crash_points import LIVES, crash_at, points_of
+from tests.simulation.points import CRASHES, LIVES, play_with, points_of
 from tests.simulation.plans import drawn
 from tests.simulation.playing import Played, play
 
@@ -21,12 +21,12 @@ def run(seeds: int, rounds: int) -> str:
 
 
 def _lives(seeds: int, rounds: int) -> Iterator[tuple[str, Played]]:
-    first = ((name, crash_at(plan)) for name, plan in LIVES.items())
+    first = ((name, play_with(plan)) for name, plan in LIVES.items())
     drawn_ = ((f"seed {seed}", play(drawn(seed))) for seed in range(seeds))
     return chain(first, drawn_, _crashes() if rounds > 1 else ())
 
 
 def _crashes() -> Iterator[tuple[str, Played]]:
     for name, plan in LIVES.items():
-        for point in points_of(plan)[::STRIDE]:
-            yield f"{name}, crash {point}", crash_at(plan, point)
+        for point in points_of(plan, CRASHES)[::STRIDE]:
+            yield f"{name}, {point}", play_with(plan, point)

@@ -29,6 +29,7 @@ class Deed(StrEnum):
     FIRE = "fire"
     START_BY_HAND = "start by hand"
     CANCEL = "cancel"
+    CANCEL_LATEST = "cancel the latest"
     PAUSE = "pause"
     RESUME = "resume"
     #: Another declaration of the same job is deployed: other retries, and a target that takes keys now, or none.

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from rollcall.adapters import runs
+from rollcall.adapters.clients import AWS_ERRORS
+from rollcall.adapters.ledger import Ledger
 from rollcall.core.job import Job, Overlap
 from rollcall.core.outcome import Outcome
 from rollcall.core.run import Redrive, RunRecord
@@ -17,8 +19,10 @@ from tests.simulation.audit import Audit
 from tests.simulation.cloud import SimulatedCloud
 from tests.simulation.counterparty import Counterparty
 from tests.simulation.faults import Faults
+from tests.simulation.gate import Crash
 from tests.simulation.planned_jobs import KEY_WINDOW, PlannedJobs
 from tests.simulation.plans import Act, Deed, JobPlan, Plan
+from tests.simulation.services import SimulatedClients
 from tests.simulation.trace import Trace
 from tools.local_cloud.resources import LEDGER
 
@@ -27,6 +31,8 @@ from tools.local_cloud.resources import LEDGER
 LIVENESS = timedelta(hours=12)
 LOOK_EVERY = timedelta(seconds=30)
 LONG_POLL = timedelta(days=1)
+#: Somebody tries a command so often, and then lets it be.
+MOST_COMMANDS = 10
 #: An invocation that stands still does so for longer than a fan-out's lease and a message's visibility.
 FREEZE_SECONDS = {"fan-out": 1_000.0, "worker": 400.0, "completion": 400.0, "watchdog": 100.0}
 
@@ -90,6 +96,7 @@ class Play:
             long_poll=LONG_POLL.total_seconds(),
         )
         self._acted = False
+        self._commands = 0
         self._chance = random.Random(plan.seed)  # noqa: S311
         table = self._cloud.services.dynamodb.tables[LEDGER]
         overlapping = frozenset(each.name for each in plan.jobs if each.overlap is Overlap.ALLOW)
@@ -224,16 +231,15 @@ class Play:
                 due = now.replace(microsecond=0)
                 nonce = f"h{len(asked)}" if act.deed is Deed.START_BY_HAND else None
                 asked[cloud.fire(job, due, nonce)] = due
-            case Deed.CANCEL:
-                for name, record in cloud.ledger.runs(asked).items():
-                    if not record.state.terminal:
-                        cancel(cloud.ledger, name, cloud.clock)
-                        self.played.cancelled.add(name)
-                        return
+            case Deed.CANCEL | Deed.CANCEL_LATEST:
+                found = [name for name, run in cloud.ledger.runs(asked).items() if not run.state.terminal]
+                for name in sorted(found, reverse=act.deed is Deed.CANCEL_LATEST)[:1]:
+                    self.played.cancelled.add(name)
+                    self._operate(lambda ledger: cancel(ledger, name, cloud.clock))
             case Deed.PAUSE:
-                runs.pause(cloud.ledger, job.name, now)
+                self._operate(lambda ledger: runs.pause(ledger, job.name, now))
             case Deed.RESUME:
-                runs.resume(cloud.ledger, job.name)
+                self._operate(lambda ledger: runs.resume(ledger, job.name))
             case Deed.LOSE:
                 cloud.lose_messages(job, self._chance)
             case Deed.DEPLOY:
@@ -242,6 +248,17 @@ class Play:
                 plan = self._plans[act.job] = replace(self._plans[act.job], keys=not self._plans[act.job].keys)
                 self.played.targets[plan.target].key_window = KEY_WINDOW if plan.keys else None
                 cloud.redeploy(self._jobs.job(plan, deployed=1))
+
+    def _operate(self, command: Callable[[Ledger], object]) -> None:
+        """Somebody gives a command, and gives it again when it fails."""
+        for _ in range(MOST_COMMANDS):
+            self._commands += 1
+            clients = SimulatedClients(self._cloud.services, f"operator/{self._commands}")
+            try:
+                command(Ledger(clients.dynamodb, LEDGER))
+            except (*AWS_ERRORS, Crash):
+                continue
+            return
 
     def _job(self, name: str) -> Job:
         return next(job for job in self._cloud.jobs if job.name == name)

@@ -7,9 +7,9 @@
 import pytest
 
 from tests.simulation.checks import violations
-from tests.simulation.crash_points import LIVES, SMALL, Crashes, crash_at, points_of
 from tests.simulation.plans import Plan, drawn
 from tests.simulation.playing import Play, play
+from tests.simulation.points import CRASHES, LIVES, SMALL, Points, play_with, points_of, requests_of
 from tests.simulation.tries import attempt, seeds
 
 SEEDS, A_TEST = 300, 25
@@ -28,23 +28,23 @@ def test_seeds(first: int) -> None:
 @pytest.mark.parametrize("life", TRIED)
 def test_whoever_dies_at_any_request(life: str, part: int) -> None:
     plan = LIVES[life]
-    found = {str(point): violations(crash_at(plan, point)) for point in points_of(plan)[part::PARTS]}
+    found = {str(point): violations(play_with(plan, point)) for point in points_of(plan, CRASHES)[part::PARTS]}
     assert {point: wrong for point, wrong in found.items() if wrong} == {}
 
 
 @pytest.mark.parametrize("plan", LIVES.values(), ids=LIVES)
 def test_a_life_without_deaths(plan: Plan) -> None:
-    faults = Crashes((), plan.seed)
+    faults = Points((), plan.seed)
     assert violations(Play(plan, faults=faults).run()) == []
     assert faults.requests > 40
     assert sum(faults.counts.values()) == 0
 
 
 def test_the_counting_tree_of_a_small_life_has_three_levels() -> None:
-    played = crash_at(LIVES["with keys, and a redrive"])
+    played = play_with(LIVES["with keys, and a redrive"])
     levels = {name.split("#")[3] for _, name in played.audit.table.items if name.startswith("node#")}
     assert levels == {"0", "1", "2"}
-    assert len(points_of(SMALL)) < len(points_of(LIVES["with keys, and a redrive"])) / 2
+    assert requests_of(SMALL) < requests_of(LIVES["with keys, and a redrive"]) / 2
 
 
 def test_a_seed_replays_exactly() -> None:

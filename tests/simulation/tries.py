@@ -1,31 +1,32 @@
-"""One try of the simulation: a seed, a crash point or a pair of them, played and checked, side by side with others."""
+"""One try of the simulation: a seed, a fault at one request or crashes at two, played and checked, side by side with others."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from traceback import format_exception_only
 
 from tests.simulation import branches
 from tests.simulation.checks import violations
-from tests.simulation.crash_points import LIVES, SMALL, CrashPoint, crash_at, pairs_of, points_of
+from tests.simulation.faults import Fault
 from tests.simulation.plans import drawn
 from tests.simulation.playing import Played, play
+from tests.simulation.points import LIVES, SMALL, Point, pairs_of, play_with, points_of
 
 PAIRS = "pairs"
 
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """What is tried: a seed of its own, or a life with crash points."""
+    """What is tried: a seed of its own, or a life in which something goes wrong at these points."""
 
     seed: int = 0
     life: str | None = None
-    points: tuple[CrashPoint, ...] = ()
+    points: tuple[Point, ...] = ()
 
     def __str__(self) -> str:
         if self.life is None:
             return f"seed {self.seed}"
-        return f"{self.life}, crash {' and '.join(map(str, self.points))}"
+        return f"{self.life}, {' and '.join(map(str, self.points))}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +49,13 @@ def seeds(first: int, number: int) -> Iterator[Try]:
     return (Try(seed) for seed in range(first, first + number))
 
 
-def crash_points() -> Iterator[Try]:
-    """Each crash point of each life."""
-    return (Try(life=name, points=(point,)) for name, plan in LIVES.items() for point in points_of(plan))
+def points(kinds: Sequence[Fault]) -> Iterator[Try]:
+    """Each point of each life at which one of `kinds` can happen."""
+    return (Try(life=name, points=(point,)) for name, plan in LIVES.items() for point in points_of(plan, kinds))
 
 
 def pairs() -> Iterator[Try]:
-    """Each pair of crash points of the small life."""
+    """Each pair of crashes of the small life."""
     return (Try(life=PAIRS, points=pair) for pair in pairs_of(SMALL))
 
 
@@ -64,7 +65,7 @@ def attempt(about: Try) -> Tried:
         if about.life is None:
             played = play(drawn(about.seed))
         else:
-            played = crash_at(SMALL if about.life == PAIRS else LIVES[about.life], *about.points)
+            played = play_with(SMALL if about.life == PAIRS else LIVES[about.life], *about.points)
         return _tried(about, played)
     except Exception as error:
         return Tried(about, ["".join(format_exception_only(error)).strip()])
