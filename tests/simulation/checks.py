@@ -11,6 +11,7 @@ from rollcall.core.outcome import Outcome
 from rollcall.core.run import OPEN, RunState, job_of
 from rollcall.core.sizing import MAX_RECEIVE_COUNT
 from rollcall.engine.progress import outcomes
+from rollcall.engine.verifying import verify
 from tests.simulation.counterparty import Mishap, Ordered
 from tests.simulation.history import History, Told
 from tests.simulation.plans import Deed, JobPlan, ReportFault
@@ -328,6 +329,45 @@ def every_end_is_announced(history: History) -> Iterator[str]:
                 yield f"{run.id} was announced with {detail}"
 
 
+def an_end_is_told_as_it_is(history: History) -> Iterator[str]:
+    """Guarantee 4: whose end it is, and whether anybody has to look."""
+    for detail in history.played.cloud.announcements:
+        run, generation = detail["run"], detail["generation"]
+        known = f"{run}/{generation}", job_of(run), history.last_state(run, generation)
+        if (detail["id"], detail["job"], detail["state"]) != known:
+            yield f"{detail} of {known}"
+    for completed in history.played.jobs.heard:
+        all_done = completed.state is RunState.COMPLETE and completed.outcomes[Outcome.SUCCEEDED] == completed.total
+        if completed.clean is not all_done:
+            yield f"{completed} is told as {'clean' if completed.clean else 'not clean'}"
+
+
+def who_cancels_is_obeyed(history: History) -> Iterator[str]:
+    """A run of which somebody was told that it is being cancelled ends so."""
+    for name in history.played.surely_cancelled:
+        states = {history.last_state(name, number) for number in range(1, history.runs[name].generation + 1)}
+        if RunState.CANCELLED not in states:
+            yield f"{name} is {states}"
+
+
+def who_pauses_is_obeyed(history: History) -> Iterator[str]:
+    """No new calls of a job that is paused, a moment later."""
+    if history.played.frozen:
+        return
+    for job, pauses in history.played.pauses.items():
+        for (run, _, _), orders in history.orders.items():
+            for since, until in pauses if job_of(run) == job else []:
+                if late := [order for order in orders if since + OLD_NEWS < order.at < until]:
+                    yield f"{job} was paused from {since} to {until}: {late}"
+
+
+def verify_finds_nothing(history: History) -> Iterator[str]:
+    """What `rollcall verify` says of every run that ended."""
+    for run in history.runs.values():
+        if run.nonce is not None:
+            yield from map(str, verify(history.played.cloud.ledger, history.manifests, run))
+
+
 def nothing_is_left_behind(history: History) -> Iterator[str]:
     """No message, no open run, no lease, no claim on an announcement."""
     played = history.played
@@ -408,6 +448,10 @@ CHECKS: tuple[Check, ...] = (
     one_call_of_an_entity_at_a_time,
     every_failure_can_be_found,
     every_end_is_announced,
+    an_end_is_told_as_it_is,
+    who_cancels_is_obeyed,
+    who_pauses_is_obeyed,
+    verify_finds_nothing,
     nothing_is_left_behind,
     limits_are_kept,
     requests_are_few,

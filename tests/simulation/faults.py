@@ -79,7 +79,7 @@ class Faults:
     rates: Mapping[Fault, float]
     seed: int
     #: How long the environment of that name stands still when it freezes; None where it cannot.
-    freeze: Callable[[str], float | None]
+    freeze: Callable[[str], float | None] = lambda _: None
     on: bool = True
     counts: Counter[Fault] = field(default_factory=Counter)
 
@@ -103,12 +103,13 @@ class Faults:
 
     def __call__(self, sent: Sent, serve: Serve) -> Answer:
         for fault in OF_REQUESTS:
-            if self.rates.get(fault) and self._concerns(fault, sent) and self.hits(fault):
+            if self.rates.get(fault) and self.concerns(fault, sent) and self.hits(fault):
                 return self._suffer(fault, sent, serve)
         return serve()
 
     @staticmethod
-    def _concerns(fault: Fault, sent: Sent) -> bool:
+    def concerns(fault: Fault, sent: Sent) -> bool:
+        """Whether it can happen to this request."""
         match fault:
             case Fault.CONFLICT:
                 return sent.service == "dynamodb" and sent.operation in _WRITES

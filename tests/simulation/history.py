@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from rollcall.adapters.manifests import Manifests
 from rollcall.core.outcome import Outcome
-from rollcall.core.run import RunRecord
+from rollcall.core.run import RunRecord, RunState
 from rollcall.core.tree import Node
 from rollcall.engine.failures import Failure, failures
 from tests.simulation.counterparty import Counterparty, Ordered
@@ -57,6 +57,11 @@ class History:
 
     def expected(self, run: RunRecord) -> list[Expected]:
         return expected(self.plans[run.job], run.id, f"{run.scheduled_for:%Y%m%d}")
+
+    def last_state(self, run: str, generation: int) -> RunState | None:
+        """What a run's generation ended in; None where there is none."""
+        states = self.played.audit.states.get((run, generation))
+        return states[-1][1] if states else None
 
     def told(self) -> Iterator[Told]:
         """Every entry of every sealed generation."""

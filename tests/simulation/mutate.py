@@ -9,8 +9,9 @@ import signal
 import sys
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -21,14 +22,18 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from tests.simulation import guide as guides
 from tests.simulation import mutations
+from tests.simulation.guide import Guide
 from tests.simulation.mutations import Mutant
 
 TABLE = Path(__file__).parents[2] / "docs/mutations.md"
 #: Survivors and why they may live: mutants by their ids.
 SURVIVORS = Path(__file__).parent / "survivors.toml"
 HUNG = "it hangs"
-_LONGEST = 110
+_LONGEST, _LONGEST_ERROR = 110, 2_000
+#: In which the functions of the engine are looked for.
+SEEDS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,52 +44,73 @@ class Judged:
     killed_by: str
 
     @property
+    def by_test(self) -> bool:
+        return self.killed_by.startswith("test: ")
+
+    @property
     def how(self) -> str:
         """In a few words: the check that found it."""
-        if not self.killed_by or self.killed_by == HUNG:
+        if not self.killed_by or self.killed_by == HUNG or self.by_test:
             return self.killed_by
         _, _, violation = self.killed_by.partition(": ")
         return violation.partition(":")[0][:_LONGEST]
 
 
-def _child(mutant: Mutant | None, answer: Path, seeds: int, rounds: int) -> None:
-    """In the forked process: be the mutant, or the engine as it is, until something finds it."""
+def _forked(work: Callable[[], str], answer: Path) -> int:
+    """A process that writes what `work` returns, or raises; the engine is imported there, and not here."""
+    process = os.fork()
+    if process:
+        return process
     silent = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silent, 1)
     os.dup2(silent, 2)
     try:
-        if mutant is not None:
-            mutations.install(mutant)
-        from tests.simulation import mutation_suite
-
-        found = mutation_suite.run(seeds, rounds)
+        found = work()
     except BaseException as error:
-        found = f"raised: {type(error).__name__}: {error}"
-    answer.write_text(found[:2_000])
+        found = f"raised: {type(error).__name__}: {error}"[:_LONGEST_ERROR]
+    answer.write_text(found)
     os._exit(0)
 
 
-def _sound(seeds: int, rounds: int) -> str:
-    """What the suite finds in the engine as it is: nothing, or the mutants would tell nothing."""
+def _asked(*works: Callable[[], str]) -> list[str]:
+    """What each of them returns, in processes of their own."""
     with TemporaryDirectory() as folder:
-        answer = Path(folder, "sound")
-        process = os.fork()
-        if process == 0:
-            _child(None, answer, seeds, rounds)
-        os.waitpid(process, 0)
-        return answer.read_text()
+        answers = [Path(folder, str(number)) for number in range(len(works))]
+        for process in [_forked(work, answer) for work, answer in zip(works, answers, strict=True)]:
+            os.waitpid(process, 0)
+        return [answer.read_text() for answer in answers]
 
 
-def _judged(mutants: list[Mutant], jobs: int, limit: float, seeds: int, rounds: int) -> Iterator[Judged]:
+def _guided() -> Guide:
+    """Where the functions are at work. Raises SystemExit where that cannot be found out."""
+    lives, tests = _asked(lambda: json.dumps(guides.of_lives(SEEDS)), lambda: json.dumps(guides.of_tests()))
+    for found in (lives, tests):
+        if found.startswith("raised"):
+            sys.exit(f"the engine as it is fails: {found}")
+    return Guide(**json.loads(lives), tests=json.loads(tests))
+
+
+def _met(mutant: Mutant, guide: Guide, seeds: int) -> str:
+    mutations.install(mutant)
+    from tests.simulation import mutation_suite
+
+    return mutation_suite.run(mutant.where, guide, seeds)
+
+
+def _met_by_none(guide: Guide, seeds: int) -> str:
+    from tests.simulation import mutation_suite
+
+    return mutation_suite.run(None, guide, seeds)
+
+
+def _judged(mutants: list[Mutant], guide: Guide, jobs: int, limit: float, seeds: int) -> Iterator[Judged]:
     """Mutants as they are judged, `jobs` at a time."""
     waiting, running = list(enumerate(mutants)), dict[int, tuple[int, Mutant, float]]()
     with TemporaryDirectory() as folder:
         while waiting or running:
             while waiting and len(running) < jobs:
                 number, mutant = waiting.pop(0)
-                process = os.fork()
-                if process == 0:
-                    _child(mutant, Path(folder, str(number)), seeds, rounds)
+                process = _forked(partial(_met, mutant, guide, seeds), Path(folder, str(number)))
                 running[process] = number, mutant, time.monotonic()
             time.sleep(0.005)
             for process, (number, mutant, began) in list(running.items()):
@@ -134,17 +160,19 @@ def main(
     jobs: Annotated[int, typer.Option(min=1, help="Processes at work.")] = os.cpu_count() or 1,
     only: Annotated[str, typer.Option(help="Mutants whose id has this text.")] = "",
     seeds: Annotated[int, typer.Option(help="Seeds that each has to get past.")] = 60,
-    rounds: Annotated[int, typer.Option(help="2: crash points, too.")] = 1,
-    limit: Annotated[float, typer.Option(help="Seconds after which a mutant hangs.")] = 90.0,
+    limit: Annotated[float, typer.Option(help="Seconds after which a mutant hangs.")] = 180.0,
+    guide: Annotated[Path | None, typer.Option(help="Where the guide is kept, or is to be.")] = None,
     again: Annotated[Path | None, typer.Option(help="Only what lived in this result, whose others stand.")] = None,
     out: Annotated[Path | None, typer.Option(help="Keep the result there, for --again.")] = None,
     write: Annotated[bool, typer.Option("--table", help="Write docs/mutations.md.")] = False,
 ) -> None:
     """Break every guarding line of the engine in turn. The last line is one JSON object."""
     began, console = time.monotonic(), Console(stderr=True)
-    if found := _sound(seeds, rounds):
-        console.print(f"the engine as it is does not pass: {found}", markup=False)
-        sys.exit(1)
+    known = Guide.read(guide) if guide is not None and guide.exists() else _guided()
+    if guide is not None:
+        known.save(guide)
+    if found := _asked(lambda: _met_by_none(known, seeds))[0]:
+        sys.exit(f"the engine as it is does not pass: {found}")
     before = {} if again is None else json.loads(again.read_text())
     every = [mutant for mutant in mutations.mutants() if only in mutant.id]
     judged = [Judged(mutant, before[mutant.id]) for mutant in every if before.get(mutant.id)]
@@ -152,12 +180,12 @@ def main(
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         shown, alive = progress.add_task("mutants", total=len(open_)), 0
-        for each in _judged(open_, jobs, limit, seeds, rounds):
+        for each in _judged(open_, known, jobs, limit, seeds):
             judged.append(each)
             alive += not each.killed_by
             progress.update(shown, advance=1, description=f"mutants, {alive} alive")
             if out is not None:
-                out.write_text(json.dumps({known.mutant.id: known.killed_by for known in judged}))
+                out.write_text(json.dumps({past.mutant.id: past.killed_by for past in judged}))
     if write:
         TABLE.write_text(table(judged))
     survivors = [each.mutant.id for each in judged if not each.killed_by]
@@ -166,6 +194,7 @@ def main(
             {
                 "mutants": len(judged),
                 "killed": len(judged) - len(survivors),
+                "killed_by_tests": sum(each.by_test for each in judged),
                 "hung": sum(each.killed_by == HUNG for each in judged),
                 "survived": len(survivors),
                 "explained": len(reasons().keys() & set(survivors)),

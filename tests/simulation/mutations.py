@@ -60,7 +60,12 @@ class Mutant:
 
     @property
     def id(self) -> str:
-        return f"{self.module.removeprefix('rollcall.')}.{self.function}: {self.change}"
+        return f"{self.where}: {self.change}"
+
+    @property
+    def where(self) -> str:
+        """The function, as its mutants' ids begin."""
+        return f"{self.module.removeprefix('rollcall.')}.{self.function}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from rollcall.adapters import runs
 from rollcall.adapters.clients import AWS_ERRORS
 from rollcall.adapters.ledger import Ledger
 from rollcall.core.job import Job, Overlap
 from rollcall.core.outcome import Outcome
-from rollcall.core.run import Redrive, RunRecord
+from rollcall.core.run import Redrive, RunRecord, RunState
 from rollcall.engine.cancelling import cancel
 from tests.simulation.audit import Audit
 from tests.simulation.cloud import SimulatedCloud
@@ -25,6 +26,8 @@ from tests.simulation.plans import Act, Deed, JobPlan, Plan
 from tests.simulation.services import SimulatedClients
 from tests.simulation.trace import Trace
 from tools.local_cloud.resources import LEDGER
+
+Result = TypeVar("Result")
 
 #: Within it, everything has ended once nothing goes wrong any more: leases, visibilities, pauses of breakers, and
 #: effects that show up late.
@@ -61,7 +64,11 @@ class Played:
     log: Counter[str]
     #: The runs that were asked for, by job; each once, however often it was.
     asked_for: dict[str, dict[str, datetime]] = field(default_factory=dict)
+    #: The runs that somebody wanted cancelled, and those of which they were told that it is being done.
     cancelled: set[str] = field(default_factory=set)
+    surely_cancelled: set[str] = field(default_factory=set)
+    #: When a job was paused for sure, from when until when.
+    pauses: dict[str, list[tuple[datetime, datetime]]] = field(default_factory=dict)
     #: Environments that stood still for longer than anybody waits for them.
     frozen: set[str] = field(default_factory=set)
     redriven: bool = False
@@ -97,13 +104,15 @@ class Play:
         )
         self._acted = False
         self._commands = 0
+        self._paused: dict[str, datetime] = {}
         self._chance = random.Random(plan.seed)  # noqa: S311
         table = self._cloud.services.dynamodb.tables[LEDGER]
         overlapping = frozenset(each.name for each in plan.jobs if each.overlap is Overlap.ALLOW)
         table.stream = audit = Audit(table=table, overlapping=overlapping)
         targets = {each.target: self._counterparty(each) for each in plan.jobs}
         self._cloud.targets |= targets  # type: ignore[arg-type]
-        faults = faults or Faults(plan.faults, plan.seed, self._freeze)
+        faults = faults or Faults(plan.faults, plan.seed)
+        faults.freeze = self._freeze
         heard = Heard()
         self.played = Played(plan, self._cloud, audit, targets, faults, self._jobs, heard.counts)
         self._listeners: list[logging.Handler] = [heard]
@@ -181,6 +190,7 @@ class Play:
     def _wait_for_the_end(self) -> None:
         cloud = self._cloud
         for job in cloud.jobs:
+            self._resumed(job.name)
             runs.resume(cloud.ledger, job.name)
         try:
             cloud.run_until(self._ended, LIVENESS, every=LOOK_EVERY)
@@ -235,10 +245,14 @@ class Play:
                 found = [name for name, run in cloud.ledger.runs(asked).items() if not run.state.terminal]
                 for name in sorted(found, reverse=act.deed is Deed.CANCEL_LATEST)[:1]:
                     self.played.cancelled.add(name)
-                    self._operate(lambda ledger: cancel(ledger, name, cloud.clock))
+                    run = self._operate(lambda ledger: cancel(ledger, name, cloud.clock))
+                    if run is not None and run.state in {RunState.CANCELLING, RunState.CANCELLED}:
+                        self.played.surely_cancelled.add(name)
             case Deed.PAUSE:
-                self._operate(lambda ledger: runs.pause(ledger, job.name, now))
+                if self._operate(lambda ledger: [runs.pause(ledger, job.name, now)]):
+                    self._paused[job.name] = cloud.clock.now()
             case Deed.RESUME:
+                self._resumed(job.name)
                 self._operate(lambda ledger: runs.resume(ledger, job.name))
             case Deed.LOSE:
                 cloud.lose_messages(job, self._chance)
@@ -249,16 +263,20 @@ class Play:
                 self.played.targets[plan.target].key_window = KEY_WINDOW if plan.keys else None
                 cloud.redeploy(self._jobs.job(plan, deployed=1))
 
-    def _operate(self, command: Callable[[Ledger], object]) -> None:
-        """Somebody gives a command, and gives it again when it fails."""
+    def _resumed(self, job: str) -> None:
+        if (since := self._paused.pop(job, None)) is not None:
+            self.played.pauses.setdefault(job, []).append((since, self._cloud.clock.now()))
+
+    def _operate(self, command: Callable[[Ledger], Result]) -> Result | None:
+        """Somebody gives a command, and gives it again when it fails; None where it never succeeds."""
         for _ in range(MOST_COMMANDS):
             self._commands += 1
             clients = SimulatedClients(self._cloud.services, f"operator/{self._commands}")
             try:
-                command(Ledger(clients.dynamodb, LEDGER))
+                return command(Ledger(clients.dynamodb, LEDGER))
             except (*AWS_ERRORS, Crash):
                 continue
-            return
+        return None
 
     def _job(self, name: str) -> Job:
         return next(job for job in self._cloud.jobs if job.name == name)

@@ -1,6 +1,6 @@
 """Every fault at every request: small lives in which one thing goes wrong at the k-th request, for every k."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from rollcall.core.job import Overlap
@@ -14,8 +14,16 @@ from tests.simulation.playing import Play, Played
 QUIET_AT = 60.0
 #: The environment that makes the request dies.
 CRASHES = (Fault.CRASH_BEFORE, Fault.CRASH_AFTER)
-#: It lives, and is answered otherwise.
-ANSWERS = (Fault.REQUEST_LOST, Fault.ANSWER_LOST, Fault.MADE_TWICE, Fault.THROTTLED)
+#: It lives, and is answered otherwise; or stands still for longer than anybody waits for it.
+ANSWERS = (
+    Fault.REQUEST_LOST,
+    Fault.ANSWER_LOST,
+    Fault.MADE_TWICE,
+    Fault.THROTTLED,
+    Fault.CONFLICT,
+    Fault.PARTIAL,
+    Fault.FROZEN,
+)
 _JOB = JobPlan(
     "pay-rent",
     entries=24,
@@ -50,10 +58,10 @@ LIVES = {
     "two runs at once, at a rate": _life(_then(0.01, Deed.START_BY_HAND), entries=8, overlap=Overlap.ALLOW, rate=5),
     "a target that is down": _life(entries=9, breaker=3, window=50, mishaps={Mishap.UNAVAILABLE: 0.7}),
     "dead letters": _life(
-        entries=9, most_receives=2, window=50, mishaps={Mishap.POISON_BEFORE: 0.2, Mishap.POISON_AFTER: 0.2}
+        entries=9, most_receives=2, window=50, mishaps={Mishap.POISON_BEFORE: 0.3, Mishap.POISON_AFTER: 0.3}
     ),
     "dead letters, with claims": _life(
-        entries=9, keys=False, most_receives=2, mishaps={Mishap.POISON_AFTER: 0.3, Mishap.UNAVAILABLE: 0.3}
+        entries=9, keys=False, most_receives=2, mishaps={Mishap.POISON_AFTER: 0.4, Mishap.POISON_BEFORE: 0.2}
     ),
     "messages lost": _life(_then(0.3, Deed.LOSE), entries=12, window=50),
     "messages lost, with claims": _life(_then(0.3, Deed.LOSE), entries=12, keys=False, window=50),
@@ -88,17 +96,20 @@ class Points(Faults):
     """Faults at the points given, and nothing else."""
 
     def __init__(self, points: Sequence[Point], seed: int) -> None:
-        super().__init__({}, seed, lambda _: None)
+        super().__init__({}, seed)
         self._points = {point.request: point.fault for point in points}
         #: Requests so far.
-        self.requests = 0
+        self.requests: list[Sent] = []
+        #: Told the number of each request before it is served.
+        self.watch: Callable[[int], None] = lambda _: None
 
     def __call__(self, sent: Sent, serve: Serve) -> Answer:
         if sent.origin == MAPPING:
             return serve()
-        self.requests += 1
-        fault = self._points.get(self.requests)
-        if fault is None:
+        self.requests.append(sent)
+        self.watch(len(self.requests))
+        fault = self._points.get(len(self.requests))
+        if fault is None or not self.concerns(fault, sent):
             return serve()
         self.counts[fault] += 1
         return self._suffer(fault, sent, serve)
@@ -109,8 +120,8 @@ def play_with(plan: Plan, *points: Point) -> Played:
     return Play(plan, faults=Points(points, plan.seed)).run()
 
 
-def requests_of(plan: Plan) -> int:
-    """How many requests a life makes in which nothing goes wrong."""
+def requests_of(plan: Plan) -> list[Sent]:
+    """The requests that a life makes in which nothing goes wrong."""
     faults = Points((), plan.seed)
     Play(plan, faults=faults).run()
     return faults.requests
@@ -118,7 +129,8 @@ def requests_of(plan: Plan) -> int:
 
 def points_of(plan: Plan, kinds: Sequence[Fault]) -> list[Point]:
     """All points of a life at which one of `kinds` can happen."""
-    return [Point(number, kind) for number in range(1, requests_of(plan) + 1) for kind in kinds]
+    requests = enumerate(requests_of(plan), 1)
+    return [Point(number, kind) for number, sent in requests for kind in kinds if Faults.concerns(kind, sent)]
 
 
 def pairs_of(plan: Plan) -> Iterator[tuple[Point, Point]]:

@@ -36,7 +36,7 @@ def test_whoever_dies_at_any_request(life: str, part: int) -> None:
 def test_a_life_without_deaths(plan: Plan) -> None:
     faults = Points((), plan.seed)
     assert violations(Play(plan, faults=faults).run()) == []
-    assert faults.requests > 40
+    assert len(faults.requests) > 30
     assert sum(faults.counts.values()) == 0
 
 
@@ -44,7 +44,7 @@ def test_the_counting_tree_of_a_small_life_has_three_levels() -> None:
     played = play_with(LIVES["with keys, and a redrive"])
     levels = {name.split("#")[3] for _, name in played.audit.table.items if name.startswith("node#")}
     assert levels == {"0", "1", "2"}
-    assert requests_of(SMALL) < requests_of(LIVES["with keys, and a redrive"]) / 2
+    assert len(requests_of(SMALL)) < len(requests_of(LIVES["with keys, and a redrive"])) / 2
 
 
 def test_a_seed_replays_exactly() -> None:
