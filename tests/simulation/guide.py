@@ -87,7 +87,7 @@ def of_lives(seeds: int) -> dict[str, dict[str, object]]:
         play(drawn(seed))
         for function in entered:
             taken[function].append(seed)
-    return {"requests": dict(requests), "seeds": dict(taken)}  # type: ignore[dict-item]
+    return {"requests": dict(requests), "seeds": dict(taken)}
 
 
 def _note(requests: dict[str, dict[str, list[int]]], life: str, number: int) -> None:
@@ -100,7 +100,8 @@ def _at_work() -> Iterator[str]:
     while (frame := frame.f_back) is not None:  # type: ignore[assignment]
         module = frame.f_globals.get("__name__", "")
         if module in mutations.MODULES:
-            yield f"{module.removeprefix('rollcall.')}.{frame.f_code.co_qualname}".replace(".<locals>", "")
+            function, _, _ = frame.f_code.co_qualname.replace(".<locals>", "").partition(".<")
+            yield f"{module.removeprefix('rollcall.')}.{function}"
 
 
 class _Recorder:

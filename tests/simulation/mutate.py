@@ -148,11 +148,12 @@ def table(judged: list[Judged]) -> str:
     ]
     for each in sorted(judged, key=lambda each: each.mutant.id):
         how = each.how or f"**alive**: {why.get(each.mutant.id, 'not explained')}"
-        lines.append(f"| `{_cell(each.mutant.id)}` | {_cell(how)} |")
+        lines.append(f"| `{cell(each.mutant.id)}` | {cell(how)} |")
     return "\n".join(lines) + "\n"
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
+    """As it stands in the table."""
     return text.replace("|", "\\|").replace("`", "'")
 
 

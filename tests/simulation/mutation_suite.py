@@ -1,4 +1,4 @@
-"""What each mutant has to get past, where its function is at work: lives, points, seeds, tests. The first violation ends it."""
+"""What each mutant has to get past, where its function is at work: lives, points, seeds and tests."""
 
 from collections.abc import Iterator
 from itertools import chain
@@ -42,8 +42,7 @@ def _seeds(function: str | None, guide: Guide, most: int) -> Iterator[tuple[str,
 
 
 def _spread(numbers: list[int], most: int) -> list[int]:
-    step = max(1, -(-len(numbers) // most))
-    return numbers[::step]
+    return numbers[:: max(1, -(-len(numbers) // most))] if most else []
 
 
 def _tests(known: list[tuple[str, float]]) -> str:

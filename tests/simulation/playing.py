@@ -244,13 +244,9 @@ class Play:
             case Deed.CANCEL | Deed.CANCEL_LATEST:
                 found = [name for name, run in cloud.ledger.runs(asked).items() if not run.state.terminal]
                 for name in sorted(found, reverse=act.deed is Deed.CANCEL_LATEST)[:1]:
-                    self.played.cancelled.add(name)
-                    run = self._operate(lambda ledger: cancel(ledger, name, cloud.clock))
-                    if run is not None and run.state in {RunState.CANCELLING, RunState.CANCELLED}:
-                        self.played.surely_cancelled.add(name)
+                    self._cancel(name)
             case Deed.PAUSE:
-                if self._operate(lambda ledger: [runs.pause(ledger, job.name, now)]):
-                    self._paused[job.name] = cloud.clock.now()
+                self._pause(job.name, now)
             case Deed.RESUME:
                 self._resumed(job.name)
                 self._operate(lambda ledger: runs.resume(ledger, job.name))
@@ -262,6 +258,20 @@ class Play:
                 plan = self._plans[act.job] = replace(self._plans[act.job], keys=not self._plans[act.job].keys)
                 self.played.targets[plan.target].key_window = KEY_WINDOW if plan.keys else None
                 cloud.redeploy(self._jobs.job(plan, deployed=1))
+
+    def _cancel(self, run: str) -> None:
+        self.played.cancelled.add(run)
+        told = self._operate(lambda ledger: cancel(ledger, run, self._cloud.clock))
+        if told is not None and told.state in {RunState.CANCELLING, RunState.CANCELLED}:
+            self.played.surely_cancelled.add(run)
+
+    def _pause(self, job: str, now: datetime) -> None:
+        def pause(ledger: Ledger) -> bool:
+            runs.pause(ledger, job, now)
+            return True
+
+        if self._operate(pause):
+            self._paused[job] = self._cloud.clock.now()
 
     def _resumed(self, job: str) -> None:
         if (since := self._paused.pop(job, None)) is not None:

@@ -1,12 +1,14 @@
 """Counting branches and breaking lines: both rewrite modules when they are imported, in a process of its own."""
 
 import ast
+import json
 import subprocess
 import sys
 
 import pytest
 
 from tests.simulation import branches, mutations
+from tests.simulation.mutate import TABLE, cell, reasons
 from tests.simulation.rewriting import source_of
 
 COUNTED = """
@@ -25,8 +27,14 @@ BROKEN = """
 from tests.simulation import mutations
 [mutant] = [each for each in mutations.mutants() if each.id == {id!r}]
 mutations.install(mutant)
+from tests.simulation.guide import Guide
 from tests.simulation.mutation_suite import run
-print(run(seeds=0, rounds=1))
+print(run(mutant.where, Guide({{}}, {{}}, {{}}), seeds=0))
+"""
+GUIDED = """
+import json
+from tests.simulation.guide import of_lives
+print(json.dumps(of_lives(seeds=3)))
 """
 
 
@@ -65,6 +73,24 @@ def test_every_mutant_has_an_id_of_its_own_and_changes_its_module() -> None:
         broken = ast.fix_missing_locations(mutations.mutated(mutant, ast.parse(text)))
         assert ast.dump(broken) != ast.dump(ast.parse(text)), mutant.id
         compile(broken, mutant.module, "exec")
+
+
+def test_a_guide_knows_where_functions_are_at_work() -> None:
+    found = json.loads(said(GUIDED))
+    assert found["requests"]["engine.fan_out.FanOut.handle"]["skipped"][0] == 1
+    assert "skipped" not in found["requests"]["engine.redriving.redriven"]
+    assert found["seeds"]["engine.worker.Worker.handle"] == [0, 1, 2]
+
+
+def test_the_table_has_every_mutant_that_the_walk_finds() -> None:
+    rows = [line.split("`")[1] for line in TABLE.read_text().splitlines() if line.startswith("| `")]
+    assert rows == sorted(cell(mutant.id) for mutant in mutations.mutants())
+
+
+def test_whoever_may_live_is_told_why_and_lives() -> None:
+    alive = {line.split("`")[1]: line for line in TABLE.read_text().splitlines() if "**alive**" in line}
+    assert not [line for line in alive.values() if "not explained" in line]
+    assert {cell(name) for name in reasons()} == alive.keys()
 
 
 SAMPLE = '''

@@ -1,4 +1,4 @@
-"""One try of the simulation: a seed, a fault at one request or crashes at two, played and checked, side by side with others."""
+"""One try of the simulation, played and checked: a seed, a fault at one request, or crashes at two."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
