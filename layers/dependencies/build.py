@@ -28,9 +28,9 @@ NOISE = ("*.dist-info/RECORD", "*.dist-info/INSTALLER", "*.dist-info/REQUESTED",
 
 def main() -> None:
     arguments = parse_arguments()
-    layer = HERE / "build" / arguments.architecture
+    layer = HERE / "build" / (arguments.name or arguments.architecture)
     stamp = layer.with_name(f"{layer.name}.built-from")
-    wanted = fingerprint(arguments.python_version)
+    wanted = fingerprint(arguments.architecture, arguments.python_version)
     if layer.is_dir() and stamp.is_file() and stamp.read_text() == wanted:
         return
     build(layer, arguments.architecture, arguments.python_version)
@@ -43,13 +43,14 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Build the layer of third-party packages.")
     parser.add_argument("--architecture", choices=sorted(MACHINES), required=True)
     parser.add_argument("--python-version", default="3.13", help="of the Lambda runtime; %(default)s if not given")
+    parser.add_argument("--name", help="of the folder, for a layer of another runtime; the architecture if not given")
     return parser.parse_args()
 
 
-def fingerprint(python_version: str) -> str:
+def fingerprint(architecture: str, python_version: str) -> str:
     """What the layer is made from; another fingerprint means another layer."""
     sources = REQUIREMENTS.read_bytes() + Path(__file__).read_bytes()
-    return f"{python_version} {hashlib.sha256(sources).hexdigest()}\n"
+    return f"{architecture} {python_version} {hashlib.sha256(sources).hexdigest()}\n"
 
 
 def build(layer: Path, architecture: str, python_version: str) -> None:

@@ -16,6 +16,11 @@ PLAYED_BY = {"bank": "/bank"}
 GENERIC = "/target"
 
 
+def of_target(base: str, target: str) -> str:
+    """The base URL of whoever plays the target of this name, among the stand-ins at `base`."""
+    return f"{base}{PLAYED_BY.get(target, GENERIC)}"
+
+
 class StandInsError(Exception):
     """The stand-ins did not start, and the text is their own, or do not answer any more."""
 
@@ -47,7 +52,7 @@ class StandIns:
 
     def of(self, target: str) -> str:
         """The base URL of whoever plays the target of this name."""
-        return f"{self.base}{PLAYED_BY.get(target, GENERIC)}"
+        return of_target(self.base, target)
 
     def _write(self, text: str) -> None:
         if self._process.stdin is not None:
