@@ -6,6 +6,7 @@ from datetime import timedelta
 from itertools import pairwise
 from math import inf
 
+from rollcall.core.actions import Action
 from rollcall.core.job import Overlap
 from rollcall.core.outcome import Outcome
 from rollcall.core.run import OPEN, RunState, job_of
@@ -15,7 +16,7 @@ from rollcall.engine.verifying import verify
 from tests.simulation.counterparty import Mishap, Ordered
 from tests.simulation.history import History, Told
 from tests.simulation.plans import Deed, JobPlan, ReportFault
-from tests.simulation.playing import Played
+from tests.simulation.playing import FREEZE_SECONDS, Played
 from tools.local_cloud.resources import MANIFESTS
 
 #: A worker believes for five seconds what it read of a run, its requests may be slow, and its clock wrong.
@@ -126,9 +127,10 @@ def nobody_is_passed_over_without_reason(history: History) -> Iterator[str]:
 def _under_way(history: History, run: str, generation: int, at: float) -> bool:
     """Whether a run was at work then, or a moment before: what is read is older than what is written."""
     states = history.played.audit.states[run, generation]
+    old_news = OLD_NEWS.total_seconds() + (max(FREEZE_SECONDS.values()) if history.played.frozen else 0)
     ends = [since for since, _ in states[1:]] + [inf]
     return any(
-        since <= at and until >= at - OLD_NEWS.total_seconds() and not state.terminal
+        since <= at and until >= at - old_news and not state.terminal
         for (since, state), until in zip(states, ends, strict=True)
     )
 
@@ -203,8 +205,9 @@ def _wrong_failure(history: History, told: Told) -> str | None:
 def _wrong_unknown(history: History, told: Told) -> str | None:
     if not told.expected.valid:
         return "it is invalid"
-    # An entry that is sent again, for its message was lost, may have been called.
+    # An entry that is sent again, for its message was lost, may have been called; what a dead letter did, nobody says.
     lost = any(act.deed is Deed.LOSE for act in history.played.plan.acts)
+    lost = lost or history.played.log[Action.DEAD_LETTER_SETTLED.value] > 0
     innocent = history.played.calm and not lost and not _mishaps(told.plan) & _OPEN_MISHAPS
     return "nothing went wrong" if innocent else None
 

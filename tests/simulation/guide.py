@@ -111,23 +111,26 @@ class _Recorder:
         self._entered = entered
         self.tests: dict[str, list[tuple[str, float]]] = defaultdict(list)
         self._seconds: dict[str, float] = defaultdict(float)
+        self._failed: set[str] = set()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         self._entered.clear()
         result = yield
-        for function in self._entered:
+        for function in self._entered if item.nodeid not in self._failed else ():
             self.tests[function].append((item.nodeid, self._seconds[item.nodeid]))
         return result
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self._seconds[report.nodeid] += report.duration
+        if report.failed:
+            self._failed.add(report.nodeid)
 
 
 def of_tests() -> dict[str, list[tuple[str, float]]]:
-    """The tests; in a process that has not imported the engine yet. Raises AssertionError where one fails."""
+    """The tests that pass; in a process that has not imported the engine yet."""
     recorder = _Recorder(install())
-    assert run_tests([*map(str, _FOLDERS), *(f"--ignore-glob=*/{name}" for name in _LEFT_OUT)], recorder) is None
+    run_tests([*map(str, _FOLDERS), *(f"--ignore-glob=*/{name}" for name in _LEFT_OUT)], recorder, first=False)
     return {function: sorted(tests, key=lambda test: test[1]) for function, tests in recorder.tests.items()}
 
 
@@ -146,9 +149,18 @@ class _FirstFailure:
             self.name = report.nodeid
 
 
-def run_tests(tests: list[str], *plugins: object) -> str | None:
-    """The first test that fails; None where none does."""
-    first = _FirstFailure()
-    options = ["-x", "-q", "-n0", "--dist=no", "-p", "no:cacheprovider", "--rootdir", str(_TESTS.parent)]
-    pytest.main([*options, *tests], plugins=[first, *plugins])
-    return first.name
+def run_tests(tests: list[str], *plugins: object, first: bool = True) -> str | None:
+    """The first test that fails, where it ends unless `first` is false; None where none does."""
+    failure = _FirstFailure()
+    options = [
+        *(["-x"] if first else []),
+        "-q",
+        "-n0",
+        "--dist=no",
+        "-p",
+        "no:cacheprovider",
+        "--rootdir",
+        str(_TESTS.parent),
+    ]
+    pytest.main([*options, *tests], plugins=[failure, *plugins])
+    return failure.name
