@@ -40,6 +40,8 @@ class Environment:
     log_retention: RetentionDays
     #: Of the ledger and the manifests.
     removal_policy: RemovalPolicy
+    #: The ARN of the SNS topic that hears of alarms; None: the operations stack makes one.
+    alarm_topic: str | None = None
 
     def __post_init__(self) -> None:
         checked_name("environment", self.name, 16)
