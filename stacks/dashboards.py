@@ -9,6 +9,7 @@ from constructs import Construct
 from rollcall.core import names
 from rollcall.core.job import Job
 from rollcall.core.metrics import Metric
+from rollcall.core.values import batched
 from stacks.environment import Environment
 from stacks.measures import IN_FLIGHT, WAITING, measure, of_function, of_queue
 
@@ -16,6 +17,8 @@ from stacks.measures import IN_FLIGHT, WAITING, measure, of_function, of_queue
 #: (https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/CloudWatch-Dashboard-Body-Structure.html).
 WHOLE = 24
 HEIGHT = 6
+#: In one widget (same page).
+MOST_ALARMS = 100
 #: A week shows the rhythm of a daily job.
 SHOWN = Duration.days(7)
 
@@ -86,7 +89,8 @@ class Dashboards(Construct):
                 3,
             )
         ]
-        yield [cloudwatch.AlarmStatusWidget(title="Alarms", alarms=list(alarms), width=WHOLE, height=4)]
+        for some in batched(alarms, MOST_ALARMS):
+            yield [cloudwatch.AlarmStatusWidget(title="Alarms", alarms=[*some], width=WHOLE, height=4)]
 
     def _together(self, jobs: Sequence[Job]) -> Iterable[list[cloudwatch.IWidget]]:
         yield [

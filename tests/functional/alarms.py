@@ -1,0 +1,85 @@
+"""Synthesized alarms, and what CloudWatch would make of log lines for them."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+Dimensions: TypeAlias = frozenset[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Series:
+    """What a metric is found by."""
+
+    namespace: str
+    name: str
+    dimensions: Dimensions
+
+
+Points: TypeAlias = Mapping[Series, list[float]]
+
+
+def points(lines: Iterable[str]) -> Points:
+    """The values in embedded metric format in log lines, by its specification
+    (https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html).
+    """
+    found: dict[Series, list[float]] = {}
+    for line in lines:
+        event = json.loads(line)
+        for directive in event.get("_aws", {}).get("CloudWatchMetrics", ()):
+            for names in directive["Dimensions"]:
+                assert all(isinstance(event[name], str) for name in names), f"dimensions are texts: {event}"
+                dimensions = frozenset((name, event[name]) for name in names)
+                for metric in directive["Metrics"]:
+                    value = event[metric["Name"]]
+                    series = Series(directive["Namespace"], metric["Name"], dimensions)
+                    found.setdefault(series, []).extend(value if isinstance(value, list) else [value])
+    return found
+
+
+@dataclass(frozen=True)
+class OwnAlarm:
+    """An alarm on one metric of ours."""
+
+    name: str
+    series: Series
+    statistic: str
+    comparison: str
+    threshold: float
+    missing: str
+
+    def goes_off(self, found: Points) -> bool:
+        """Whether these values, all within one period, are an alarm."""
+        values = found.get(self.series)
+        if values is None:
+            return self.missing == "breaching"
+        value = {"Sum": sum, "Maximum": max}[self.statistic](values)
+        if self.comparison == "GreaterThanOrEqualToThreshold":
+            return value >= self.threshold
+        assert self.comparison == "LessThanThreshold"
+        return value < self.threshold
+
+
+def own_alarms(template: Mapping[str, Any], namespace: str) -> list[OwnAlarm]:
+    """The alarms of a synthesized template on metrics of `namespace`."""
+    found = []
+    for resource in template["Resources"].values():
+        alarm = resource["Properties"]
+        if resource["Type"] != "AWS::CloudWatch::Alarm" or "MetricStat" not in alarm["Metrics"][0]:
+            continue
+        (asked,) = (each["MetricStat"] for each in alarm["Metrics"])
+        metric = asked["Metric"]
+        dimensions = frozenset((each["Name"], each["Value"]) for each in metric["Dimensions"])
+        if metric["Namespace"] == namespace:
+            found.append(
+                OwnAlarm(
+                    name=alarm["AlarmName"],
+                    series=Series(metric["Namespace"], metric["MetricName"], dimensions),
+                    statistic=asked["Stat"],
+                    comparison=alarm["ComparisonOperator"],
+                    threshold=alarm["Threshold"],
+                    missing=alarm["TreatMissingData"],
+                )
+            )
+    return found
