@@ -41,9 +41,7 @@ LATE = {Metric.RUNS_OVERDUE: "past their deadline", Metric.RUNS_STALLED: "not mo
 
 
 class Dashboards(Construct):
-    """Made of the metrics that alarms and functions have, and of the alarms. The first three in an account are free,
-    each other one costs $3 a month.
-    """
+    """Made of our metrics, AWS's about what is deployed, and the alarms. Each dashboard costs $3 a month."""
 
     def __init__(
         self,

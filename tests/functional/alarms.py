@@ -3,7 +3,16 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeAlias
+
+from aws_cdk import App, RemovalPolicy
+from aws_cdk.aws_logs import RetentionDays
+
+from rollcall.core.catalog import Declared
+from rollcall.core.job import Job
+from stacks.environment import Environment
+from stacks.operations_stack import OperationsStack
 
 Dimensions: TypeAlias = frozenset[tuple[str, str]]
 
@@ -61,25 +70,39 @@ class OwnAlarm:
         return value < self.threshold
 
 
-def own_alarms(template: Mapping[str, Any], namespace: str) -> list[OwnAlarm]:
-    """The alarms of a synthesized template on metrics of `namespace`."""
-    found = []
-    for resource in template["Resources"].values():
-        alarm = resource["Properties"]
-        if resource["Type"] != "AWS::CloudWatch::Alarm" or "MetricStat" not in alarm["Metrics"][0]:
-            continue
-        (asked,) = (each["MetricStat"] for each in alarm["Metrics"])
-        metric = asked["Metric"]
-        dimensions = frozenset((each["Name"], each["Value"]) for each in metric["Dimensions"])
-        if metric["Namespace"] == namespace:
-            found.append(
-                OwnAlarm(
-                    name=alarm["AlarmName"],
-                    series=Series(metric["Namespace"], metric["MetricName"], dimensions),
-                    statistic=asked["Stat"],
-                    comparison=alarm["ComparisonOperator"],
-                    threshold=alarm["Threshold"],
-                    missing=alarm["TreatMissingData"],
-                )
-            )
-    return found
+def synthesized(environment: str, jobs: Iterable[Job], folder: Path) -> list[OwnAlarm]:
+    """The alarms on metrics of ours in the template of an environment with these jobs."""
+    app = App(outdir=str(folder))
+    stack = OperationsStack(
+        app,
+        "operations",
+        environment=Environment(
+            name=environment,
+            systems=("tested",),
+            targets={},
+            reports={},
+            schedules_enabled=True,
+            manifest_retention_days=30,
+            log_retention=RetentionDays.ONE_DAY,
+            removal_policy=RemovalPolicy.DESTROY,
+        ),
+        jobs=[Declared(job, "tested", "a.module") for job in jobs],
+    )
+    template = app.synth().get_stack_by_name(stack.stack_name).template
+    alarms = [each["Properties"] for each in template["Resources"].values() if each["Type"] == "AWS::CloudWatch::Alarm"]
+    # Those on AWS's metrics begin with an expression.
+    return [_own(alarm) for alarm in alarms if "MetricStat" in alarm["Metrics"][0]]
+
+
+def _own(alarm: Mapping[str, Any]) -> OwnAlarm:
+    (asked,) = (each["MetricStat"] for each in alarm["Metrics"])
+    metric = asked["Metric"]
+    dimensions = frozenset((each["Name"], each["Value"]) for each in metric["Dimensions"])
+    return OwnAlarm(
+        name=alarm["AlarmName"],
+        series=Series(metric["Namespace"], metric["MetricName"], dimensions),
+        statistic=asked["Stat"],
+        comparison=alarm["ComparisonOperator"],
+        threshold=alarm["Threshold"],
+        missing=alarm["TreatMissingData"],
+    )

@@ -6,20 +6,15 @@ from io import StringIO
 from typing import TypeAlias
 
 import pytest
-from aws_cdk import App, RemovalPolicy
-from aws_cdk.aws_logs import RetentionDays
 
 from functions._logs import write_logs
 from rollcall import Breaker, Retry, SourceError, Unanswered, monthly
 from rollcall.adapters import targets
-from rollcall.core.catalog import Declared
-from rollcall.core.metrics import NAMESPACE, Metric
+from rollcall.core.metrics import Metric
 from rollcall.core.sizing import LATEST_START
 from rollcall.engine.stalling import STALLED_AFTER
 from stacks.alarms import BREAKER_OPEN_TOO_LONG, RULES
-from stacks.environment import Environment
-from stacks.operations_stack import OperationsStack
-from tests.functional.alarms import OwnAlarm, own_alarms, points
+from tests.functional.alarms import OwnAlarm, points, synthesized
 from tests.functional.wire import Sent
 from tests.functional.workers import state
 from tests.functional.world import DAY, DUE, ENVIRONMENT, NAME, World, a_job, entries
@@ -32,22 +27,9 @@ Off: TypeAlias = Callable[[], set[str]]
 @pytest.fixture(scope="module")
 def alarms(tmp_path_factory: pytest.TempPathFactory) -> list[OwnAlarm]:
     """Those of an environment with the world's job and another, which both ask for alarms of their own."""
-    app = App(outdir=str(tmp_path_factory.mktemp("cdk.out")))
     jobs = [a_job(own_alarms=True), a_job(own_alarms=True)]
     jobs[1].name = "another-job"
-    environment = Environment(
-        name=ENVIRONMENT,
-        systems=("money",),
-        targets={},
-        reports={},
-        schedules_enabled=True,
-        manifest_retention_days=30,
-        log_retention=RetentionDays.ONE_DAY,
-        removal_policy=RemovalPolicy.DESTROY,
-    )
-    declared = [Declared(job, "money", "a.module") for job in jobs]
-    stack = OperationsStack(app, "operations", environment=environment, jobs=declared)
-    return own_alarms(app.synth().get_stack_by_name(stack.stack_name).template, NAMESPACE)
+    return synthesized(ENVIRONMENT, jobs, tmp_path_factory.mktemp("cdk.out"))
 
 
 @pytest.fixture
