@@ -63,7 +63,8 @@ class OwnAlarm:
         values = found.get(self.series)
         if values is None:
             return self.missing == "breaching"
-        value = {"Sum": sum, "Maximum": max}[self.statistic](values)
+        assert self.statistic in {"Sum", "Maximum"}
+        value = sum(values) if self.statistic == "Sum" else max(values)
         if self.comparison == "GreaterThanOrEqualToThreshold":
             return value >= self.threshold
         assert self.comparison == "LessThanThreshold"

@@ -8,15 +8,14 @@ from typing import TypeAlias
 import pytest
 
 from functions._logs import write_logs
-from rollcall import Breaker, Retry, SourceError, Unanswered, monthly
-from rollcall.adapters import targets
+from rollcall import Retry, SourceError, Unanswered, monthly
 from rollcall.core.metrics import Metric
 from rollcall.core.sizing import LATEST_START
 from rollcall.engine.stalling import STALLED_AFTER
 from stacks.alarms import BREAKER_OPEN_TOO_LONG, RULES
 from tests.functional.alarms import OwnAlarm, points, synthesized
 from tests.functional.wire import Sent
-from tests.functional.workers import state
+from tests.functional.workers import fail, state
 from tests.functional.world import DAY, DUE, ENVIRONMENT, NAME, World, a_job, entries
 
 HOUR, SECOND = timedelta(hours=1), timedelta(seconds=1)
@@ -114,9 +113,15 @@ def nothing_is_settled_for_an_hour(world: World) -> None:
     world.watchdog()
 
 
-def a_target_fails_for_long(world: World) -> None:
+def a_target_fails(world: World) -> None:
     world.begin(12)
-    targets.open_breaker(world.ledger, state(world), Breaker(), world.clock.now(), "HTTP 503")
+    fail(world, *range(12))
+    world.work(world.batch(*range(10)))
+    assert state(world).open_until is not None
+
+
+def a_target_fails_for_long(world: World) -> None:
+    a_target_fails(world)
     world.later(BREAKER_OPEN_TOO_LONG)
     world.watchdog()
 
@@ -207,8 +212,7 @@ def test_a_breaker_that_closes_again_is_counted_and_no_alarm(world: World, off: 
 
 
 def test_a_breaker_that_has_not_been_open_for_long_is_no_alarm(world: World, off: Off) -> None:
-    world.begin(12)
-    targets.open_breaker(world.ledger, state(world), Breaker(), world.clock.now(), "HTTP 503")
+    a_target_fails(world)
     world.later(BREAKER_OPEN_TOO_LONG - SECOND)
     world.watchdog()
     assert off() == set()

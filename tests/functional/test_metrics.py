@@ -15,6 +15,7 @@ from rollcall.core.metrics import ENVIRONMENT, JOB, NAMESPACE, Metric
 from rollcall.core.run import run_id
 from tests.functional.alarms import Series, points
 from tests.functional.wire import Killed, Sent
+from tests.functional.workers import fail, state
 from tests.functional.world import DAY, DUE, NAME, RUN, World, a_job
 from tests.functional.world import ENVIRONMENT as TEST
 
@@ -153,7 +154,7 @@ def test_an_announcer_whose_note_is_answered_only_the_second_time_counts_the_end
     def again(sent: Sent) -> None:
         """The SDK sends the note twice, for its first answer is lost."""
         nonlocal answered
-        if sent.operation == "UpdateItem" and "announced_at" in str(sent.fields) and not answered:
+        if sent.operation == "UpdateItem" and "announced_by" in str(sent.fields) and not answered:
             answered = True
             world.clients.dynamodb.update_item(**sent.fields)
 
@@ -168,7 +169,7 @@ def test_an_announcer_that_dies_before_it_has_noted_the_end_counts_nothing(world
     world.drain()
 
     def dies(sent: Sent) -> None:
-        if sent.operation == "UpdateItem" and "announced_at" in str(sent.fields):
+        if sent.operation == "UpdateItem" and "announced_by" in str(sent.fields):
             raise Killed(str(sent))
 
     world.wire.before = dies
@@ -259,6 +260,16 @@ def test_a_breaker_is_looked_at_while_a_run_may_wait_for_it_and_not_else(world: 
     world.watchdog()
     assert any("target#accounting" in str(sent.fields) for sent in world.wire.sent)
     assert written.of(Metric.BREAKER_OPEN) == []
+
+
+def test_an_opening_is_counted_for_the_job_whose_worker_found_its_target_failing(
+    world: World, written: Written
+) -> None:
+    world.begin(12)
+    fail(world, *range(12))
+    world.work(world.batch(*range(10)))
+    assert state(world).open_until is not None
+    assert written.of(Metric.BREAKER_OPENINGS) == [1.0]
 
 
 def test_a_round_is_the_environments_and_no_jobs(world: World, written: Written) -> None:
