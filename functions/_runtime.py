@@ -1,6 +1,5 @@
 """What every entry point needs of its environment: settings, clients, logs. Made on first use, kept while it lives."""
 
-import logging
 import random
 import secrets
 from collections.abc import Mapping
@@ -8,8 +7,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, Protocol
 
-from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
-
+from functions._logs import write_logs
 from rollcall.adapters.clients import Clients
 from rollcall.adapters.ledger import Ledger
 from rollcall.adapters.manifests import Manifests
@@ -35,8 +33,9 @@ class Runtime:
 
     @cached_property
     def settings(self) -> Settings:
-        _set_up_logs()
-        return Settings.from_environ()
+        settings = Settings.from_environ()
+        write_logs(settings.environment)
+        return settings
 
     @cached_property
     def clients(self) -> Clients:
@@ -93,16 +92,6 @@ class Runtime:
     def new_token(self) -> str:
         """A text that nobody else has."""
         return secrets.token_hex(8)
-
-
-def _set_up_logs() -> None:
-    """Write log events as JSON lines; Powertools' formatter gives them the fields that its users know."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(LambdaPowertoolsFormatter())
-    logger = logging.getLogger("rollcall")
-    logger.handlers[:] = [handler]
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
 
 
 Event = Mapping[str, Any]

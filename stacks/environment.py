@@ -36,6 +36,8 @@ class Environment:
     #: None: whatever the CDK command line is signed in to.
     account: str | None = None
     region: str | None = None
+    #: ARN of the SNS topic that alarms go to. None: the environment has a topic of its own.
+    alarm_topic: str | None = None
     manifest_retention_days: int
     log_retention: RetentionDays
     #: Of the ledger and the manifests.

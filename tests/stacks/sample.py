@@ -24,6 +24,7 @@ FULL = Job(
     target=SLOW,
     concurrency=12,
     needs=[IN_BUCKET, OVER_HTTP, Secret("signing"), DUE, ANSWERS],
+    own_alarms=True,
 )
 #: Its name begins with the other's.
 SMALL = Job("pay-back", schedule=every(seconds=15), target=SLOW, concurrency=2, needs=[ANSWERS])
@@ -60,6 +61,7 @@ ENVIRONMENT = Environment(
     manifest_retention_days=45,
     log_retention=RetentionDays.ONE_WEEK,
     removal_policy=RemovalPolicy.RETAIN,
+    alarm_topic="arn:aws:sns:eu-west-1:111122223333:on-call",
 )
 
 KINDS = ("fan_out", "worker", "dead_letter", "completion", "watchdog")

@@ -87,7 +87,7 @@ def test_a_new_job_file_is_all_that_it_takes(checkout: Path, dependencies: Path,
     done = synthesize(checkout, dependencies, context, "staging")
     assert done.returncode == 0, done.stderr
     assert set(templates(checkout)) == {
-        f"rollcall-staging-{stack}" for stack in ("ledger", "engine", "jobs-accounting")
+        f"rollcall-staging-{stack}" for stack in ("ledger", "engine", "jobs-accounting", "operations")
     }
     resources = templates(checkout)["rollcall-staging-jobs-accounting"]["Resources"].values()
     functions = {each["Properties"]["FunctionName"] for each in resources if each["Type"] == "AWS::Lambda::Function"}
@@ -101,7 +101,7 @@ def test_without_any_job_the_rest_still_synthesizes(
         shutil.rmtree(system)
     done = synthesize(checkout, dependencies, context, "dev")
     assert done.returncode == 0, done.stderr
-    assert set(templates(checkout)) == {"rollcall-dev-ledger", "rollcall-dev-engine"}
+    assert set(templates(checkout)) == {"rollcall-dev-ledger", "rollcall-dev-engine", "rollcall-dev-operations"}
 
 
 def test_a_layer_that_is_not_built_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:

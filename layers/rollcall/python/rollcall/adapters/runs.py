@@ -315,14 +315,16 @@ def give_up_announcement(ledger: Ledger, run: RunRecord, owner: str) -> None:
         return
 
 
-def announced(ledger: Ledger, run: RunRecord, owner: str, now: datetime) -> None:
-    """Note that this generation's end was announced and acted on."""
-    update = Update().set(announced_at=iso(now)).remove("announcing_until", "announcer")
+def announced(ledger: Ledger, run: RunRecord, owner: str, now: datetime) -> bool:
+    """Note that this generation's end was announced and acted on; False where it is another's to note."""
+    update = Update().set(announced_at=iso(now), announced_by=owner).remove("announcing_until", "announcer")
     update.when_equal(generation=run.generation, announcer=owner)
     try:
         update.send(ledger.client, ledger.table, run_key(run.id))
-    except ConditionFailed:
-        return
+    except ConditionFailed as failure:
+        # An SDK's retry after a lost answer finds what it wrote itself.
+        return (failure.old.get("announced_by"), failure.old.get("generation")) == (owner, run.generation)
+    return True
 
 
 def close(ledger: Ledger, run: RunRecord) -> None:

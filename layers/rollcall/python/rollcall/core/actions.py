@@ -21,7 +21,8 @@ class Action(StrEnum):
     RUN_WINDOW_FULL = "run.window_full"
     #: Every entry is settled: said by whoever filled the root, and lost if that one dies just then.
     RUN_COMPLETE = "run.complete"
-    #: The run came to its end and this was acted on: said at least once for every run, whatever its state.
+    #: The run came to its end and this was acted on: said once for every generation, whatever its state, by whoever
+    #: noted that in the ledger, and lost only if that one dies just then.
     RUN_ANNOUNCED = "run.announced"
     RUN_NOT_ANNOUNCED = "run.not_announced"
     RUN_OVERDUE = "run.overdue"
@@ -29,6 +30,8 @@ class Action(StrEnum):
     RUN_UNSEALED = "run.unsealed"
     #: For an hour nothing of it was settled, although not everything is held.
     RUN_STALLED = "run.stalled"
+    #: How far a sealed run has come: said by every round of the watchdog.
+    RUN_PROGRESS = "run.progress"
     #: No start of this occurrence ever came.
     RUN_MISSED = "run.missed"
     RUN_HEALED = "run.healed"
@@ -54,10 +57,14 @@ class Action(StrEnum):
     ENTRY_ASKED = "entry.asked"
     ENTRY_LATE_ANSWER = "entry.late_answer"
     BREAKER_OPENED = "breaker.opened"
+    #: It is still open, and runs wait for it: said by every round of the watchdog.
+    BREAKER_OPEN = "breaker.open"
     BREAKER_CLOSED = "breaker.closed"
     MESSAGE_DROPPED = "message.dropped"
     DEAD_LETTER_SETTLED = "dead_letter.settled"
     HOOK_FAILED = "hook.failed"
+    #: The watchdog has looked after everything, and nothing of that failed.
+    WATCHDOG_ROUND = "watchdog.round"
     #: A target answered 401, and its secret was read again.
     CREDENTIALS_REFUSED = "credentials.refused"
     CREDENTIALS_UNREADABLE = "credentials.unreadable"

@@ -76,6 +76,8 @@ class Job:
         first_wins: bool = False,
         #: Every entry must bring an idempotency key of its own; one without is rejected.
         moves_money: bool = False,
+        #: Alarms of its own beside the environment's, named after it, for people who look after this job alone.
+        own_alarms: bool = False,
     ) -> None:
         self.name = checked_name("job", name, LONGEST_JOB_NAME)
         self.schedule = schedule
@@ -89,6 +91,7 @@ class Job:
         self.window = window
         self.first_wins = first_wins
         self.moves_money = moves_money
+        self.own_alarms = own_alarms
         self._source: Source | None = None
         self._callback: Callback | None = None
         self._probe: Probe | None = None

@@ -59,6 +59,21 @@ def bus_name(environment: str) -> str:
     return f"rollcall-{environment}"
 
 
+def alarm_name(environment: str, name: str, job: str | None = None) -> str:
+    """An alarm over all jobs, or over one."""
+    return "-".join(["rollcall", environment, *([job] if job is not None else []), name])
+
+
+def alarm_topic_name(environment: str) -> str:
+    """The topic to which people subscribe who want to hear of alarms."""
+    return f"rollcall-{environment}-alarms"
+
+
+def dashboard_name(environment: str, system: str | None = None) -> str:
+    """The dashboard of all jobs, or of one system's."""
+    return "-".join(["rollcall", environment, *([system] if system is not None else [])])
+
+
 def secret_name(environment: str, name: str) -> str:
     """The secret that a job calls `name`: no two environments share one."""
     return f"rollcall/{environment}/{name}"

@@ -45,8 +45,8 @@ class Announcer:
             runs.give_up_announcement(self.ledger, run, self.owner)
             raise
         self._call_hook(completed)
-        runs.announced(self.ledger, run, self.owner, self.clock.now())
-        log(Action.RUN_ANNOUNCED, **completed.detail())
+        if runs.announced(self.ledger, run, self.owner, self.clock.now()):
+            log(Action.RUN_ANNOUNCED, **completed.detail())
         self._after(run)
         return completed
 

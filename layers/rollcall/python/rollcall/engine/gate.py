@@ -175,6 +175,7 @@ class Gate:
             log(
                 Action.BREAKER_OPENED,
                 logging.ERROR,
+                job=self._control.job.name,
                 target=self._target.name,
                 until=target.open_until.isoformat(),
                 reason=target.reason,

@@ -1,4 +1,4 @@
-"""Late runs: past their deadline, not sealed, or at a standstill. Each is told in every round of the watchdog."""
+"""How open runs stand, and what keeps them: told in every round of the watchdog, for metrics to be made of it."""
 
 import logging
 from datetime import datetime, timedelta
@@ -27,6 +27,27 @@ def report_unsealed(run: RunRecord, now: datetime) -> None:
     idle = _idle(run, now)
     if run.state is RunState.ENUMERATING and idle > STALLED_AFTER:
         log(Action.RUN_UNSEALED, logging.ERROR, run=run.id, job=run.job, enumerations=run.enumerations, idle=str(idle))
+
+
+def report_progress(run: RunRecord, found: Tally, now: datetime) -> None:
+    """Tell how far a sealed run has come, and for how long its oldest entry that is not settled has waited."""
+    log(
+        Action.RUN_PROGRESS,
+        run=run.id,
+        job=run.job,
+        settled=found.settled,
+        total=run.total,
+        held=found.held + found.asking,
+        oldest_seconds=round((now - run.started_at).total_seconds()) if found.settled < run.total else 0,
+    )
+
+
+def report_breaker(ledger: Ledger, job: Job, now: datetime) -> None:
+    """Tell of a breaker that is open, and since when."""
+    target = ledger.target(job.target.name)
+    if target.opened_at is not None:
+        open_for = round((now - target.opened_at).total_seconds())
+        log(Action.BREAKER_OPEN, job=job.name, target=target.name, open_seconds=open_for, reason=target.reason)
 
 
 def report_stalled(ledger: Ledger, run: RunRecord, found: Tally, now: datetime) -> None:

@@ -21,7 +21,7 @@ from rollcall.engine.completion import Announcer
 from rollcall.engine.missing import mark_missed
 from rollcall.engine.progress import tally, unfinished, unsettled
 from rollcall.engine.repairing import ask_for_repair
-from rollcall.engine.stalling import report_overdue, report_stalled, report_unsealed
+from rollcall.engine.stalling import report_breaker, report_overdue, report_progress, report_stalled, report_unsealed
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,7 @@ class Watchdog:
                     failures.append(error)
         if failures:
             raise ExceptionGroup(f"{len(failures)} steps of the watchdog failed", failures)
+        log(Action.WATCHDOG_ROUND)
 
     def _steps(self, job: Job) -> list[Callable[[], None]]:
         """One for each open run of the job, and those for the messages of all, its queued run and its schedule."""
@@ -61,7 +62,7 @@ class Watchdog:
         open_runs = self.ledger.runs(record.open).values()
         steps = [partial(self._look_after, job, run, open_runs) for run in open_runs]
         steps += [partial(self._count_messages, open_runs), partial(self._start_queued, job, record)]
-        return [*steps, partial(self._look_at_schedule, job, record)]
+        return [*steps, partial(self._look_at_schedule, job, record), partial(self._look_at_target, job, open_runs)]
 
     def _look_after(self, job: Job, run: RunRecord, open_runs: Collection[RunRecord]) -> None:
         now = self.clock.now()
@@ -79,7 +80,9 @@ class Watchdog:
         if run.state is RunState.CANCELLING:
             cancel_unsent(self.ledger, run, self.clock)
         if run.state in OPEN or run.state is RunState.CANCELLING:
-            report_stalled(self.ledger, run, tally(run, self._healed(run)), now)
+            found = tally(run, self._healed(run))
+            report_progress(run, found, now)
+            report_stalled(self.ledger, run, found, now)
 
     def _end(self, run: RunRecord) -> None:
         if not run.announced:
@@ -129,3 +132,7 @@ class Watchdog:
             mark_missed(self.ledger, job, record, self.clock.now())
         elif record.watched_until is not None:
             runs.unwatch(self.ledger, job.name)
+
+    def _look_at_target(self, job: Job, open_runs: Collection[RunRecord]) -> None:
+        if any(run.state in OPEN for run in open_runs):
+            report_breaker(self.ledger, job, self.clock.now())

@@ -1,0 +1,182 @@
+"""What wakes somebody up. Each alarm has a page in docs/runbook that says what happened and what to do."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeAlias
+
+from aws_cdk import Duration
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_sns as sns
+from aws_cdk.aws_cloudwatch_actions import SnsAction
+from constructs import Construct
+
+from rollcall.core import names
+from rollcall.core.metrics import Metric
+from stacks.environment import Environment
+from stacks.measures import IN_FLIGHT, WAITING, measure, of_function, of_queue
+
+#: The most metrics that an alarm's expression may take
+#: (https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch_limits.html).
+MOST_METRICS = 10
+#: A breaker that opens for a minute or two has done its work; this long, somebody must talk to the target's people.
+BREAKER_OPEN_TOO_LONG = timedelta(minutes=15)
+
+#: AWS's metrics about a resource of a job.
+OfResource: TypeAlias = Callable[[Environment, str, Duration], list[cloudwatch.Metric]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """When a metric of ours is an alarm, or a sum of AWS's over jobs. No data is no alarm, but for `silence`."""
+
+    #: Names the alarm and its page, docs/runbook/<name>.md.
+    name: str
+    says: str
+    watches: Metric | OfResource
+    statistic: str = "Sum"
+    at_least: float = 1
+    #: Within so many minutes, so many times in a row.
+    minutes: int = 5
+    periods: int = 1
+    #: An alarm where it is less than that, or where there is nothing at all.
+    silence: bool = False
+
+
+def _failing(kind: str, metric: str) -> OfResource:
+    return lambda environment, job, period: [
+        of_function(environment, kind, metric, job=job, label=job, period=period),
+    ]
+
+
+def _dead_letter_queue(environment: Environment, job: str, period: Duration) -> list[cloudwatch.Metric]:
+    queue = names.dead_letter_queue_name(environment.name, job)
+    return [
+        of_queue(queue, WAITING, label=f"{job}, waiting", period=period),
+        of_queue(queue, IN_FLIGHT, label=f"{job}, in flight", period=period),
+    ]
+
+
+#: All but the last are there for single jobs, too, where these ask for alarms of their own.
+RULES = (
+    Rule(name="entries-failed", says="A run ended with entries that failed.", watches=Metric.ENTRIES_FAILED),
+    Rule(
+        name="entries-unknown",
+        says="A run ended with entries of which nobody knows what the target did.",
+        watches=Metric.ENTRIES_UNKNOWN,
+    ),
+    Rule(
+        name="dead-letters",
+        says="Messages that no worker could handle were settled or put aside.",
+        watches=Metric.DEAD_LETTERS,
+    ),
+    Rule(name="run-refused", says="A run was refused: nobody was called.", watches=Metric.RUNS_REFUSED),
+    Rule(name="run-missed", says="A schedule did not start its run.", watches=Metric.RUNS_MISSED),
+    Rule(name="run-overdue", says="A run has not ended by its deadline.", watches=Metric.RUNS_OVERDUE),
+    Rule(name="run-stalled", says="A run has not moved for an hour.", watches=Metric.RUNS_STALLED),
+    Rule(
+        name="breaker-open",
+        says="Runs wait for a target that has failed for a quarter of an hour.",
+        watches=Metric.BREAKER_OPEN,
+        statistic="Maximum",
+        at_least=BREAKER_OPEN_TOO_LONG.total_seconds(),
+    ),
+    Rule(
+        name="fan-out-failing",
+        says="A fan-out function fails, and so do its retries.",
+        watches=_failing("fan_out", "Errors"),
+        # An event is tried three times within four minutes.
+        at_least=3,
+        minutes=15,
+    ),
+    Rule(
+        name="workers-failing",
+        says="Worker functions crash, or run out of time or memory.",
+        watches=_failing("worker", "Errors"),
+        # As many as one entry causes that takes down each worker that calls it.
+        at_least=5,
+        minutes=15,
+    ),
+    Rule(
+        name="workers-throttled",
+        says="Worker functions get no room to run.",
+        watches=_failing("worker", "Throttles"),
+        periods=3,
+    ),
+    Rule(
+        name="dead-letter-queue-stuck",
+        says="A dead-letter queue has not been empty for an hour.",
+        watches=_dead_letter_queue,
+        statistic="Maximum",
+        periods=12,
+    ),
+    Rule(
+        name="watchdog-silent",
+        says="The watchdog does not come through its rounds: nobody would notice what else goes wrong.",
+        watches=Metric.WATCHDOG_ROUNDS,
+        periods=2,
+        silence=True,
+    ),
+)
+
+
+class Alarms(Construct):
+    """The alarms of an environment, over all its jobs, or those of one job; each tells `topic`.
+
+    A metric of ours has one sum over all jobs. AWS's have none, so an alarm adds up those of as many jobs as it can
+    take, and there is a second one, and so on, for the others. An alarm costs $0.10 a month for each metric it takes.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        environment: Environment,
+        jobs: Sequence[str],
+        topic: sns.ITopic,
+        #: The one job that they are for.
+        job: str | None = None,
+    ) -> None:
+        super().__init__(scope, id_)
+        self._environment = environment
+        self._action = SnsAction(topic)
+        self.alarms = [
+            self._alarm(rule, metric, number, job)
+            for rule in RULES
+            if job is None or not rule.silence
+            for number, metric in enumerate(self._metrics(rule, [job] if job is not None else jobs, job), start=1)
+        ]
+
+    def _metrics(self, rule: Rule, jobs: Sequence[str], job: str | None) -> Iterator[cloudwatch.IMetric]:
+        period = Duration.minutes(rule.minutes)
+        if isinstance(rule.watches, Metric):
+            yield measure(self._environment, rule.watches, rule.statistic, job=job, period=period)
+            return
+        metrics = [metric for each in jobs for metric in rule.watches(self._environment, each, period)]
+        for first in range(0, len(metrics), MOST_METRICS):
+            some = {f"m{number}": metric for number, metric in enumerate(metrics[first : first + MOST_METRICS])}
+            filled = ", ".join(f"FILL({name}, 0)" for name in some)
+            yield cloudwatch.MathExpression(
+                expression=f"SUM([{filled}])", using_metrics=some, label="together", period=period
+            )
+
+    def _alarm(self, rule: Rule, metric: cloudwatch.IMetric, number: int, job: str | None) -> cloudwatch.Alarm:
+        id_ = rule.name if number == 1 else f"{rule.name}-{number}"
+        comparison = cloudwatch.ComparisonOperator
+        missing = cloudwatch.TreatMissingData
+        alarm = cloudwatch.Alarm(
+            self,
+            "".join(word.title() for word in id_.split("-")),
+            alarm_name=names.alarm_name(self._environment.name, id_, job),
+            alarm_description=f"{rule.says} What to do: docs/runbook/{rule.name}.md",
+            metric=metric,
+            threshold=rule.at_least,
+            comparison_operator=comparison.LESS_THAN_THRESHOLD
+            if rule.silence
+            else comparison.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+            evaluation_periods=rule.periods,
+            treat_missing_data=missing.BREACHING if rule.silence else missing.NOT_BREACHING,
+        )
+        alarm.add_alarm_action(self._action)
+        return alarm
