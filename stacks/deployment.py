@@ -1,6 +1,7 @@
 """An environment as stacks."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import aws_cdk
 from constructs import Construct
@@ -20,30 +21,31 @@ def deploy(scope: Construct, *, environment: Environment, jobs: Iterable[Declare
     it is watched by.
     """
     prefix = f"rollcall-{environment.name}"
-    env = aws_cdk.Environment(account=environment.account, region=environment.region)
     deployed = [declared for declared in jobs if declared.system in environment.systems]
-    ledger = LedgerStack(
-        scope, f"{prefix}-ledger", environment=environment, env=env, termination_protection=environment.retained
-    )
-    engine = EngineStack(scope, f"{prefix}-engine", environment=environment, jobs=deployed, build=build, env=env)
+    environment.check_reserved(declared.job for declared in deployed)
+    common: dict[str, Any] = {
+        "environment": environment,
+        "env": aws_cdk.Environment(account=environment.account, region=environment.region),
+        # CloudFormation hands them on to every resource that takes tags.
+        "tags": dict(environment.tags),
+    }
+    ledger = LedgerStack(scope, f"{prefix}-ledger", termination_protection=environment.retained, **common)
+    engine = EngineStack(scope, f"{prefix}-engine", jobs=deployed, build=build, **common)
     engine.add_stack_dependency(ledger)
-    operations = OperationsStack(scope, f"{prefix}-operations", environment=environment, jobs=deployed, env=env)
+    operations = OperationsStack(scope, f"{prefix}-operations", jobs=deployed, **common)
     # Its watchdog alarm would go off at once.
     operations.add_stack_dependency(engine)
     tables = tables_of(deployed)
     for system in environment.systems:
         if mine := [declared for declared in deployed if declared.system == system]:
-            stack = JobsStack(
-                scope, f"{prefix}-jobs-{system}", environment=environment, jobs=mine, build=build, env=env
-            )
+            stack = JobsStack(scope, f"{prefix}-jobs-{system}", jobs=mine, build=build, **common)
             stack.add_stack_dependency(ledger)
             if system in tables:
                 needed = TablesStack(
                     scope,
                     f"{prefix}-tables-{system}",
-                    environment=environment,
                     tables=tables[system],
-                    env=env,
                     termination_protection=environment.retained,
+                    **common,
                 )
                 stack.add_stack_dependency(needed)

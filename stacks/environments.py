@@ -5,7 +5,7 @@ from aws_cdk.aws_logs import RetentionDays
 
 from rollcall.core.errors import DeclarationError
 from rollcall.core.target import Location
-from stacks.environment import Environment
+from stacks.environment import Ceilings, Environment
 
 DEV = Environment(
     name="dev",
@@ -23,9 +23,12 @@ DEV = Environment(
         ),
     },
     schedules_enabled=False,
+    # Small enough for an account that may run only ten functions at once.
+    ceilings=Ceilings(workers=2, reserved=None),
     manifest_retention_days=30,
     log_retention=RetentionDays.TWO_WEEKS,
     removal_policy=RemovalPolicy.DESTROY,
+    tags={"application": "rollcall", "stage": "dev"},
 )
 
 STAGING = Environment(
@@ -48,9 +51,11 @@ STAGING = Environment(
         ),
     },
     schedules_enabled=True,
+    ceilings=Ceilings(workers=10, reserved=100),
     manifest_retention_days=30,
     log_retention=RetentionDays.ONE_MONTH,
     removal_policy=RemovalPolicy.DESTROY,
+    tags={"application": "rollcall", "stage": "staging"},
 )
 
 PROD = Environment(
@@ -74,6 +79,7 @@ PROD = Environment(
     manifest_retention_days=90,
     log_retention=RetentionDays.THREE_MONTHS,
     removal_policy=RemovalPolicy.RETAIN,
+    tags={"application": "rollcall", "stage": "prod"},
 )
 
 ENVIRONMENTS = {environment.name: environment for environment in (DEV, STAGING, PROD)}

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import cast
 
 from aws_cdk import ArnFormat, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_iam as iam
@@ -14,8 +15,18 @@ from constructs import Construct
 from rollcall.core import names
 from rollcall.core.catalog import Declared
 from rollcall.core.settings import Settings
-from stacks.environment import Environment
+from stacks.environment import Environment, Vpc
 from stacks.runtime import PYTHON, Runtime
+
+#: What connects a function to a VPC.
+NETWORK_ACTIONS = (
+    "ec2:AssignPrivateIpAddresses",
+    "ec2:CreateNetworkInterface",
+    "ec2:DeleteNetworkInterface",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSubnets",
+    "ec2:UnassignPrivateIpAddresses",
+)
 
 
 class Function(Construct):
@@ -73,10 +84,35 @@ class Function(Construct):
             log_group=self.log_group,
             logging_format=lambda_.LoggingFormat.JSON,
         )
+        if environment.vpc is not None:
+            self._place_in(environment.vpc)
 
     def allow(self, actions: Sequence[str], *resources: str) -> None:
         """Let the function do exactly `actions` on `resources` (ARNs)."""
         self.role.add_to_principal_policy(iam.PolicyStatement(actions=list(actions), resources=list(resources)))
+
+    def _place_in(self, vpc: Vpc) -> None:
+        function = cast(lambda_.CfnFunction, self.function.node.default_child)
+        function.vpc_config = lambda_.CfnFunction.VpcConfigProperty(
+            subnet_ids=list(vpc.subnet_ids), security_group_ids=list(vpc.security_group_ids)
+        )
+        arn = Stack.of(self).format_arn(
+            service="lambda", resource="function", resource_name=self.name, arn_format=ArnFormat.COLON_RESOURCE_NAME
+        )
+        # Lambda makes the network interfaces in the role's name, and looks for them on all resources. What the
+        # function itself does carries its ARN, and is denied:
+        # https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html
+        self.allow(NETWORK_ACTIONS, "*")
+        self.role.add_to_principal_policy(
+            iam.PolicyStatement(
+                effect=iam.Effect.DENY,
+                actions=list(NETWORK_ACTIONS),
+                resources=["*"],
+                conditions={"ArnEquals": {"lambda:SourceFunctionArn": arn}},
+            )
+        )
+        # Lambda tries the role's permissions when the function is made.
+        function.node.add_dependency(self.role)
 
     def allow_secrets(self, *secrets: str) -> None:
         """Let the function read secrets, by name."""

@@ -19,10 +19,11 @@ MEMORY_MB = 256
 
 
 class Worker(Function):
-    """Queue to target to ledger, for one job; at most `maximum_concurrency` invocations at once.
+    """Queue to target to ledger, for one job; at most as many invocations at once as the environment has for it.
 
     The mapping holds that limit, so that no message is received that no invocation is free for; as much
-    concurrency is reserved, so that other functions cannot take it away. It may read its own job's queue.
+    concurrency is reserved, so that other functions cannot take it away, unless the environment reserves none. It may
+    read its own job's queue.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Worker(Function):
         queue: sqs.Queue,
     ) -> None:
         sizing = worker_sizing(declared.job)
+        workers = environment.workers_of(declared.job)
         target = environment.target_of(declared.job)
         super().__init__(
             scope,
@@ -48,14 +50,14 @@ class Worker(Function):
             settings=replace(shared.settings, job_module=declared.module, queue_url=queue.queue_url, target=target),
             timeout=sizing.timeout,
             memory_mb=MEMORY_MB,
-            reserved_concurrency=sizing.maximum_concurrency,
+            reserved_concurrency=None if environment.ceilings.reserved is None else workers,
         )
         # Brings the permissions to receive, delete and put off messages of this queue.
         self.function.add_event_source(
             SqsEventSource(
                 queue,
                 batch_size=sizing.batch_size,
-                max_concurrency=sizing.maximum_concurrency,
+                max_concurrency=workers,
                 report_batch_item_failures=True,
             )
         )

@@ -51,6 +51,7 @@ class Cloud:
         self.depends: dict[str, set[str]] = {
             stack.stack_name: {each.id for each in stack.dependencies} for stack in assembly.stacks
         }
+        self.tags: dict[str, dict[str, str]] = {stack.stack_name: dict(stack.tags) for stack in assembly.stacks}
         self.resources = [
             Resource(
                 stack, id_, raw["Type"], _evaluated(raw.get("Properties", {}), template), raw.get("DeletionPolicy")
@@ -78,7 +79,7 @@ class Cloud:
         return self.one("AWS::Lambda::EventSourceMapping", FunctionName=function["FunctionName"])
 
     def statements(self, role: str) -> Iterator[Properties]:
-        """What the role (an ARN) may do; actions and resources as lists."""
+        """What the role (an ARN) may do and what it is denied; actions and resources as lists."""
         for policy in self.of_type("AWS::IAM::Policy"):
             if f"role/{policy['Roles'][0]}" in role:
                 yield from map(_listed, policy["PolicyDocument"]["Statement"])
@@ -89,7 +90,7 @@ class Cloud:
     def allowed(self, function: Properties, service: str) -> dict[str, set[str]]:
         """Resource -> actions of `service` that the function may do on it."""
         found: dict[str, set[str]] = {}
-        for statement in self.statements(function["Role"]):
+        for statement in (each for each in self.statements(function["Role"]) if each["Effect"] == "Allow"):
             for resource in statement["Resource"]:
                 if actions := {name for name in statement["Action"] if name.startswith(f"{service}:")}:
                     found.setdefault(resource, set()).update(actions)

@@ -10,9 +10,9 @@ from aws_cdk.aws_logs import RetentionDays
 from rollcall import Call, Entry, Job, Location, Report, Run, Secret, Table, Target, daily, every
 from rollcall.core.catalog import Declared
 from rollcall.core.job import Job as JobType
-from stacks.environment import Environment
+from stacks.environment import Ceilings, Environment, Vpc
 
-SLOW = Target("slow-bank", concurrency=14, timeout=timedelta(seconds=60))
+SLOW = Target("slow-bank", concurrency=64, timeout=timedelta(seconds=60))
 IN_BUCKET = Report("in-bucket")
 OVER_HTTP = Report("over-http")
 DUE = Table("due", key="id", indexes=(("by-state", "state", "due"), ("by-client", "client", "due")))
@@ -22,7 +22,7 @@ FULL = Job(
     "pay",
     schedule=daily("02:30", "14:45", timezone="Europe/London"),
     target=SLOW,
-    concurrency=12,
+    concurrency=60,
     needs=[IN_BUCKET, OVER_HTTP, Secret("signing"), DUE, ANSWERS],
     own_alarms=True,
 )
@@ -58,10 +58,16 @@ ENVIRONMENT = Environment(
         "over-http": Location("https://workday.example.com/raas/due", "rollcall/sample/workday"),
     },
     schedules_enabled=True,
+    account="111122223333",
+    region="eu-west-1",
+    vpc=Vpc(subnet_ids=("subnet-0a1b2c3d", "subnet-0b2c3d4e"), security_group_ids=("sg-0c3d4e5f6a7b8c9d0",)),
+    alarm_topic="arn:aws:sns:eu-west-1:111122223333:on-call",
+    ceilings=Ceilings(workers=5, reserved=7),
     manifest_retention_days=45,
     log_retention=RetentionDays.ONE_WEEK,
     removal_policy=RemovalPolicy.RETAIN,
     alarm_topic="arn:aws:sns:eu-west-1:111122223333:on-call",
+    tags={"owner": "payments"},
 )
 
 KINDS = ("fan_out", "worker", "dead_letter", "completion", "watchdog")

@@ -10,10 +10,11 @@ from aws_cdk import App
 
 from rollcall import DeclarationError
 from stacks.deployment import deploy
-from stacks.environment import Environment
+from stacks.environment import Ceilings, Environment
 from stacks.environments import ENVIRONMENTS, chosen
 from stacks.runtime import Build
 from tests.stacks import sample
+from tests.stacks.cloud import Cloud
 
 
 def places(environment: Environment) -> set[str]:
@@ -60,6 +61,30 @@ def test_a_binding_that_is_missing_fails_synth_and_says_which(
 def test_bindings_cannot_be_changed_afterwards() -> None:
     with pytest.raises(TypeError):
         sample.ENVIRONMENT.targets["accounting"] = sample.ENVIRONMENT.targets["slow-bank"]  # type: ignore[index]
+
+
+def test_tags_are_those_of_every_stack(cloud: Cloud) -> None:
+    assert all(cloud.tags[stack] == cloud.environment.tags for stack in cloud.templates)
+
+
+@pytest.mark.parametrize("topic", ["on-call", "arn:aws:sqs:eu-west-1:111122223333:on-call", ""])
+def test_alarms_go_to_a_topic_that_is_named_by_its_arn(topic: str) -> None:
+    with pytest.raises(DeclarationError, match=r"environment sample: alarm_topic is .*; take the ARN of an SNS topic"):
+        replace(sample.ENVIRONMENT, alarm_topic=topic)
+
+
+def test_workers_that_would_reserve_more_than_the_ceiling_fail_synth(tmp_path: Path, dependencies: Path) -> None:
+    """The two jobs have five and two workers here."""
+    environment = replace(sample.ENVIRONMENT, ceilings=Ceilings(workers=5, reserved=6))
+    build = Build(root=sample.write_checkout(tmp_path), dependencies=dependencies, staging=tmp_path / "staging")
+    with pytest.raises(DeclarationError, match=r"its 2 jobs would reserve 7 .*ceilings.reserved is 6; .*pay, takes 5"):
+        deploy(App(), environment=environment, jobs=sample.JOBS, build=build)
+
+
+@pytest.mark.parametrize("workers", [1, 1_001])
+def test_a_ceiling_is_one_that_a_mapping_takes(workers: int) -> None:
+    with pytest.raises(DeclarationError, match=f"a ceiling of {workers} workers is not possible.* 2 to 1,000"):
+        Ceilings(workers=workers)
 
 
 def test_manifests_are_kept_longer_than_a_dead_letter_can_be() -> None:

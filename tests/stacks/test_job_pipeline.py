@@ -67,9 +67,10 @@ def test_the_worker_takes_no_more_messages_than_it_has_room_for(case: Case) -> N
     worker = cloud.function("worker", declared.job.name)
     mapping = cloud.mapping(worker)
     assert mapping["EventSourceArn"] == sqs_arn(queue_of(*case))
-    assert mapping["ScalingConfig"]["MaximumConcurrency"] >= 2
-    assert mapping["ScalingConfig"]["MaximumConcurrency"] <= worker["ReservedConcurrentExecutions"]
     bound = declared.job.bound_to(cloud.environment.target_of(declared.job))
+    ceilings, workers = cloud.environment.ceilings, mapping["ScalingConfig"]["MaximumConcurrency"]
+    assert workers == min(ceilings.workers, worker_sizing(bound).maximum_concurrency) >= 2
+    assert worker.get("ReservedConcurrentExecutions") == (None if ceilings.reserved is None else workers)
     assert mapping["BatchSize"] == worker_sizing(bound).batch_size
     assert worker["Timeout"] == worker_sizing(bound).timeout.total_seconds()
     assert not {"FilterCriteria", "MaximumBatchingWindowInSeconds", "Enabled"} & mapping.keys()
