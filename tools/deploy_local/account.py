@@ -26,9 +26,9 @@ class Account:
         """A client of an AWS service."""
         return self._session.client(service, endpoint_url=self._endpoint)  # type: ignore[call-overload]
 
-    def everything(self) -> frozenset[str]:
-        """All resources of the kinds in LISTED, each as its kind and what tells it from others."""
-        return frozenset(f"{kind} {name}" for kind, listed in LISTED.items() for name in listed(self))
+    def everything(self) -> frozenset[tuple[str, str]]:
+        """All resources of the types in LISTED, each as its type and what tells it from others."""
+        return frozenset((type_, name) for type_, listed in LISTED.items() for name in listed(self))
 
     def empty(self, bucket: str) -> None:
         """Delete all objects: a bucket with objects is not deleted."""

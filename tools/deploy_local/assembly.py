@@ -40,6 +40,12 @@ class Assembly:
             for name, each in sorted(stacks.items())
         })  # fmt: skip
 
+    def types(self, *stacks: str) -> frozenset[str]:
+        """Of the resources in `stacks`."""
+        return frozenset(
+            resource["Type"] for stack in stacks for resource in self.templates[stack].get("Resources", {}).values()
+        )
+
     def not_taken(self, stack: str, types: Collection[str]) -> dict[str, str]:
         """Logical id -> type of those resources of `stack` on which MiniStack, which takes `types`, would fail."""
         return {

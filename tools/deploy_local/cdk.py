@@ -57,7 +57,7 @@ class Command:
 
 
 class Cdk:
-    """A context manager: no command outlives it. What it writes goes to `folder`, its home among it."""
+    """A context manager: no command outlives it. What it writes goes to `folder`."""
 
     def __init__(self, folder: Path, endpoint: str) -> None:
         """For the emulator at `endpoint`. Raises CdkError if the command line is not installed."""
@@ -68,7 +68,8 @@ class Cdk:
         self._environ = isolated(os.environ) | {
             "AWS_ENDPOINT_URL": endpoint,
             "CDK_DISABLE_CLI_TELEMETRY": "true",
-            "HOME": str(folder),
+            # Where it remembers accounts. Not HOME: the CDK lies unpacked there, which takes half a minute to do anew.
+            "CDK_HOME": str(folder / "cdk-home"),
             "TMPDIR": str(folder),
         }
         self._commands: list[Command] = []

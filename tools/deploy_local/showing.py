@@ -6,8 +6,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from rollcall.adapters.ledger import Ledger
 from rollcall.core import names
@@ -17,10 +15,11 @@ from rollcall.core.outcome import Outcome
 from rollcall.core.run import RunRecord, iso, run_id
 from rollcall.engine.progress import outcomes
 from tools.cli.stand_ins import StandIns
-from tools.deploy_local.account import Account
+from tools.deploy_local.account import LISTED, Account
 from tools.deploy_local.app import NAME
 from tools.deploy_local.assembly import taken_types
 from tools.deploy_local.cdk import ACCOUNT, Cdk
+from tools.deploy_local.scratch import scratch
 from tools.deploy_local.shown import Seen, Shown, wrong
 from tools.local_cloud.isolation import REGION
 from tools.local_cloud.ministack import MiniStack
@@ -52,14 +51,14 @@ class Showing:
         self._tell = tell
 
     def go(self) -> list[str]:
-        """All of it; what is not as it must be, a line each. Whatever was started is ended, also when this is cut short.
+        """All of it; what is not as it must be, a line each. Ends whatever it started, also when it is cut short.
 
         Raises CdkError, MiniStackError, StandInsError and RollcallError.
         """
         began, declared = time.monotonic(), self._wanted.declared
         try:
             with ExitStack() as started:
-                folder = Path(started.enter_context(TemporaryDirectory(prefix="rollcall-deploy-")))
+                folder = started.enter_context(scratch("rollcall-deploy-"))
                 ministack = MiniStack(folder)
                 started.callback(ministack.stop)
                 options = {"entries": self._wanted.entries, "error_rate": self._wanted.error_rate}
@@ -70,6 +69,9 @@ class Showing:
                 before = account.everything()
                 self._tell(f"cdk deploy {' '.join(stacks)}")
                 cdk.deploy(stacks).wait()
+                made = {type_ for type_, _ in account.everything() - before}
+                if missing := (cdk.assembly.types(*stacks) & LISTED.keys()) - made:
+                    raise RollcallError(f"MiniStack says that all is deployed, and there is no {', '.join(missing)}")
                 self.shown = replace(self.shown, deployed=True)
                 seen = self._run(account, stand_ins)
                 self._tell("cdk destroy")
@@ -79,7 +81,7 @@ class Showing:
                 self.shown = replace(self.shown, resources_left=len(left))
         finally:
             self.shown = replace(self.shown, seconds=round(time.monotonic() - began, 1))
-        return [*wrong(self.shown, seen), *(f"left: {each}" for each in left)]
+        return [*wrong(self.shown, seen), *(f"left: {' '.join(each)}" for each in left)]
 
     def _prepare(self, cdk: Cdk, stand_ins: str) -> list[str]:
         """Bootstrap and synthesize; the stacks that MiniStack takes."""
