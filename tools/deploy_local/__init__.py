@@ -1,1 +1,1 @@
-"""The real template, deployed to MiniStack with the stock CDK command line, started, watched and destroyed."""
+"""The real stacks on MiniStack, deployed by the CDK's own command line, and a run through them."""

@@ -1,95 +1,121 @@
-"""An emulated account: clients, what is heard on a bus, and what is left of an environment."""
+"""An emulated account: what there is in it, what is said on a bus, and what its functions did."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import boto3
 
-from rollcall.core import names
+from rollcall.core.actions import Action
 from tools.local_cloud.isolation import REGION
 
-#: What a receive waits for, at most (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html: 20).
+#: The most is 20: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html
 HEARING_SECONDS = 1
+#: Lambda's own line at the beginning of each invocation.
+INVOCATION = '"START RequestId"'
 
 
 class Account:
-    """Clients of the emulator at `endpoint`, with the credentials of this process."""
+    """Behind the emulator at `endpoint`, with the credentials of this process."""
 
     def __init__(self, endpoint: str) -> None:
         self._endpoint = endpoint
         self._session = boto3.Session(region_name=REGION)
 
     def client(self, service: str) -> Any:
+        """A client of an AWS service."""
         return self._session.client(service, endpoint_url=self._endpoint)  # type: ignore[call-overload]
 
-    def number(self) -> str:
-        """The account's."""
-        number: str = self.client("sts").get_caller_identity()["Account"]
-        return number
-
-    # --- the bus ---
-
-    def listen(self, bus: str) -> "Heard":
-        """Hear everything that is put on `bus` from now on."""
-        sqs, events, name = self.client("sqs"), self.client("events"), f"{bus}-heard"
-        url = sqs.create_queue(QueueName=name)["QueueUrl"]
-        attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]
-        pattern = json.dumps({"source": [{"prefix": ""}]})
-        events.put_rule(Name=name, EventBusName=bus, EventPattern=pattern)
-        events.put_targets(Rule=name, EventBusName=bus, Targets=[{"Id": "heard", "Arn": attributes["QueueArn"]}])
-        return Heard(sqs, events, bus, name, url)
-
-    # --- what is left ---
-
-    def left_of(self, environment: str) -> list[str]:
-        """Everything whose name is the environment's: kinds and names."""
-        prefix = names.bus_name(environment)
-        return [f"{kind} {name}" for kind, found in self._everything() for name in found if prefix in name]
+    def everything(self) -> frozenset[tuple[str, str]]:
+        """All resources of the types in LISTED, each as its type and what tells it from others."""
+        return frozenset((type_, name) for type_, listed in LISTED.items() for name in listed(self))
 
     def empty(self, bucket: str) -> None:
         """Delete all objects: a bucket with objects is not deleted."""
         s3 = self.client("s3")
         for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
-            keys = [{"Key": each["Key"]} for each in page.get("Contents", [])]
-            if keys:
+            if keys := [{"Key": each["Key"]} for each in page.get("Contents", [])]:
                 s3.delete_objects(Bucket=bucket, Delete={"Objects": keys})
 
-    def _everything(self) -> Iterator[tuple[str, Iterable[str]]]:
-        yield "table", self.client("dynamodb").list_tables()["TableNames"]
-        yield "queue", self.client("sqs").list_queues().get("QueueUrls", [])
-        yield "bus", _named("Name", self.client("events").list_event_buses()["EventBuses"])
-        yield "bucket", _named("Name", self.client("s3").list_buckets()["Buckets"])
-        yield "role", self._paged("iam", "list_roles", "Roles", "RoleName")
-        yield "function", self._paged("lambda", "list_functions", "Functions", "FunctionName")
-        yield "layer", self._paged("lambda", "list_layers", "Layers", "LayerName")
-        yield "mapping", self._paged("lambda", "list_event_source_mappings", "EventSourceMappings", "FunctionArn")
-        yield "log group", self._paged("logs", "describe_log_groups", "logGroups", "logGroupName")
-        yield "schedule", self._paged("scheduler", "list_schedules", "Schedules", "Name")
-        yield "alarm", self._paged("cloudwatch", "describe_alarms", "MetricAlarms", "AlarmName")
-        yield "topic", self._paged("sns", "list_topics", "Topics", "TopicArn")
-        stacks = self._paged("cloudformation", "describe_stacks", "Stacks", "StackName")
-        yield "stack", stacks
+    def listen(self, bus: str) -> "Heard":
+        """Hear everything that is put on `bus` from now on."""
+        return Heard(self.client("sqs"), self.client("events"), bus)
 
-    def _paged(self, service: str, operation: str, items: str, name: str) -> list[str]:
-        pages = self.client(service).get_paginator(operation).paginate()
-        return [each[name] for page in pages for each in page.get(items, [])]
+    def switch_off(self, schedule: str) -> None:
+        """Let a schedule start nothing any more."""
+        scheduler = self.client("scheduler")
+        found = scheduler.get_schedule(Name=schedule)
+        kept = ("ScheduleExpression", "FlexibleTimeWindow", "Target")
+        scheduler.update_schedule(Name=schedule, State="DISABLED", **{name: found[name] for name in kept})
+
+    def invocations(self, function: str) -> int:
+        """How often a function was invoked, as its log tells."""
+        return self._logged(function, INVOCATION)
+
+    def announcements(self, function: str) -> int:
+        """How many runs a function announced, as its log tells."""
+        return self._logged(function, f'"{Action.RUN_ANNOUNCED}"')
+
+    def _logged(self, function: str, pattern: str) -> int:
+        pages = self.client("logs").get_paginator("filter_log_events")
+        found = pages.paginate(logGroupName=f"/aws/lambda/{function}", filterPattern=pattern)
+        return sum(len(page["events"]) for page in found)
+
+    def listed(self, service: str, operation: str, items: str, name: str) -> list[str]:
+        """The field `name` of all `items` that `operation` lists."""
+        client = self.client(service)
+        if client.can_paginate(operation):
+            pages = list(client.get_paginator(operation).paginate())
+        else:
+            pages = [getattr(client, operation)()]
+        found = [each for page in pages for each in page.get(items, [])]
+        return [each if isinstance(each, str) else each[name] for each in found]
 
 
-def _named(field: str, found: Iterable[dict[str, Any]]) -> list[str]:
-    return [each[field] for each in found]
+def _listing(service: str, operation: str, items: str, name: str = "") -> Callable[[Account], list[str]]:
+    return lambda account: account.listed(service, operation, items, name)
+
+
+#: How to find all resources of a type.
+LISTED: dict[str, Callable[[Account], list[str]]] = {
+    "AWS::CloudFormation::Stack": _listing("cloudformation", "describe_stacks", "Stacks", "StackName"),
+    "AWS::CloudWatch::Alarm": _listing("cloudwatch", "describe_alarms", "MetricAlarms", "AlarmName"),
+    "AWS::CloudWatch::Dashboard": _listing("cloudwatch", "list_dashboards", "DashboardEntries", "DashboardName"),
+    "AWS::DynamoDB::Table": _listing("dynamodb", "list_tables", "TableNames"),
+    "AWS::Events::EventBus": _listing("events", "list_event_buses", "EventBuses", "Name"),
+    "AWS::IAM::Role": _listing("iam", "list_roles", "Roles", "RoleName"),
+    "AWS::Lambda::EventSourceMapping": _listing(
+        "lambda", "list_event_source_mappings", "EventSourceMappings", "EventSourceArn"
+    ),
+    "AWS::Lambda::Function": _listing("lambda", "list_functions", "Functions", "FunctionName"),
+    "AWS::Lambda::LayerVersion": _listing("lambda", "list_layers", "Layers", "LayerName"),
+    "AWS::Logs::LogGroup": _listing("logs", "describe_log_groups", "logGroups", "logGroupName"),
+    "AWS::S3::Bucket": _listing("s3", "list_buckets", "Buckets", "Name"),
+    "AWS::SNS::Topic": _listing("sns", "list_topics", "Topics", "TopicArn"),
+    "AWS::SQS::Queue": _listing("sqs", "list_queues", "QueueUrls"),
+    "AWS::Scheduler::Schedule": _listing("scheduler", "list_schedules", "Schedules", "Name"),
+}
+#: What is a part of another resource and cannot outlive it.
+PARTS = frozenset({
+    "AWS::IAM::Policy", "AWS::Lambda::EventInvokeConfig", "AWS::Lambda::Permission", "AWS::S3::BucketPolicy",
+    "AWS::SNS::TopicPolicy", "AWS::SQS::QueuePolicy",
+})  # fmt: skip
 
 
 class Heard:
-    """What was put on a bus."""
+    """What is put on a bus, by way of a rule and a queue of its own."""
 
-    def __init__(self, sqs: Any, events: Any, bus: str, name: str, url: str) -> None:
-        self._sqs, self._events = sqs, events
-        self._bus, self._name, self._url = bus, name, url
+    def __init__(self, sqs: Any, events: Any, bus: str) -> None:
+        self._sqs, self._events, self._bus, self._name = sqs, events, bus, f"{bus}-heard"
+        self._url = sqs.create_queue(QueueName=self._name)["QueueUrl"]
+        attributes = sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=["QueueArn"])["Attributes"]
+        events.put_rule(Name=self._name, EventBusName=bus, EventPattern=json.dumps({"source": [{"prefix": ""}]}))
+        target = {"Id": "heard", "Arn": attributes["QueueArn"]}
+        events.put_targets(Rule=self._name, EventBusName=bus, Targets=[target])
         self._details: list[dict[str, Any]] = []
 
     def details(self) -> list[dict[str, Any]]:
-        """The details of all events so far."""
+        """The details of all events so far, after as long as one may take to arrive."""
         while messages := self._receive():
             for message in messages:
                 self._details.append(json.loads(message["Body"])["detail"])

@@ -1,56 +1,112 @@
-"""The stock command line of the CDK, as a process."""
+"""The stock command line of the CDK, as processes."""
 
+import os
+import signal
 import subprocess
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Self
 
-from tools.local_cloud.isolation import REGION
+from tools.deploy_local.assembly import Assembly
+from tools.local_cloud.isolation import REGION, isolated
 from tools.local_cloud.ministack import CHECKOUT
 
 #: Installed by `make cdk`.
 CDK = CHECKOUT / ".cdk-cli/cdk"
 #: MiniStack's.
 ACCOUNT = "000000000000"
-SAID = 15
+APP = f"{sys.executable} -m tools.deploy_local.app"
+#: Nothing is asked, told or looked up elsewhere.
+QUIET = ("--no-notices", "--no-version-reporting", "--ci")
+LAST_LINES = 15
 
 
 class CdkError(Exception):
-    """It failed; the text is its own last lines."""
+    """It is not there, or failed; the text is its own last lines."""
+
+
+class Command:
+    """One call of it, under way, in a group of its own with all that it starts."""
+
+    def __init__(self, arguments: list[str], *, log: Path, cwd: Path, environ: Mapping[str, str]) -> None:
+        self._name = arguments[0]
+        self._log = log
+        with log.open("wb") as out:
+            self._process = subprocess.Popen(
+                [str(CDK), *arguments, *QUIET],
+                cwd=cwd,
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def wait(self) -> None:
+        """Until it has done its work. Raises CdkError."""
+        if code := self._process.wait():
+            said = "\n".join(self._log.read_text(errors="replace").strip().splitlines()[-LAST_LINES:])
+            raise CdkError(f"cdk {self._name} ended with {code}: {said or 'it said nothing'}")
+
+    def end(self) -> None:
+        """Kill it and what it started, if it is still at work."""
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
 
 
 class Cdk:
-    """`cdk`, for one app, in one environment of variables."""
+    """A context manager: no command outlives it. What it writes goes to `folder`."""
 
-    def __init__(self, app: str, context: Mapping[str, str], environ: Mapping[str, str], output: Path) -> None:
+    def __init__(self, folder: Path, endpoint: str) -> None:
+        """For the emulator at `endpoint`. Raises CdkError if the command line is not installed."""
         if not CDK.exists():
             raise CdkError("the CDK's command line is not installed; run make cdk, which make deploy-local does")
-        self._environ = {**environ, "CDK_DISABLE_CLI_TELEMETRY": "true", "CI": "true"}
-        values = [text for name, value in context.items() for text in ("--context", f"{name}={value}")]
-        self._options = ["--app", app, "--output", str(output), "--no-notices", "--no-version-reporting", *values]
+        self._folder = folder
+        self._output = folder / "cdk.out"
+        self._environ = isolated(os.environ) | {
+            "AWS_ENDPOINT_URL": endpoint,
+            "CDK_DISABLE_CLI_TELEMETRY": "true",
+            # Where it remembers accounts. Not HOME: the CDK lies unpacked there, which takes half a minute to do anew.
+            "CDK_HOME": str(folder / "cdk-home"),
+            "TMPDIR": str(folder),
+        }
+        self._commands: list[Command] = []
 
-    def bootstrap(self) -> None:
-        """Prepare the account for deployments."""
-        self._call("bootstrap", f"aws://{ACCOUNT}/{REGION}")
+    def __enter__(self) -> Self:
+        return self
 
-    def deploy(self) -> None:
-        """Deploy all stacks."""
-        self._call("deploy", "--all", "--require-approval=never", "--concurrency=4")
+    def __exit__(self, *_: object) -> None:
+        for command in self._commands:
+            command.end()
 
-    def destroy(self) -> None:
-        """Destroy all stacks."""
-        self._call("destroy", "--all", "--force")
+    def bootstrap(self) -> Command:
+        """Begin to prepare the account for deployments."""
+        # Outside of the checkout, whose cdk.json would have it synthesize the app for nothing.
+        return self._begin("bootstrap", f"aws://{ACCOUNT}/{REGION}", cwd=self._folder)
 
-    def _call(self, command: str, *arguments: str) -> None:
-        done = subprocess.run(
-            [str(CDK), command, *arguments, *self._options],
-            cwd=CHECKOUT,
-            env=self._environ,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            said = "\n".join(done.stdout.strip().splitlines()[-SAID:])
-            raise CdkError(f"cdk {command} ended with {done.returncode}:\n{said}")
+    def synth(self, stand_ins: str) -> Command:
+        """Begin to synthesize the app, whose targets and reports are at the base URL `stand_ins`."""
+        options = (f"--app={APP}", f"--output={self._output}", f"--context=stand_ins={stand_ins}", "--quiet")
+        return self._begin("synth", *options, cwd=CHECKOUT)
+
+    @property
+    def assembly(self) -> Assembly:
+        """What was synthesized."""
+        return Assembly.read(self._output)
+
+    def deploy(self, stacks: Iterable[str]) -> Command:
+        """Begin to deploy these stacks of the assembly and no others."""
+        options = ("--exclusively", "--require-approval=never", "--concurrency=4")
+        return self._begin("deploy", f"--app={self._output}", *options, *stacks, cwd=self._folder)
+
+    def destroy(self, stacks: Iterable[str]) -> Command:
+        """Begin to destroy these stacks of the assembly and no others."""
+        return self._begin("destroy", f"--app={self._output}", "--exclusively", "--force", *stacks, cwd=self._folder)
+
+    def _begin(self, name: str, *arguments: str, cwd: Path) -> Command:
+        log = self._folder / f"cdk-{name}.log"
+        command = Command([name, *arguments], log=log, cwd=cwd, environ=self._environ)
+        self._commands.append(command)
+        return command
