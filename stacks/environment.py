@@ -10,6 +10,7 @@ from aws_cdk.aws_logs import RetentionDays
 
 from rollcall.core.errors import DeclarationError
 from rollcall.core.job import Job
+from rollcall.core.names import LONGEST_ENVIRONMENT
 from rollcall.core.target import Location, checked_name
 
 #: 14 days on the queue and 14 on the dead-letter queue: an entry that takes so long can still be redriven.
@@ -42,7 +43,7 @@ class Environment:
     removal_policy: RemovalPolicy
 
     def __post_init__(self) -> None:
-        checked_name("environment", self.name, 16)
+        checked_name("environment", self.name, LONGEST_ENVIRONMENT)
         if self.manifest_retention_days < LEAST_MANIFEST_RETENTION_DAYS:
             raise DeclarationError(
                 f"environment {self.name}: manifest_retention_days is {self.manifest_retention_days}; a dead letter "
