@@ -113,7 +113,7 @@ def _answered(error: ClientError, place: Place) -> str:
         return f"AWS throttles {operation} ({code}); try again in a minute"
     if code in OUT_OF_ORDER:
         return f"AWS failed at {operation} ({code}); try again in a minute"
-    if operation == INVOKE and code == NOT_FOUND or code in NO_QUEUE:
+    if (operation == INVOKE and code == NOT_FOUND) or code in NO_QUEUE:
         return (
             f"{environment} has no such job: {_said(error)}; "
             f"see that its systems in stacks/environments.py include the job's, and deploy it"
