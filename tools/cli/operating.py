@@ -13,7 +13,7 @@ from rollcall.core.catalog import catalog, find
 from rollcall.core.clock import SystemClock
 from rollcall.core.errors import RollcallError
 from rollcall.core.job import Job
-from rollcall.core.run import JobRecord, RunState
+from rollcall.core.run import JobRecord, RunState, is_run_id
 from rollcall.core.values import counted
 from rollcall.engine import cancelling
 from tools.cli import exit_codes, options
@@ -68,7 +68,7 @@ def status(
     """
     from tools.cli import show
 
-    one = what is not None and what not in catalog()
+    one = what is not None and what not in catalog() and is_run_id(what)
     if wait and not one:
         raise RollcallError("--wait waits for one run: name it, as in: rollcall status RUN --wait")
     console = Console(stderr=json_)
@@ -82,7 +82,7 @@ def status(
             show.show_standing(console, found, f"rollcall failures {what}{deployment.option}")
             fields = found.fields()
     else:
-        jobs = [declared.job for name, declared in catalog().items() if what in {None, name}]
+        jobs = [declared.job for declared in catalog().values()] if what is None else [find(what).job]
         with reached(env) as deployment:
             listed = [_runs_of(deployment, job) for job in jobs]
             show.show_jobs(console, deployment.place, listed)
