@@ -11,6 +11,7 @@ from aws_cdk.aws_logs import RetentionDays
 
 from rollcall.core.errors import DeclarationError
 from rollcall.core.job import Job
+from rollcall.core.names import LONGEST_ENVIRONMENT
 from rollcall.core.sizing import LEAST_MAXIMUM_CONCURRENCY, MOST_MAXIMUM_CONCURRENCY, worker_sizing
 from rollcall.core.target import Location, checked_name
 
@@ -99,7 +100,7 @@ class Environment:
     tags: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        checked_name("environment", self.name, 16)
+        checked_name("environment", self.name, LONGEST_ENVIRONMENT)
         if self.alarm_topic is not None and not _TOPIC.fullmatch(self.alarm_topic):
             raise DeclarationError(
                 f"environment {self.name}: alarm_topic is {self.alarm_topic!r}; take the ARN of an SNS topic, such as "

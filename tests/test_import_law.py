@@ -37,9 +37,10 @@ LAW = {
     "rollcall.engine": ("rollcall.core*", "rollcall.adapters*", "rollcall.engine*", "botocore.exceptions"),
     "stacks": ("rollcall.core*", "stacks*", "aws_cdk*", "constructs*"),
     "tests": ("*",),
-    "tools": ("rollcall*", "functions*", "tools*", "pydantic*", "typer*", "rich*"),
     # It deploys the stacks, and looks at what was deployed.
     "tools.deploy_local": ("rollcall*", "stacks*", "tools*", "aws_cdk*", "boto3*", "typer*"),
+    # Clients come from the adapters; what AWS answers them with is told by name.
+    "tools": ("rollcall*", "functions*", "tools*", "pydantic*", "typer*", "rich*", "botocore.exceptions"),
     # It stands in for AWS itself, with credentials of its own.
     "tools.local_cloud": ("rollcall*", "functions*", "tools*", "boto3*", "botocore*", "mypy_boto3_*", "ministack*"),
 }  # fmt: skip
@@ -157,6 +158,7 @@ HANDLER, JOB = "functions/worker/handler.py", "functions/jobs/bank/transfers.py"
         ("stacks/part.py", "import tools.cli", "tools.cli"),
         ("app.py", "from rollcall.adapters.queue import Queue", "rollcall.adapters.queue"),
         ("tools/cli/part.py", "import boto3", "boto3"),
+        ("tools/cli/part.py", "from botocore.config import Config", "botocore.config"),
         ("tools/cli/part.py", "import stacks.ledger", "stacks.ledger"),
         ("tools/cli/part.py", "import aws_cdk", "aws_cdk"),
         ("tools/local_cloud/part.py", "from aws_cdk import App", "aws_cdk"),

@@ -13,6 +13,7 @@ from moto.core.botocore_stubber import BotocoreStubber
 
 from rollcall.adapters.clients import Clients
 from rollcall.core.names import dead_letter_queue_name, queue_name
+from tests.functional.operator import DeployedWorld, Operator, seated
 from tests.functional.wire import Wire
 from tests.functional.world import ENVIRONMENT, NAME, Events, VirtualClock, World
 
@@ -91,17 +92,41 @@ def aws(clients: Clients, one_at_a_time: None) -> Iterator[Clients]:  # noqa: AR
         yield clients
 
 
-@pytest.fixture
-def world(aws: Clients, wire: Wire, clock: VirtualClock, events: Events) -> Iterator[World]:
-    urls = [
+def _queues(aws: Clients) -> tuple[str, str]:
+    """The addresses of the job's queue and its dead-letter queue."""
+    queue, dead = (
         aws.sqs.create_queue(
             QueueName=name,
             Attributes={"FifoQueue": "true", "ContentBasedDeduplication": "true", "VisibilityTimeout": "150"},
         )["QueueUrl"]
         for name in (queue_name(ENVIRONMENT, NAME), dead_letter_queue_name(ENVIRONMENT, NAME))
-    ]
+    )
+    return queue, dead
+
+
+@pytest.fixture
+def world(aws: Clients, wire: Wire, clock: VirtualClock, events: Events) -> Iterator[World]:
+    url, dead = _queues(aws)
     wire.reset()
     with asyncio.Runner() as runner:
-        world = World(aws, wire, clock, events, urls[0], urls[1], runner)
+        world = World(aws, wire, clock, events, url, dead, runner)
         yield world
+        world.close()
+
+
+@pytest.fixture
+def operator(
+    aws: Clients,
+    wire: Wire,
+    clock: VirtualClock,
+    events: Events,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Operator]:
+    """Somebody at the command line, and the environment that he reaches."""
+    url, dead = _queues(aws)
+    with asyncio.Runner() as runner:
+        world = DeployedWorld(aws, wire, clock, events, url, dead, runner)
+        wire.reset()
+        yield seated(world, capsys, monkeypatch, "refunds")
         world.close()

@@ -61,7 +61,6 @@ ENVIRONMENT = Environment(
     account="111122223333",
     region="eu-west-1",
     vpc=Vpc(subnet_ids=("subnet-0a1b2c3d", "subnet-0b2c3d4e"), security_group_ids=("sg-0c3d4e5f6a7b8c9d0",)),
-    alarm_topic="arn:aws:sns:eu-west-1:111122223333:on-call",
     ceilings=Ceilings(workers=5, reserved=7),
     manifest_retention_days=45,
     log_retention=RetentionDays.ONE_WEEK,

@@ -1,18 +1,32 @@
-"""What a kept local cloud knows of its runs."""
+"""The local cloud whose data was kept, as a deployment."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from rollcall.core.errors import RollcallError
-from rollcall.core.run import Redrive
-from rollcall.engine.failures import Failure
-from rollcall.engine.redriving import matching
+from rollcall.adapters.functions import Functions
+from rollcall.adapters.queue import Queues
+from tools.cli.deployment import Deployment
+from tools.local_cloud import resources
 from tools.local_cloud.cloud import LocalCloud
 
 
-def failures_of(folder: Path, run: str, choice: Redrive) -> list[Failure]:
-    """The chosen entries of a run. Raises RollcallError where there is no such run."""
+@contextmanager
+def kept(folder: Path) -> Iterator[Deployment]:
+    """Start the local cloud on `folder`, and end it. Raises MiniStackError for what its services fail with."""
     with LocalCloud(folder=folder) as cloud, cloud.telling():
-        record = cloud.ledger.run(run)
-        if record is None:
-            raise RollcallError(f"there is no run {run} in {folder}")
-        return list(matching(cloud.ledger, cloud.manifests, record, choice))
+        yield as_deployment(cloud)
+
+
+def as_deployment(cloud: LocalCloud) -> Deployment:
+    """A running local cloud as commands see it."""
+    return Deployment(
+        environment=resources.ENVIRONMENT,
+        place=str(cloud.folder),
+        option="",
+        ledger=cloud.ledger,
+        manifests=cloud.manifests,
+        queues=Queues(cloud.client("sqs"), resources.ENVIRONMENT),
+        functions=Functions(cloud.lambda_, resources.ENVIRONMENT),
+        alone=True,
+    )

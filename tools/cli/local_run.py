@@ -13,14 +13,15 @@ from typing import Any
 from rollcall.core.catalog import Declared
 from rollcall.core.errors import RollcallError
 from rollcall.core.outcome import Outcome
-from rollcall.core.run import Redrive, RunRecord, RunState
+from rollcall.core.run import Redrive, RunRecord
 from rollcall.core.target import UNLIMITED, Location, Report
 from rollcall.engine.failures import Failure, failures
 from rollcall.engine.progress import Progress, progress
-from rollcall.engine.redriving import chosen
 from tools.cli import locations
+from tools.cli.kept import as_deployment
 from tools.cli.locations import Named
 from tools.cli.looks import Look, StallWatch
+from tools.cli.redriving import redrivable
 from tools.cli.stand_ins import StandIns
 from tools.local_cloud.cloud import LocalCloud
 from tools.local_cloud.counting import TABLES
@@ -178,12 +179,7 @@ def redrive_locally(
     """
     with prepared(declared, options) as ready:
         cloud = ready.cloud
-        record = cloud.ledger.run(run)
-        if record is None:
-            raise RollcallError(f"there is no run {run} in {options.folder}")
-        if next(chosen(cloud.ledger, cloud.manifests, record, redrive), None) is None:
-            unsure = "; --new-key leaves out those that were not answered for sure" if redrive.new_key else ""
-            raise RollcallError(f"no entry of {run} is chosen; see what there is with: rollcall failures {run}{unsure}")
+        record = redrivable(as_deployment(cloud), declared.job, run, redrive)
         begun = time.monotonic()
         try:
             cloud.redrive(declared.job.name, record, redrive)
@@ -298,11 +294,3 @@ def _looks(ready: Prepared, run: str, begun: float) -> Iterator[Look]:
         record = cloud.ledger.run(run)
         seen = progress(cloud.ledger, record, target) if record is not None else Progress(0)
         yield Look(run, record, seen.settled, time.monotonic() - begun, troubles, seen.held)
-
-
-EXIT_CODES = {RunState.REFUSED: 4, RunState.SKIPPED: 4}
-
-
-def exit_code(result: Result) -> int:
-    """0: complete and clean; 3: complete, not clean; 4: refused or skipped."""
-    return EXIT_CODES.get(result.record.state, 0 if result.clean else 3)

@@ -1,6 +1,6 @@
 """What a person sees of a run: progress while it lasts, then the result."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Self
 
@@ -10,19 +10,22 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from rollcall.core.outcome import Outcome
-from rollcall.core.run import RunState
+from rollcall.core.run import JobRecord, RunState
 from rollcall.core.values import counted
 from rollcall.engine.failures import Failure
 from rollcall.engine.progress import Held
 from tools.cli.local_run import MOST_LISTED, Result
 from tools.cli.looks import Look
 from tools.cli.verify import Verification
+from tools.cli.watching import Standing
 
 #: Seconds over which the pace is taken.
 PACE_SECONDS = 5.0
 #: Groups of entries that ended alike that a result shows, and entries that it names of each.
 MOST_ROWS = 20
 MOST_NAMED = 3
+#: Of such a run nobody was called.
+NOT_RUN = frozenset({RunState.REFUSED, RunState.SKIPPED, RunState.MISSED})
 _CUT = Column(no_wrap=True, overflow="ellipsis")
 
 
@@ -104,22 +107,83 @@ def show_result(console: Console, result: Result) -> None:
     console.print(Text(f"{record.id}: {record.state}{verdict}", style=f"bold {colour}"), soft_wrap=True)
     if record.reason:
         console.print(f"  {record.reason}", soft_wrap=True, markup=False)
-    console.print(_outcomes(result))
+    console.print(_outcomes(int(result.completed["total"]), _counts(result), int(result.completed["duplicates"])))
     if result.failures:
         console.print(_failures(result))
     for line in _facts(fields):
         console.print(f"  {line}", soft_wrap=True, markup=False, highlight=False)
 
 
-def _outcomes(result: Result) -> Table:
+def _counts(result: Result) -> dict[Outcome, int]:
+    return {outcome: result.outcome(outcome) for outcome in Outcome}
+
+
+def _outcomes(total: int, counts: Mapping[Outcome, int], duplicates: int) -> Table:
     table = Table(box=None, padding=(0, 2), show_header=False)
-    rows: list[tuple[str, int]] = [("entries", int(result.completed["total"]))]
-    rows += [(outcome.value, result.outcome(outcome)) for outcome in Outcome]
-    rows.append(("duplicates", int(result.completed["duplicates"])))
+    rows: list[tuple[str, int]] = [("entries", total)]
+    rows += [(outcome.value, counts[outcome]) for outcome in Outcome]
+    rows.append(("duplicates", duplicates))
     for name, count in rows:
         if count or name in {"entries", "succeeded"}:
             table.add_row(name, Text(f"{count:,}", justify="right"))
     return table
+
+
+def show_standing(console: Console, found: Standing, failures: str) -> None:
+    """Print where a run of a deployment stands; `failures` is the command that lists what did not succeed."""
+    record = found.record
+    name = record.id if record.generation == 1 else f"{record.id}/{record.generation}"
+    colour = "green" if found.clean else "red" if record.state in NOT_RUN else "yellow"
+    console.print(Text(f"{name}: {_stands(found)}", style=f"bold {colour}"), soft_wrap=True)
+    for line in _about(found):
+        console.print(f"  {line}", soft_wrap=True, markup=False, highlight=False)
+    if record.nonce is not None:
+        console.print(_outcomes(record.total, found.outcomes, record.duplicates))
+        if found.settled > found.outcomes[Outcome.SUCCEEDED]:
+            console.print(f"  what did not succeed, and why: {failures}", soft_wrap=True, markup=False, highlight=False)
+
+
+def _stands(found: Standing) -> str:
+    record = found.record
+    if record.state is RunState.COMPLETE:
+        return "complete, clean" if found.clean else "complete, not clean"
+    if record.nonce is None:
+        return record.state.value
+    return f"{record.state}, {found.settled:,} of {record.total:,} settled"
+
+
+def _about(found: Standing) -> Iterator[str]:
+    record = found.record
+    if record.reason:
+        yield record.reason
+    yield from map(_held, found.held)
+    if record.completed_at is None:
+        yield f"started {record.started_at:%Y-%m-%d %H:%M:%SZ}"
+    else:
+        yield f"ended {record.completed_at:%Y-%m-%d %H:%M:%SZ}, {found.seconds:,.1f} s after its start"
+    if record.state.terminal and not record.announced:
+        yield "its end is not announced yet"
+
+
+def show_jobs(console: Console, environment: str, jobs: Iterable[tuple[JobRecord, list[Standing]]]) -> None:
+    """Print the open and latest runs of jobs, a line each."""
+    table = Table(Column("job", no_wrap=True), "run", "state", "settled", "started", "", title=environment)
+    for job, runs in jobs:
+        paused = "" if job.paused_since is None else f"paused since {job.paused_since:%Y-%m-%d %H:%M:%SZ}"
+        for found in runs:
+            record = found.record
+            settled = "" if record.nonce is None else f"{found.settled:,} of {record.total:,}"
+            remark = "; ".join(filter(None, [paused, *map(_held, found.held), record.reason]))
+            begun = f"{record.started_at:%Y-%m-%d %H:%M:%SZ}"
+            table.add_row(job.name, record.id, _state(found), settled, begun, Text(remark))
+        if not runs:
+            table.add_row(job.name, "", "no run yet", "", "", Text(paused))
+    wide = console if console.is_terminal else Console(width=200, file=console.file)
+    wide.print(table)
+
+
+def _state(found: Standing) -> str:
+    return _stands(found) if found.record.state is RunState.COMPLETE else found.record.state.value
 
 
 def _failures(result: Result) -> Table:

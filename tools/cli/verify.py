@@ -1,25 +1,26 @@
-"""Verifying a run of a kept local cloud, and having what can be repaired of it repaired."""
+"""Verifying a run, and having what can be repaired of it repaired."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from pathlib import Path
+from datetime import datetime
 from typing import Any
 
 from rollcall.adapters import runs
-from rollcall.adapters.queue import Queues
 from rollcall.core.catalog import Declared
+from rollcall.core.clock import Clock, SystemClock
 from rollcall.core.errors import RollcallError
+from rollcall.core.job import Job
 from rollcall.core.run import RunRecord, RunState
 from rollcall.core.sizing import worker_sizing
 from rollcall.core.values import counted
 from rollcall.engine.repairing import due
 from rollcall.engine.verifying import Finding, Inconsistency, Missing, Wrong, count_again, verify, without_manifest
-from tools.cli.local_run import Options, Prepared, Result, prepared, result_of
+from tools.cli.deployment import Deployment
+from tools.cli.kept import as_deployment
+from tools.cli.local_run import Options, Result, prepared, result_of
 from tools.cli.looks import Look
-from tools.local_cloud import resources
-from tools.local_cloud.cloud import LocalCloud
+from tools.cli.watching import Watch
 
 #: Of a run of which nothing was settled for so long, it is said what it waits for.
 QUIET_SECONDS = 10.0
@@ -56,6 +57,11 @@ class Verification:
         return Counter(each.known.value for each in self.missing)
 
     @property
+    def at_its_end(self) -> bool:
+        """Whether there is nothing that a repair could do."""
+        return self.exit_code == 0 and self.run.state.terminal and self.run.announced
+
+    @property
     def exit_code(self) -> int:
         """0: all settled and consistent; 3: not so, or not known yet; 4: nobody was called, nor will be."""
         if self.without is not None:
@@ -81,20 +87,13 @@ class Verification:
         }
 
 
-def verify_kept(folder: Path, run: str) -> Verification:
+def verification(deployment: Deployment, run: str) -> Verification:
     """Raises RollcallError where there is no such run."""
-    with LocalCloud(folder=folder) as cloud, cloud.telling():
-        return _verified(cloud, run)
-
-
-def _verified(cloud: LocalCloud, run: str) -> Verification:
-    record = cloud.ledger.run(run)
-    if record is None:
-        raise RollcallError(f"there is no run {run} in {cloud.folder}")
+    record = deployment.run(run)
     without = without_manifest(record)
     if without is not None:
         return Verification(record, without=without)
-    return Verification.of(record, verify(cloud.ledger, cloud.manifests, record))
+    return Verification.of(record, verify(deployment.ledger, deployment.manifests, record))
 
 
 def repair_locally(
@@ -105,29 +104,45 @@ def repair_locally(
     Raises RollcallError where that cannot be.
     """
     with prepared(declared, options) as ready:
-        found = _verified(ready.cloud, run)
-        objection = _cannot_repair(ready.cloud, found)
-        if objection is not None:
-            raise RollcallError(f"{run} cannot be repaired: {objection}")
-        repairing = Repairing(ready, tell)
-        repairing.begin(found.run)
+        repairing = Repairing(as_deployment(ready.cloud), declared.job, SystemClock(), tell)
+        record = repairing.begin(run)
 
         def looking(seen: Look) -> None:
             look(seen)
             repairing.go_on(seen)
 
-        return result_of(ready, run, found.run.generation, looking)
+        return result_of(ready, run, record.generation, looking)
 
 
-def _cannot_repair(cloud: LocalCloud, found: Verification) -> str | None:
+def repair_deployed(
+    deployment: Deployment,
+    job: Job,
+    run: str,
+    look: Callable[[Look], None],
+    tell: Callable[[str], None],
+    clock: Clock,
+) -> RunRecord:
+    """Bring a run of a deployed environment to its end, beside its watchdog, which does the same. Raises as above."""
+    repairing = Repairing(deployment, job, clock, tell)
+    record = repairing.begin(run)
+
+    def looking(seen: Look) -> None:
+        look(seen)
+        repairing.go_on(seen)
+
+    return Watch(deployment, job, clock, looking, tell).until_end(run, record.generation)
+
+
+def _cannot_repair(deployment: Deployment, found: Verification) -> str | None:
     run = found.run
     if run.state.terminal and run.announced:
         return f"it is {run.state}, and of a run that has ended nothing is sent again; start the job again"
     if run.state is RunState.QUEUED:
-        current = cloud.ledger.job(run.job).current
-        holder = cloud.ledger.run(current) if current is not None else None
+        current = deployment.ledger.job(run.job).current
+        holder = deployment.ledger.run(current) if current is not None else None
         if holder is not None and not holder.state.terminal:
-            return f"it waits for the end of {holder.id}; first: rollcall verify {holder.id} --repair"
+            first = f"rollcall verify {holder.id} --repair{deployment.option}"
+            return f"it waits for the end of {holder.id}; first: {first}"
     broken = next((each for each in found.inconsistencies if each.wrong in OF_MANIFEST), None)
     if broken is not None and found.missing:
         return f"its manifest is not whole, {broken.place}: {broken.said}; start the job again"
@@ -138,34 +153,52 @@ def _cannot_repair(cloud: LocalCloud, found: Verification) -> str | None:
 class Repairing:
     """What is asked of fan-out while a run is brought to its end."""
 
-    ready: Prepared
+    deployment: Deployment
+    job: Job
+    clock: Clock
     tell: Callable[[str], None]
-    begun: datetime = field(default_factory=lambda: datetime.now(UTC))
+    begun: datetime = field(init=False)
     settled: int = -1
     since: float = 0.0
     asked: bool = False
     told: bool = False
 
-    def begin(self, run: RunRecord) -> None:
-        """Everything that need not wait."""
-        cloud, now = self.ready.cloud, datetime.now(UTC)
-        if run.lease_until is not None and run.owner is not None:
+    def __post_init__(self) -> None:
+        self.begun = self.clock.now()
+
+    def begin(self, name: str) -> RunRecord:
+        """Everything that need not wait. Raises RollcallError where the run cannot be repaired."""
+        ledger, functions, now = self.deployment.ledger, self.deployment.functions, self.clock.now()
+        found = verification(self.deployment, name)
+        run = found.run
+        objection = _cannot_repair(self.deployment, found)
+        if objection is not None:
+            raise RollcallError(f"{run.id} cannot be repaired: {objection}")
+        if self.deployment.alone and run.lease_until is not None and run.owner is not None:
             # Nobody else uses the folder, so whoever had the lease ended with the cloud before this one.
             if run.leased(now):
                 self.tell(f"the fan-out that worked on it is gone; its lease until {_time(run.lease_until)} is ended")
-            runs.expire(cloud.ledger, run, now)
-        climbed = count_again(cloud.ledger, run, now)
+            runs.expire(ledger, run, now)
+        climbed = count_again(ledger, run, now)
         if climbed:
             self.tell(f"{counted(climbed, 'full node')} counted again")
         if run.state in {RunState.QUEUED, RunState.ENUMERATING, RunState.DISPATCHING}:
-            self.tell(f"it is {run.state}: its fan-out goes on")
-            cloud.resume(run.job, run.id)
+            self._go_on(run, now)
+            functions.resume(run.job, run.id)
         elif run.state.terminal or run.state is RunState.CANCELLING:
-            cloud.tick()
+            functions.watch()
+        return run
+
+    def _go_on(self, run: RunRecord, now: datetime) -> None:
+        if run.lease_until is not None and run.leased(now) and not self.deployment.alone:
+            until = _time(run.lease_until)
+            self.tell(f"it is {run.state}: a fan-out has it until {until}, and if that one died, another takes it then")
+        else:
+            self.tell(f"it is {run.state}: its fan-out goes on")
 
     def go_on(self, look: Look) -> None:
         """Have sent again what is unsettled, once it may be; and say what is waited for, once that takes long."""
-        now, run = datetime.now(UTC), look.record
+        now, run = self.clock.now(), look.record
         if look.settled != self.settled:
             self.settled, self.since = look.settled, look.seconds
         since = due(run) if run is not None else None
@@ -174,14 +207,14 @@ class Repairing:
         if not self.asked and now >= since:
             self.asked = True
             self.tell("what is unsettled is sent again")
-            self.ready.cloud.repair(run.job, run.id)
+            self.deployment.functions.repair(run.job, run.id)
         elif not self.told and look.seconds - self.since >= QUIET_SECONDS:
             self.told = True
             self.tell(self._waits(run, since))
 
     def _waits(self, run: RunRecord, since: datetime) -> str:
-        cloud, visibility = self.ready.cloud, worker_sizing(self.ready.declared.job).visibility
-        on_queue = Queues(cloud.client("sqs"), resources.ENVIRONMENT).messages(run.job)
+        visibility = worker_sizing(self.job).visibility
+        on_queue = self.deployment.queues.messages(run.job)
         parts = []
         if not self.asked:
             parts.append(f"what is unsettled was sent a short time ago, and may be sent again at {_time(since)}")

@@ -173,6 +173,11 @@ class LocalCloud:
         return Ledger(self.client("dynamodb"), resources.LEDGER)
 
     @cached_property
+    def lambda_(self) -> Any:
+        """A client that invokes its functions, as those do each other."""
+        return self._own_session.client("lambda", endpoint_url=self._api.endpoint, config=CONFIG)
+
+    @cached_property
     def tables(self) -> Any:
         """A client that takes and gives Python values, for the tables of jobs."""
         resource = self._own_session.resource("dynamodb", endpoint_url=self.ministack.endpoint, config=CONFIG)
@@ -282,14 +287,6 @@ class LocalCloud:
         """Settle chosen entries of a terminal run again. Raises FunctionError with the reason where that cannot be."""
         event = {"redrive": run.id, "generation": run.generation, **redrive.fields()}
         self._deployed[job].fan_out.invoke(event)
-
-    def resume(self, job: str, run: str) -> None:
-        """Have the job's fan-out, asynchronously, go on with a run."""
-        self._api.invoke_later(self._deployed[job].fan_out, {"job": job, "resume": run})
-
-    def repair(self, job: str, run: str) -> None:
-        """Have the job's fan-out, asynchronously, send again what is unsettled of a run."""
-        self._api.invoke_later(self._deployed[job].fan_out, {"job": job, "repair": run})
 
     def tick(self) -> None:
         """One round of the watchdog."""

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 from tools.local_cloud.functions import Function, FunctionError
 
 RETRY_SECONDS = (60.0, 120.0)
+NOT_FOUND = 404
 
 
 class LambdaApi:
@@ -32,6 +33,8 @@ class LambdaApi:
                 event = json.loads(body or b"null")
                 status, answer = api._answer(self.path, self.headers.get("X-Amz-Invocation-Type", ""), event)
                 self.send_response(status)
+                if status == NOT_FOUND:
+                    self.send_header("X-Amzn-ErrorType", "ResourceNotFoundException")
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
                 self.wfile.write(answer)
@@ -47,7 +50,7 @@ class LambdaApi:
         name = unquote(path).removeprefix("/2015-03-31/functions/").removesuffix("/invocations")
         function = self._functions.get(name)
         if function is None:
-            return 404, json.dumps({"Type": "User", "Message": f"Function not found: {name}"}).encode()
+            return NOT_FOUND, json.dumps({"Type": "User", "Message": f"Function not found: {name}"}).encode()
         if kind == "Event":
             self.invoke_later(function, event)
             return 202, b""

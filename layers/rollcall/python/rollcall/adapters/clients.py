@@ -50,6 +50,15 @@ class Clients:
             return self._made[service]
 
     @property
+    def region(self) -> str | None:
+        """The region that the clients are of; None where nobody has set one."""
+        return self._session.region_name
+
+    def account(self) -> str:
+        """The account of the credentials; asking takes no permission."""
+        return str(self._client("sts").get_caller_identity()["Account"])  # type: ignore[attr-defined]
+
+    @property
     def tables(self) -> "DynamoDBClient":
         """DynamoDB with Python values in place of typed attributes, for the tables of jobs."""
         with self._making:

@@ -9,6 +9,8 @@ LONGEST_QUEUE_NAME = 80
 #: https://docs.aws.amazon.com/scheduler/latest/APIReference/API_CreateSchedule.html
 LONGEST_SCHEDULE_NAME = 64
 FIFO = ".fifo"
+#: Of an environment's name: what all of these names, cut or not, leave room for.
+LONGEST_ENVIRONMENT = 16
 
 
 def function_name(environment: str, kind: str, job: str | None = None) -> str:

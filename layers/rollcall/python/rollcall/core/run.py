@@ -28,9 +28,14 @@ def run_id(job: str, scheduled_for: datetime, nonce: str | None = None) -> str:
     """
     stamp = utc(scheduled_for).strftime(_STAMP)
     name = f"{job}-{stamp}" if nonce is None else f"{job}-{stamp}-{nonce}"
-    if not _RUN_ID.fullmatch(name):
+    if not is_run_id(name):
         raise ValueError(f"{name!r} is not a run id")
     return name
+
+
+def is_run_id(text: str) -> bool:
+    """Whether `text` has the form of a run's id."""
+    return _RUN_ID.fullmatch(text) is not None
 
 
 @lru_cache(maxsize=64)

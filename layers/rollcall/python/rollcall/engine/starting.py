@@ -205,7 +205,7 @@ def _redrive(
     ledger: Ledger, job: Job, run: RunRecord, request: Again, invocation: Invocation, now: datetime
 ) -> RunRecord:
     record = ledger.job(job.name)
-    objection = _cannot_redrive(ledger, job, record, run, request.generation)
+    objection = cannot_redrive(ledger, job, record, run, request.generation)
     if objection is not None:
         raise RollcallError(f"{run.id} cannot be redriven: {objection}")
     opened = replace(
@@ -237,7 +237,8 @@ def _redrive(
     return opened
 
 
-def _cannot_redrive(ledger: Ledger, job: Job, record: JobRecord, run: RunRecord, generation: int) -> str | None:
+def cannot_redrive(ledger: Ledger, job: Job, record: JobRecord, run: RunRecord, generation: int) -> str | None:
+    """Why no redrive can begin of `run` as it is in its generation `generation`; None where one can."""
     if run.generation < generation:
         return f"it has no generation {generation}; its latest is {run.generation}"
     if not run.state.terminal:

@@ -1,0 +1,46 @@
+"""An environment in AWS, as a deployment: found by its names, with the caller's own credentials."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rollcall.adapters.clients import AWS_ERRORS, Clients
+from rollcall.adapters.functions import Functions
+from rollcall.adapters.ledger import Ledger
+from rollcall.adapters.manifests import Manifests
+from rollcall.adapters.queue import Queues
+from rollcall.core import names
+from rollcall.core.errors import RollcallError
+from rollcall.core.target import checked_name
+from tools.cli.aws_errors import Place, explained
+from tools.cli.deployment import Deployment, Interrupted
+
+
+@contextmanager
+def deployed(environment: str, clients: Clients | None = None) -> Iterator[Deployment]:
+    """The environment in the account and region that boto3 finds, by default in its usual chain.
+
+    Within it, what AWS answers with is a RollcallError that says what to do, and Ctrl-C an Interrupted.
+    """
+    checked_name("environment", environment, names.LONGEST_ENVIRONMENT)
+    place = Place(environment)
+    try:
+        clients = clients or Clients()
+        if clients.region is None:
+            raise RollcallError(f"no AWS region is set, where environment {environment} is; set AWS_DEFAULT_REGION")
+        account = clients.account()
+        place = Place(environment, account, clients.region)
+        yield Deployment(
+            environment=environment,
+            place=f"environment {environment}",
+            option=f" --env {environment}",
+            ledger=Ledger(clients.dynamodb, names.ledger_name(environment)),
+            manifests=Manifests(clients.s3, names.manifests_name(environment, account, clients.region)),
+            queues=Queues(clients.sqs, environment),
+            functions=Functions(clients.lambda_, environment),
+            alone=False,
+        )
+    except AWS_ERRORS as error:
+        raise RollcallError(explained(error, place)) from error
+    except KeyboardInterrupt as error:
+        going_on = f"interrupted; what runs in environment {environment} goes on"
+        raise Interrupted(f"{going_on}; see it with: rollcall status --env {environment}") from error
