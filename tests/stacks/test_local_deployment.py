@@ -65,5 +65,5 @@ def test_the_local_environment_calls_nobody_but_stand_ins_and_fires_nothing() ->
     assert not local.retained
     assert set(local.systems) == {declared.system for declared in jobs}
     for location in (*local.targets.values(), *local.reports.values()):
-        assert location.base_url.startswith("http://127.0.0.1:1234/")
+        assert location.url.startswith("http://127.0.0.1:1234/")
         assert location.secret is None

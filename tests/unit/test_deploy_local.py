@@ -10,6 +10,7 @@ from tools.deploy_local import cdk as cdk_module
 from tools.deploy_local.cdk import APP, Cdk, CdkError
 from tools.deploy_local.scratch import scratch
 from tools.deploy_local.shown import Seen, Shown, wrong
+from tools.local_cloud.ministack import CHECKOUT
 
 ENDPOINT = "http://127.0.0.1:1234"
 SHOWN = Shown(deployed=True, run_state="complete", total=60, succeeded=60, completions=1, resources_left=0, seconds=1.0)
@@ -42,7 +43,7 @@ def test_it_is_asked_for_nothing_that_leaves_this_machine(installed: Path, tmp_p
     out = f"{tmp_path}/cdk.out"
     assert bootstrap == f"{tmp_path} bootstrap aws://000000000000/eu-west-1 {quiet}"
     context = "--context=stand_ins=http://127.0.0.1:5"
-    assert synth == f"{cdk_module.CHECKOUT} synth --app={APP} --output={out} {context} --quiet {quiet}"
+    assert synth == f"{CHECKOUT} synth --app={APP} --output={out} {context} --quiet {quiet}"
     never = "--exclusively --require-approval=never --concurrency=4"
     assert deploy == f"{tmp_path} deploy --app={out} {never} a b {quiet}"
     assert destroy == f"{tmp_path} destroy --app={out} --exclusively --force a {quiet}"

@@ -11,7 +11,7 @@ import typer
 
 from rollcall.core.catalog import catalog
 from rollcall.core.errors import RollcallError
-from tools.cli.main import INTERRUPTED
+from tools.cli.exit_codes import INTERRUPTED
 from tools.cli.stand_ins import StandInsError
 from tools.deploy_local.cdk import CdkError
 from tools.deploy_local.showing import Showing, Wanted
