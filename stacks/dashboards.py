@@ -207,6 +207,7 @@ class Dashboards(Construct):
                 [
                     self._measure(Metric.RUNS_OVERDUE, "Maximum", job=name, label="past its deadline"),
                     self._measure(Metric.RUNS_STALLED, "Maximum", job=name, label="not moving"),
+                    self._measure(Metric.BREAKER_OPENINGS, job=name, label="breaker opened"),
                     self._measure(Metric.DEAD_LETTERS, job=name, label="dead letters"),
                 ],
             ),
