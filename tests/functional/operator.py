@@ -31,6 +31,9 @@ MANIFESTS = names.manifests_name(ENVIRONMENT, ACCOUNT, REGION)
 FAN_OUT = names.function_name(ENVIRONMENT, "fan_out", NAME)
 WATCHDOG = names.function_name(ENVIRONMENT, "watchdog")
 
+#: More than an hour of looks.
+MOST_SLEEPS = 2_500
+
 
 @dataclass(frozen=True)
 class Ended:
@@ -78,11 +81,14 @@ class BusyClock:
     def __init__(self, clock: VirtualClock, meanwhile: Callable[[], None]) -> None:
         self._clock = clock
         self._meanwhile = meanwhile
+        self._slept = 0
 
     def now(self) -> datetime:
         return self._clock.now()
 
     def sleep(self, duration: timedelta) -> None:
+        self._slept += 1
+        assert self._slept < MOST_SLEEPS, "the command waits for what does not come"
         self._clock.sleep(duration)
         self._meanwhile()
 
@@ -130,6 +136,7 @@ class Operator:
         """What the environment does by itself, for as long as there is something to do."""
         if not self.working:
             return
+        before, self.world.wire.before = self.world.wire.before, None  # What befalls the operator befalls nobody else.
         while self.waiting:
             context: Any = SimpleNamespace(aws_request_id="1", get_remaining_time_in_millis=lambda: 900_000)
             fan_out.handler(self.waiting.pop(0), context)
@@ -139,6 +146,7 @@ class Operator:
             for run in self.world.ledger.runs(self.world.job_record().open).values():
                 if run.state in TERMINAL and not run.announced:
                     self.world.announce(run.id)
+        self.world.wire.before = before
 
     def started(self, *arguments: str) -> str:
         """The id of a run that was started by hand and has ended."""
@@ -224,7 +232,9 @@ def seated(
     clock = BusyClock(world.clock, operator.work)
 
     def catalog() -> dict[str, Declared]:
-        return {name: Declared(world.job, "payments", "functions.jobs.payments") for name in (NAME, *others)}
+        job = world.job
+        jobs = [job, *(Job(name, schedule=job.schedule, target=job.target) for name in others)]
+        return {each.name: Declared(each, "payments", "functions.jobs.payments") for each in jobs}
 
     def find(name: str) -> Declared:
         if name not in catalog():
