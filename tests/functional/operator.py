@@ -164,13 +164,13 @@ class Operator:
         every = [clients.dynamodb, clients.s3, clients.sqs, clients.lambda_, clients._client("sts")]
         for client in every:
             client.meta.events.register_first("before-call", self._noted)  # type: ignore[attr-defined]
-        clients.lambda_.meta.events.register_last("before-call", self._invoke)
+        clients.lambda_.meta.events.register_last("before-call", self._invoke)  # type: ignore[arg-type]
         try:
             yield
         finally:
             for client in every:
                 client.meta.events.unregister("before-call", self._noted)  # type: ignore[attr-defined]
-            clients.lambda_.meta.events.unregister("before-call", self._invoke)
+            clients.lambda_.meta.events.unregister("before-call", self._invoke)  # type: ignore[arg-type]
 
     def _noted(self, model: Any, params: dict[str, Any], **_: Any) -> None:
         service, body = model.service_model.service_name, params.get("body")
