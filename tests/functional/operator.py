@@ -136,16 +136,24 @@ class Operator:
         """What the environment does by itself, for as long as there is something to do."""
         if not self.working:
             return
-        before, self.world.wire.before = self.world.wire.before, None  # What befalls the operator befalls nobody else.
-        while self.waiting:
-            context: Any = SimpleNamespace(aws_request_id="1", get_remaining_time_in_millis=lambda: 900_000)
-            fan_out.handler(self.waiting.pop(0), context)
-        if self.world.job_record().paused_since is None:
-            self.world.drain()
-        if self.announcing:
-            for run in self.world.ledger.runs(self.world.job_record().open).values():
-                if run.state in TERMINAL and not run.announced:
-                    self.world.announce(run.id)
+        with self._apart():
+            while self.waiting:
+                context: Any = SimpleNamespace(aws_request_id="1", get_remaining_time_in_millis=lambda: 900_000)
+                fan_out.handler(self.waiting.pop(0), context)
+            if self.world.job_record().paused_since is None:
+                self.world.drain()
+            if self.announcing:
+                for run in self.world.ledger.runs(self.world.job_record().open).values():
+                    if run.state in TERMINAL and not run.announced:
+                        self.world.announce(run.id)
+
+    @contextmanager
+    def _apart(self) -> Iterator[None]:
+        """What befalls the operator's requests befalls nobody else's, and only his are noted."""
+        before, self.world.wire.before = self.world.wire.before, None
+        noted = len(self.requests)
+        yield
+        del self.requests[noted:]
         self.world.wire.before = before
 
     def started(self, *arguments: str) -> str:
