@@ -31,6 +31,9 @@ MANIFESTS = names.manifests_name(ENVIRONMENT, ACCOUNT, REGION)
 FAN_OUT = names.function_name(ENVIRONMENT, "fan_out", NAME)
 WATCHDOG = names.function_name(ENVIRONMENT, "watchdog")
 
+#: More than an hour of looks.
+MOST_SLEEPS = 2_500
+
 
 @dataclass(frozen=True)
 class Ended:
@@ -78,11 +81,14 @@ class BusyClock:
     def __init__(self, clock: VirtualClock, meanwhile: Callable[[], None]) -> None:
         self._clock = clock
         self._meanwhile = meanwhile
+        self._slept = 0
 
     def now(self) -> datetime:
         return self._clock.now()
 
     def sleep(self, duration: timedelta) -> None:
+        self._slept += 1
+        assert self._slept < MOST_SLEEPS, "the command waits for what does not come"
         self._clock.sleep(duration)
         self._meanwhile()
 
@@ -130,15 +136,25 @@ class Operator:
         """What the environment does by itself, for as long as there is something to do."""
         if not self.working:
             return
-        while self.waiting:
-            context: Any = SimpleNamespace(aws_request_id="1", get_remaining_time_in_millis=lambda: 900_000)
-            fan_out.handler(self.waiting.pop(0), context)
-        if self.world.job_record().paused_since is None:
-            self.world.drain()
-        if self.announcing:
-            for run in self.world.ledger.runs(self.world.job_record().open).values():
-                if run.state in TERMINAL and not run.announced:
-                    self.world.announce(run.id)
+        with self._apart():
+            while self.waiting:
+                context: Any = SimpleNamespace(aws_request_id="1", get_remaining_time_in_millis=lambda: 900_000)
+                fan_out.handler(self.waiting.pop(0), context)
+            if self.world.job_record().paused_since is None:
+                self.world.drain()
+            if self.announcing:
+                for run in self.world.ledger.runs(self.world.job_record().open).values():
+                    if run.state in TERMINAL and not run.announced:
+                        self.world.announce(run.id)
+
+    @contextmanager
+    def _apart(self) -> Iterator[None]:
+        """What befalls the operator's requests befalls nobody else's, and only his are noted."""
+        before, self.world.wire.before = self.world.wire.before, None
+        noted = len(self.requests)
+        yield
+        del self.requests[noted:]
+        self.world.wire.before = before
 
     def started(self, *arguments: str) -> str:
         """The id of a run that was started by hand and has ended."""
@@ -156,13 +172,13 @@ class Operator:
         every = [clients.dynamodb, clients.s3, clients.sqs, clients.lambda_, clients._client("sts")]
         for client in every:
             client.meta.events.register_first("before-call", self._noted)  # type: ignore[attr-defined]
-        clients.lambda_.meta.events.register_last("before-call", self._invoke)
+        clients.lambda_.meta.events.register_last("before-call", self._invoke)  # type: ignore[arg-type]
         try:
             yield
         finally:
             for client in every:
                 client.meta.events.unregister("before-call", self._noted)  # type: ignore[attr-defined]
-            clients.lambda_.meta.events.unregister("before-call", self._invoke)
+            clients.lambda_.meta.events.unregister("before-call", self._invoke)  # type: ignore[arg-type]
 
     def _noted(self, model: Any, params: dict[str, Any], **_: Any) -> None:
         service, body = model.service_model.service_name, params.get("body")
@@ -224,7 +240,9 @@ def seated(
     clock = BusyClock(world.clock, operator.work)
 
     def catalog() -> dict[str, Declared]:
-        return {name: Declared(world.job, "payments", "functions.jobs.payments") for name in (NAME, *others)}
+        job = world.job
+        jobs = [job, *(Job(name, schedule=job.schedule, target=job.target) for name in others)]
+        return {each.name: Declared(each, "payments", "functions.jobs.payments") for each in jobs}
 
     def find(name: str) -> Declared:
         if name not in catalog():

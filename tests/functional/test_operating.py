@@ -13,10 +13,10 @@ from rollcall.adapters.update import Update
 from rollcall.core.outcome import Outcome
 from rollcall.core.run import RunState
 from rollcall.core.sizing import LAMBDA_GIVES_UP_AFTER
-from rollcall.core.tree import Node
 from tests.functional.operator import FAN_OUT, LEDGER, MANIFESTS, WATCHDOG, Operator
-from tests.functional.wire import Sent
-from tests.functional.world import NAME, a_job, entries
+from tests.functional.wire import Killed, Sent
+from tests.functional.world import DUE, LEASE, NAME, RUN, a_job, entries
+from tools.cli.watching import LOOK_EVERY, PATIENCE
 
 RUN_ID = re.compile(rf"{NAME}-20261121T023000Z-[0-9a-f]{{6}}")
 
@@ -112,26 +112,23 @@ def test_an_end_that_nobody_announces_is_waited_for_a_little_and_told(operator: 
     assert "its end is not announced yet" in ended.err
 
 
-def test_throttling_and_lost_connections_end_no_wait_until_they_last(operator: Operator) -> None:
+@pytest.mark.parametrize(("failing", "code"), [(20, 0), (1_000, 1)], ids=["for a moment", "for good"])
+def test_throttling_ends_no_wait_before_it_has_lasted_for_minutes(operator: Operator, failing: int, code: int) -> None:
     run = operator.started()
-    failing = 20
+    reads = 0
 
     def throttled(sent: Sent) -> None:
-        nonlocal failing
-        if sent.operation == "BatchGetItem" and failing > 0:
-            failing -= 1
-            if failing < 19:
-                raise a_client_error("ThrottlingException")
+        nonlocal reads
+        reads += sent.operation == "BatchGetItem"
+        if 1 < reads <= failing:
+            raise a_client_error("ThrottlingException")
 
     operator.world.wire.before = throttled
-    assert operator.rollcall("status", run, "--wait").code == 0
-    assert failing == 0
-    failing = 1_000
-    assert (
-        "AWS throttles BatchGetItem (ThrottlingException); try again in a minute"
-        in operator.rollcall("status", run, "--wait").err
-    )
-    assert failing > 900
+    ended = operator.rollcall("status", run, "--wait")
+    assert ended.code == code
+    told = "AWS throttles BatchGetItem (ThrottlingException); try again in a minute"
+    assert (told in ended.err) == (code == 1)
+    assert min(failing, PATIENCE / LOOK_EVERY) <= reads < 2 * PATIENCE / LOOK_EVERY
 
 
 def test_a_lost_permission_ends_a_wait_at_once(operator: Operator) -> None:
@@ -171,7 +168,7 @@ def test_a_wait_ends_where_somebody_opens_another_generation(operator: Operator)
 
 
 def test_ctrl_c_ends_the_watching_and_nothing_else(operator: Operator) -> None:
-    def pressed(sent: Sent) -> None:
+    def pressed(_: Sent) -> None:
         raise KeyboardInterrupt
 
     operator.world.wire.before = pressed
@@ -343,25 +340,31 @@ def test_lost_messages_are_sent_again_by_the_repair_and_the_run_ends(operator: O
     assert operator.world.run(run).state is RunState.COMPLETE
 
 
-def test_the_lease_of_a_deployed_fan_out_is_left_to_it(operator: Operator) -> None:
-    run = operator.started()
-    until = operator.world.clock.now() + timedelta(minutes=10)
-    operator.world.tamper(run, state="enumerating", owner="another", lease_until=until.isoformat())
-    Update().remove("nonce", "announced_at", "completed_at").send(operator.world.clients.dynamodb, LEDGER, f"run#{run}")
+def test_the_lease_of_a_deployed_fan_out_is_left_to_it_and_another_takes_the_run_when_it_ends(
+    operator: Operator,
+) -> None:
+    operator.world.wire.kill_before(4)
+    with pytest.raises(Killed):
+        operator.world.start(nonce="died")
+    operator.world.wire.heal()
+    run = f"{RUN}-died"
+    assert operator.world.run(run).state is RunState.ENUMERATING
     ended = operator.rollcall("verify", run, "--repair")
-    assert "a fan-out has it until 02:40:00Z" in ended.out
-    assert operator.world.run(run).lease_until == until
+    assert ended.code == 0, ended
+    assert "it is enumerating: a fan-out has it until 02:45:00Z; if that one died, another takes it then" in ended.out
+    assert operator.world.run(run).completed_at == DUE + LEASE + LOOK_EVERY
+    assert operator.invoked == [(FAN_OUT, {"job": NAME, "resume": run})] * 2
 
 
-def test_a_full_node_is_counted_again_and_the_watchdog_announces_what_was_not(operator: Operator) -> None:
+def test_a_full_node_is_counted_again_and_the_watchdog_is_asked_to_announce_what_was_not(operator: Operator) -> None:
     operator.announcing = False
-    run = operator.started()
-    root = operator.world.run(run).tree.root()
+    record = operator.world.start()
+    assert record is not None
+    operator.work()
+    root = record.tree.root()
     assert root is not None
-    Update().discard("settled", [0]).send(
-        operator.world.clients.dynamodb, LEDGER, node_key(run, 1, Node(root.level, root.number))
-    )
-    ended = operator.rollcall("verify", run, "--repair")
+    Update().discard("settled", [0]).send(operator.world.clients.dynamodb, LEDGER, node_key(RUN, 1, root))
+    ended = operator.rollcall("verify", RUN, "--repair")
     assert ended.code == 0, ended
     assert "1 full node counted again" in ended.out
     assert operator.invoked[-1] == (WATCHDOG, {})

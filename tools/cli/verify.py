@@ -162,6 +162,8 @@ class Repairing:
     since: float = 0.0
     asked: bool = False
     told: bool = False
+    #: The end of the lease after which the run was last taken over, or offered to be.
+    offered: datetime | None = None
 
     def __post_init__(self) -> None:
         self.begun = self.clock.now()
@@ -192,7 +194,7 @@ class Repairing:
     def _go_on(self, run: RunRecord, now: datetime) -> None:
         if run.lease_until is not None and run.leased(now) and not self.deployment.alone:
             until = _time(run.lease_until)
-            self.tell(f"it is {run.state}: a fan-out has it until {until}, and if that one died, another takes it then")
+            self.tell(f"it is {run.state}: a fan-out has it until {until}; if that one died, another takes it then")
         else:
             self.tell(f"it is {run.state}: its fan-out goes on")
 
@@ -201,8 +203,13 @@ class Repairing:
         now, run = self.clock.now(), look.record
         if look.settled != self.settled:
             self.settled, self.since = look.settled, look.seconds
-        since = due(run) if run is not None else None
-        if run is None or since is None or run.state.terminal:
+        if run is None or run.state.terminal:
+            return
+        if self._is_abandoned(run, now) and run.lease_until != self.offered:
+            self.offered = run.lease_until
+            self.deployment.functions.resume(run.job, run.id)
+        since = due(run)
+        if since is None:
             return
         if not self.asked and now >= since:
             self.asked = True
@@ -211,6 +218,10 @@ class Repairing:
         elif not self.told and look.seconds - self.since >= QUIET_SECONDS:
             self.told = True
             self.tell(self._waits(run, since))
+
+    def _is_abandoned(self, run: RunRecord, now: datetime) -> bool:
+        """Whether a fan-out died at work on it since this repair began."""
+        return not self.deployment.alone and run.lease_until is not None and not run.leased(now)
 
     def _waits(self, run: RunRecord, since: datetime) -> str:
         visibility = worker_sizing(self.job).visibility
