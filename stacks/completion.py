@@ -49,8 +49,7 @@ class Completion(Function):
         shared.allow_items(self)
         shared.allow_announcing(self)
         self.allow(["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"], stream_arn)
-        # Listing takes no resource: it is what finds them.
-        self.allow(["dynamodb:ListStreams"], "*")
+        self.allow(["dynamodb:ListStreams"], "*", because="listing takes no resource: it is what finds streams")
         mapping = lambda_.EventSourceMapping(
             self,
             "Stream",

@@ -10,7 +10,7 @@ from rollcall.core.catalog import Declared
 from rollcall.core.sizing import BATCH_SIZE, DEAD_LETTER_TIMEOUT, LEAST_MAXIMUM_CONCURRENCY
 from stacks.environment import Environment
 from stacks.function import Function
-from stacks.needs import runs_of
+from stacks.keys import items_of, runs_of
 from stacks.runtime import Runtime
 from stacks.shared import Shared
 
@@ -52,8 +52,13 @@ class DeadLetter(Function):
                 report_batch_item_failures=True,
             )
         )
-        shared.allow_items(self)
-        # What a letter says is compared with the manifest.
-        shared.allow_objects(self, runs_of(declared.job.name), "s3:GetObject")
-        # Messages that belong to no entry are kept, under their own ids.
-        shared.allow_objects(self, "dead_letter/*", "s3:PutObject")
+        shared.allow_items(self, items_of(declared.job))
+        shared.allow_objects(
+            self,
+            runs_of(declared.job.name),
+            "s3:GetObject",
+            because="what a letter says is compared with the manifest of its run; these are one job's",
+        )
+        shared.allow_objects(
+            self, "dead_letter/*", "s3:PutObject", because="what belongs to no entry is kept under its message's id"
+        )

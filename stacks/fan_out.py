@@ -9,7 +9,8 @@ from rollcall.core.catalog import Declared
 from rollcall.core.sizing import FAN_OUT_TIMEOUT, LAMBDA_GIVES_UP_AFTER
 from stacks.environment import Environment
 from stacks.function import Function
-from stacks.needs import allow_needs, allow_reports, runs_of
+from stacks.keys import items_of, runs_of
+from stacks.needs import allow_needs, allow_reports
 from stacks.runtime import Runtime
 from stacks.shared import Shared
 
@@ -58,8 +59,14 @@ class FanOut(Function):
             give_up_after=LAMBDA_GIVES_UP_AFTER,
             undelivered=undelivered,
         )
-        shared.allow_runs(self)
-        shared.allow_objects(self, runs_of(declared.job.name), "s3:GetObject", "s3:PutObject")
+        shared.allow_runs(self, items_of(declared.job))
+        shared.allow_objects(
+            self,
+            runs_of(declared.job.name),
+            "s3:GetObject",
+            "s3:PutObject",
+            because="the manifests of one job's runs, whose names end in when they were due",
+        )
         # The API's batch form is allowed by the same action.
         self.allow(["sqs:SendMessage"], queue.queue_arn)
         allow_reports(self, reports)

@@ -1,6 +1,6 @@
 """A function of ours."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import cast
 
@@ -16,6 +16,7 @@ from rollcall.core import names
 from rollcall.core.catalog import Declared
 from rollcall.core.settings import Settings
 from stacks.environment import Environment, Vpc
+from stacks.exceptions import accept, accept_wildcard
 from stacks.runtime import PYTHON, Runtime
 
 #: What connects a function to a VPC.
@@ -84,12 +85,29 @@ class Function(Construct):
             log_group=self.log_group,
             logging_format=lambda_.LoggingFormat.JSON,
         )
+        accept(
+            self.function,
+            "L1",
+            "the layer is built for this Python; a new one comes with a new layer, when all that is in it has wheels",
+        )
         if environment.vpc is not None:
             self._place_in(environment.vpc)
 
-    def allow(self, actions: Sequence[str], *resources: str) -> None:
+    def allow(
+        self,
+        actions: Sequence[str],
+        *resources: str,
+        conditions: Mapping[str, object] | None = None,
+        #: Why resources have wildcards, where they do.
+        because: str | None = None,
+    ) -> None:
         """Let the function do exactly `actions` on `resources` (ARNs)."""
-        self.role.add_to_principal_policy(iam.PolicyStatement(actions=list(actions), resources=list(resources)))
+        self.role.add_to_principal_policy(
+            iam.PolicyStatement(actions=list(actions), resources=list(resources), conditions=conditions or None)
+        )
+        if because is not None:
+            for resource in resources:
+                accept_wildcard(self.role, resource, because)
 
     def _place_in(self, vpc: Vpc) -> None:
         function = cast(lambda_.CfnFunction, self.function.node.default_child)
@@ -99,10 +117,10 @@ class Function(Construct):
         arn = Stack.of(self).format_arn(
             service="lambda", resource="function", resource_name=self.name, arn_format=ArnFormat.COLON_RESOURCE_NAME
         )
-        # Lambda makes the network interfaces in the role's name, and looks for them on all resources. What the
-        # function itself does carries its ARN, and is denied:
+        # What the function itself does carries its ARN, and is denied:
         # https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html
-        self.allow(NETWORK_ACTIONS, "*")
+        because = "Lambda makes network interfaces in the role's name, and looks for them among all"
+        self.allow(NETWORK_ACTIONS, "*", because=because)
         self.role.add_to_principal_policy(
             iam.PolicyStatement(
                 effect=iam.Effect.DENY,

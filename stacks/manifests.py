@@ -6,6 +6,7 @@ from constructs import Construct
 
 from rollcall.core import names
 from stacks.environment import Environment
+from stacks.exceptions import accept
 
 
 class Manifests(Construct):
@@ -32,4 +33,10 @@ class Manifests(Construct):
                 )
             ],
             removal_policy=environment.removal_policy,
+        )
+        accept(
+            self.bucket,
+            "S1",
+            "two roles of each job can read or write it, and nobody from outside; a bucket of logs would hold more "
+            "objects than this one. CloudTrail's data events tell who did what, where an account wants that",
         )

@@ -15,11 +15,6 @@ from stacks.function import Function
 TABLE_ACTIONS = ("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem")
 
 
-def runs_of(job: str) -> str:
-    """Matches the keys of all manifests of `job` and of no other job: no job's name has a capital letter."""
-    return f"{job}-????????T??????Z*"
-
-
 def allow_reports(function: Function, reports: Mapping[str, Location]) -> None:
     """Let `function` read these reports: their secrets, and their objects where they lie in S3."""
     function.allow_secrets(*(location.secret for location in reports.values() if location.secret is not None))

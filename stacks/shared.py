@@ -1,5 +1,7 @@
 """The environment's ledger, manifests and bus, as its other stacks see them."""
 
+from collections.abc import Sequence
+
 from aws_cdk import Stack
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_events as events
@@ -35,17 +37,22 @@ class Shared(Construct):
             bus=self.bus.event_bus_name,
         )
 
-    def allow_items(self, function: Function) -> None:
-        """Let `function` read and change items of the ledger."""
-        self.table.grant(function.role, *ITEM_ACTIONS)
+    def allow_items(self, function: Function, keys: Sequence[str] = ()) -> None:
+        """Let `function` read and change the ledger's items whose keys match one of `keys`; without these, all."""
+        self._allow(function, ITEM_ACTIONS, keys)
 
-    def allow_runs(self, function: Function) -> None:
+    def allow_runs(self, function: Function, keys: Sequence[str] = ()) -> None:
         """Let `function` begin runs too."""
-        self.table.grant(function.role, *RUN_ACTIONS)
+        self._allow(function, RUN_ACTIONS, keys)
 
-    def allow_objects(self, function: Function, key: str, *actions: str) -> None:
+    def _allow(self, function: Function, actions: Sequence[str], keys: Sequence[str]) -> None:
+        # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/specifying-conditions.html
+        leading = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": list(keys)}} if keys else {}
+        function.allow(actions, self.table.table_arn, conditions=leading)
+
+    def allow_objects(self, function: Function, key: str, *actions: str, because: str) -> None:
         """Let `function` do `actions` on the objects of the manifest bucket whose keys match `key`."""
-        function.allow(actions, self.manifests.arn_for_objects(key))
+        function.allow(actions, self.manifests.arn_for_objects(key), because=because)
 
     def allow_announcing(self, function: Function) -> None:
         """Let `function` put events on the environment's bus."""

@@ -6,6 +6,7 @@ from constructs import Construct
 
 from rollcall.core import names
 from stacks.environment import Environment
+from stacks.exceptions import accept
 
 
 class Undelivered(Construct):
@@ -25,3 +26,4 @@ class Undelivered(Construct):
             enforce_ssl=True,
             removal_policy=RemovalPolicy.DESTROY,
         )
+        accept(self.queue, "SQS3", "it is itself where undeliverable events end, and nothing receives from it")

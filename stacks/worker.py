@@ -10,6 +10,7 @@ from rollcall.core.catalog import Declared
 from rollcall.core.sizing import worker_sizing
 from stacks.environment import Environment
 from stacks.function import Function
+from stacks.keys import item_of_target, items_of
 from stacks.needs import allow_needs
 from stacks.runtime import Runtime
 from stacks.shared import Shared
@@ -61,6 +62,6 @@ class Worker(Function):
                 report_batch_item_failures=True,
             )
         )
-        shared.allow_items(self)
+        shared.allow_items(self, (*items_of(declared.job), item_of_target(declared.job)))
         self.allow_secrets(*([target.secret] if target.secret is not None else []))
         allow_needs(self, environment, declared.job)

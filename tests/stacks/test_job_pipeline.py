@@ -12,7 +12,7 @@ from rollcall.core.catalog import Declared
 from rollcall.core.run import run_id
 from rollcall.core.settings import Settings
 from rollcall.core.sizing import worker_sizing
-from stacks.needs import runs_of
+from stacks.keys import runs_of
 from tests.stacks import sample
 from tests.stacks.cloud import Cloud, queue_url, sqs_arn
 

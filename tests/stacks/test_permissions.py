@@ -2,12 +2,20 @@
 
 import ast
 import re
+from fnmatch import fnmatchcase as fnmatch
+from itertools import permutations
 
 import boto3
+import pytest
 
+from rollcall.core import names
+from rollcall.core.catalog import Declared
+from stacks.keys import item_of_target, items_of
 from tests.stacks.cloud import Cloud
 from tests.stacks.deployed import ROOT
 
+OF_A_JOB = ("fan_out", "worker", "dead_letter")
+QUEUES = (names.queue_name, names.dead_letter_queue_name, names.undelivered_queue_name)
 SERVICES = {"dynamodb", "s3", "sqs", "events", "lambda", "secretsmanager"}
 #: Operations that are allowed by actions of another name.
 ACTIONS = {
@@ -62,3 +70,43 @@ def test_the_functions_together_may_do_what_the_adapters_do_and_no_more(clouds: 
     assert granted - (OF_LAMBDA - asked_for()) == asked_for()
     assert granted >= OF_LAMBDA
     assert all(re.fullmatch(r"[a-z0-9]+:[A-Za-z]+", action) for action in granted)
+
+
+def test_no_function_of_a_job_may_touch_what_is_another_jobs(cloud: Cloud) -> None:
+    for job, other in permutations((each.job for each in cloud.jobs), 2):
+        run = f"{other.name}-20261121T023000Z"
+        items = [f"job#{other.name}", f"run#{run}", f"node#{run}#1#0#0", f"entry#{run}#00ff"]
+        name = cloud.environment.name
+        of_other = [
+            *(f"{queue(name, other.name)}" for queue in QUEUES),
+            *(f":function:{names.function_name(name, kind, other.name)}" for kind in OF_A_JOB),
+            f"/{run}/1/nonce/000000.jsonl",
+            *(f"/{names.table_name(name, table.name)}" for table in other.tables if table not in job.tables),
+        ]
+        for kind in OF_A_JOB:
+            for statement in cloud.statements(cloud.function(kind, job.name)["Role"]):
+                if statement["Effect"] == "Deny":
+                    continue
+                for resource in statement["Resource"]:
+                    bucket = resource.partition("/")[0]
+                    touched = [each for each in of_other if resource.endswith(each) or fnmatch(bucket + each, resource)]
+                    assert resource == "*" or not touched, (kind, job, resource)
+                    if resource.endswith("-ledger"):
+                        allowed = statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]
+                        assert not [item for item in items for each in allowed if fnmatch(item, each)]
+
+
+@pytest.mark.parametrize("kind", OF_A_JOB)
+def test_of_the_ledger_a_jobs_function_may_touch_its_own_items_and_the_worker_its_targets_too(
+    case: tuple[Cloud, Declared], kind: str
+) -> None:
+    cloud, declared = case
+    statements = [
+        statement
+        for statement in cloud.statements(cloud.function(kind, declared.job.name)["Role"])
+        if any(resource.endswith("-ledger") for resource in statement["Resource"])
+    ]
+    expected = {*items_of(declared.job)} | ({item_of_target(declared.job)} if kind == "worker" else set())
+    (condition,) = (each["Condition"] for each in statements)
+    assert set(condition["ForAllValues:StringLike"].pop("dynamodb:LeadingKeys")) == expected
+    assert condition == {"ForAllValues:StringLike": {}}

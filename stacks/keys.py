@@ -1,0 +1,18 @@
+"""Which keys of the shared ledger and of the manifest bucket belong to one job."""
+
+from rollcall.core.job import Job
+
+
+def runs_of(job: str) -> str:
+    """Matches the keys of all manifests of `job` and of no other job: no job's name has a capital letter."""
+    return f"{job}-????????T??????Z*"
+
+
+def items_of(job: Job) -> tuple[str, ...]:
+    """Matches the ledger's items of `job` and of its runs, and of no other job's."""
+    return (f"job#{job.name}", *(f"{kind}#{runs_of(job.name)}" for kind in ("run", "node", "entry")))
+
+
+def item_of_target(job: Job) -> str:
+    """The ledger's item of the target of `job`, which all jobs that call it share."""
+    return f"target#{job.target.name}"
