@@ -1,14 +1,20 @@
 """What the simulation has found, each told as a story of its own: seeds change their plans, these do not."""
 
 from dataclasses import replace
+from datetime import timedelta
 
-from rollcall import Outcome, Retry
+from rollcall import NEVER_ARRIVED, Call, NeverArrived, Outcome, Retry
 from rollcall.adapters.entries import EntryRecord
 from rollcall.adapters.ledger import entry_key
+from rollcall.adapters.manifests import Manifests
 from rollcall.core.actions import Action
 from rollcall.core.entry import entry_id
 from rollcall.core.job import Overlap
 from rollcall.core.run import RunState
+from rollcall.core.tree import Node
+from rollcall.engine.cancelling import cancel
+from rollcall.engine.failures import failures
+from rollcall.engine.verifying import verify
 from tests.simulation import fibers
 from tests.simulation.checks import violations
 from tests.simulation.cloud import SimulatedCloud
@@ -18,7 +24,9 @@ from tests.simulation.plans import Act, Deed, JobPlan, Plan
 from tests.simulation.playing import play
 from tests.simulation.test_cloud import MINUTE, a_job, complete
 from tests.simulation.test_money import banked, transfers
+from tests.simulation.test_repair import purge
 from tests.simulation.virtual_time import START
+from tools.local_cloud.resources import MANIFESTS
 
 JOB = JobPlan("pay-rent", entries=6, retries=0)
 
@@ -122,3 +130,66 @@ def test_dead_letters_of_held_entries_keep_no_run_open() -> None:
         cloud.run_until_announced(run)
         assert sum(cloud.outcomes(run).values()) == 20
         cloud.run_until(lambda: cloud.on_queue(job, dead_letters=True) == 0)
+
+
+def test_a_cancelled_run_ends_though_what_a_worker_had_begun_behind_the_checkpoint_is_lost() -> None:
+    """Nobody dispatches it any more, and what is begun nobody else cancels: only a message of it settles it."""
+    job = a_job(2, retry=Retry(retries=5, first=timedelta(seconds=5)))
+
+    def dies_before_its_checkpoint(sent: Sent, serve: Serve) -> Answer:
+        answer = serve()
+        if "fan-out" in sent.origin and sent.operation == "SendMessageBatch":
+            raise Crash(str(sent))
+        return answer
+
+    with SimulatedCloud([job]) as cloud:
+        cloud.services.gate.interceptor = dies_before_its_checkpoint
+        cloud.target(job).script = lambda _key, _number: 503
+        run = cloud.fire(job)
+
+        def begun() -> bool:
+            started = cloud.ledger.run(run)
+            if started is None or started.nonce is None:
+                return False
+            return bool(cloud.ledger.nodes(started, [Node(0, 0)])[Node(0, 0)].begun)
+
+        cloud.run_until(begun, every=timedelta(milliseconds=20), within=10 * MINUTE)
+        for environment in cloud.function("worker", job).busy.values():
+            environment.end()
+        cancel(cloud.ledger, run, cloud.clock)
+        purge(cloud, job)
+        cloud.services.gate.interceptor = None
+        cloud.run_until_announced(run)
+        assert cloud.run(run).state is RunState.CANCELLED
+
+
+def test_a_refusal_that_comes_after_its_claim_was_lost_is_kept_with_its_reason() -> None:
+    """Another worker asks, hears of nothing, and puts the entry back; then the refusal is the first outcome."""
+    claimed = {"keys": None, "timeout": timedelta(seconds=10), "settles_within": MINUTE}
+    job = a_job(1, target=claimed, retry=Retry(3, first=4 * MINUTE))
+    job.probe(nothing_arrived)
+    late: list[str] = []
+
+    def stands_still_before_it_says_so(sent: Sent, serve: Serve) -> Answer:
+        written = set(sent.parameters.get("ExpressionAttributeNames", {}).values())
+        if sent.operation == "UpdateItem" and "g1_outcome" in written and not late:
+            late.append(sent.origin)
+            cloud.function("worker", job).busy[sent.origin].zombie = True
+            fibers.pause(760)
+        return serve()
+
+    with SimulatedCloud([job]) as cloud:
+        cloud.services.gate.interceptor = stands_still_before_it_says_so
+        cloud.target(job).script = lambda _key, number: 422 if number == 1 else 429
+        run = cloud.fire(job)
+        cloud.run_until_announced(run)
+        manifests = Manifests(cloud.observer.s3, MANIFESTS)
+        (failure,) = failures(cloud.ledger, manifests, cloud.run(run))
+        assert failure.outcome is Outcome.REJECTED
+        assert failure.error is not None
+        assert failure.reason is not None
+        assert list(verify(cloud.ledger, manifests, cloud.run(run))) == []
+
+
+async def nothing_arrived(_payload: object, _call: Call) -> NeverArrived:
+    return NEVER_ARRIVED

@@ -142,6 +142,9 @@ def conclude(
         update.send(ledger.client, ledger.table, key)
     except ConditionFailed:
         note_late_answer(ledger, run, entry, outcome, now)
+        if outcome is not Outcome.SUCCEEDED:
+            # It may be settled so all the same: whoever took the claim has perhaps put the entry back.
+            note_outcome(ledger, run, entry, outcome, told, now)
         return False
     return True
 

@@ -330,9 +330,10 @@ def announced(ledger: Ledger, run: RunRecord, owner: str, now: datetime) -> bool
 def close(ledger: Ledger, run: RunRecord) -> None:
     """Take an ended and announced run off the job's open ones, unless a redrive has opened its next generation.
 
-    Raises Conflict where it has, or where others write the same items just now.
+    Raises Conflict where it has, where its announcement is not noted, or where others write the same items just now.
     """
     still = Update().set(generation=run.generation).when_equal(generation=run.generation)
+    still.when(f"attribute_exists({still.name('announced_at')})")
     closed = Update().discard("open", [run.id])
     _transact(ledger, _update(ledger, run_key(run.id), still), _update(ledger, job_key(run.job), closed))
 

@@ -94,9 +94,14 @@ def tally(run: RunRecord, nodes: Iterable[tuple[Node, NodeRecord]]) -> Tally:
 
 
 def waiting(run: RunRecord, chunk: Node, record: NodeRecord) -> set[int]:
-    """The positions of `chunk` that are wholly accepted by the queue and not settled."""
+    """The positions of `chunk` that are wholly accepted by the queue and not settled; and of a run that is being
+    cancelled, and will be dispatched no more, those that a worker has begun: only a message of theirs settles them.
+    """
     first = chunk.number * run.chunk_size
-    return set(range(min(run.tree.expected(chunk), max(0, run.checkpoint - first)))) - record.settled
+    found = set(range(min(run.tree.expected(chunk), max(0, run.checkpoint - first))))
+    if run.state is RunState.CANCELLING:
+        found |= record.begun
+    return found - record.settled
 
 
 def _held(ledger: Ledger, run: RunRecord, target: str, entries: int) -> Held:
