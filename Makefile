@@ -3,10 +3,11 @@
 .DEFAULT_GOAL := help
 
 JOB ?= client-deposit-update
+ENV ?=
 ARGS ?=
 ARCHITECTURE ?= arm64
 # A test may call make itself; it must not inherit what this call was given.
-unexport JOB ARGS ARCHITECTURE
+unexport JOB ENV ARGS ARCHITECTURE
 # Packages are installed uncompiled: the first import of each leaves its bytecode for all later processes.
 unexport PYTHONDONTWRITEBYTECODE
 WITHOUT_MAKE := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL
@@ -26,7 +27,7 @@ SOURCES := $(wildcard app.py bench docs/examples functions layers/dependencies/b
 # $(call say,text): progress and trouble go to stderr; stdout belongs to the command that was asked for.
 say = echo "rollcall: $(1)" >&2
 
-.PHONY: help install install-dev run test lint format synth layer layer-here cdk deploy-local bench simulate mutate pins pin-cdk clean
+.PHONY: help install install-dev run test lint format synth layer layer-here cdk deploy deploy-local bench simulate mutate pins pin-cdk clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1|/p' Makefile | awk -F'|' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -60,6 +61,10 @@ layer-here: install-dev
 	@$(PYTHON_OF_VENV) layers/dependencies/build.py --name ministack \
 	--architecture $$($(PYTHON_OF_VENV) -c 'from tools.deploy_local.app import HERE; print(HERE)') \
 	--python-version $$($(PYTHON_OF_VENV) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+
+deploy: layer cdk ## an environment to AWS, with your own credentials: make deploy ENV=dev
+	@[ -n "$(ENV)" ] || { $(call say,say which environment: make deploy ENV=dev); exit 1; }
+	$(CDK) deploy --all --context environment=$(ENV) $(ARGS)
 
 deploy-local: install-dev layer-here cdk ## the real stacks on MiniStack, a run through them, and away again
 	@$(PYTHON_OF_VENV) -m tools.deploy_local $(ARGS)

@@ -51,6 +51,12 @@ def test_no_schedule_is_a_rate(cloud: Cloud) -> None:
         assert schedule["ScheduleExpression"].startswith("cron("), schedule["Name"]
 
 
+def test_nothing_in_a_template_starts_a_function_when_it_is_deployed(cloud: Cloud) -> None:
+    types = {resource.type for resource in cloud.resources}
+    assert not {name for name in types if name.startswith("Custom::") or name.startswith("AWS::CloudFormation::")}
+    assert all("StartDate" not in schedule for schedule in cloud.of_type("AWS::Scheduler::Schedule"))
+
+
 def test_both_may_start_the_fan_outs_of_this_environment_and_nothing_else(cloud: Cloud) -> None:
     fan_outs = {
         f"arn:aws:lambda:eu-west-1:111122223333:function:{cloud.function('fan_out', each.job.name)['FunctionName']}"

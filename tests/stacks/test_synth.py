@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import app
+from stacks.environments import ENVIRONMENTS
 from tests.stacks.cloud import Cloud
 from tests.stacks.deployed import ROOT
 
@@ -31,6 +32,15 @@ from pathlib import Path
 from app import main
 main(dependencies=Path(sys.argv[1]))
 """
+#: Beside those that there are.
+ANOTHER = """
+from dataclasses import replace
+from stacks.environment import Vpc
+ENVIRONMENTS["another"] = replace(
+    PROD, name="another", account="111122223333", region="eu-west-1",
+    vpc=Vpc(subnet_ids=("subnet-0a1b2c3d",), security_group_ids=("sg-0a1b2c3d",)),
+)
+"""
 #: W3005: the CDK writes dependencies that are implied already.
 IGNORED = "W3005"
 
@@ -45,7 +55,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def synthesize(
-    checkout: Path, dependencies: Path, context: dict[str, Any], environment: str
+    checkout: Path, dependencies: Path, context: dict[str, Any], environment: str | None = None
 ) -> subprocess.CompletedProcess[str]:
     (checkout / "no_network.js").write_text(NO_NETWORK_NODE)
     return subprocess.run(
@@ -57,7 +67,7 @@ def synthesize(
         env={
             "PYTHONPATH": f"{checkout}:{checkout / 'layers/rollcall/python'}",
             "CDK_OUTDIR": str(checkout / "cdk.out"),
-            "CDK_CONTEXT_JSON": json.dumps(context | {"environment": environment}),
+            "CDK_CONTEXT_JSON": json.dumps(context | ({} if environment is None else {"environment": environment})),
             "NODE_OPTIONS": f"--require {checkout / 'no_network.js'}",
             # No git, no Docker, no credentials; Node is found through JSII_NODE.
             "PATH": "",
@@ -102,6 +112,67 @@ def test_without_any_job_the_rest_still_synthesizes(
     done = synthesize(checkout, dependencies, context, "dev")
     assert done.returncode == 0, done.stderr
     assert set(templates(checkout)) == {"rollcall-dev-ledger", "rollcall-dev-engine", "rollcall-dev-operations"}
+
+
+def test_every_environment_is_synthesized_from_the_checkout_alone(
+    checkout: Path, dependencies: Path, context: dict[str, Any], clouds: dict[str, Cloud]
+) -> None:
+    """Also one that says its account, region and network: nothing is looked up."""
+    with (checkout / "stacks/environments.py").open("a") as environments:
+        environments.write(ANOTHER)
+    done = synthesize(checkout, dependencies, context)
+    assert done.returncode == 0, done.stderr
+    another = {name.replace("-prod-", "-another-") for name in clouds["prod"].templates}
+    assert set(templates(checkout)) == another.union(*(clouds[name].templates for name in ENVIRONMENTS))
+    assert not (checkout / "cdk.context.json").exists()
+
+
+def test_make_deploy_runs_one_command_of_the_cdk_which_synthesizes_that_environment_offline(
+    tmp_path: Path,
+) -> None:
+    make = ["make", "--dry-run", "--silent", "deploy", "ENV=prod"]
+    told = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=True, env=without_make())
+    command = told.stdout.splitlines()[-1].split()
+    assert command == [".cdk-cli/cdk", "deploy", "--all", "--context", "environment=prod"]
+    assert (ROOT / command[0]).is_file(), "the CDK's command line is not installed; run make cdk"
+    # What `cdk` runs is cdk.json's app; here the layer may not be built.
+    (tmp_path / "layer/python").mkdir(parents=True)
+    (tmp_path / "no_network.js").write_text(NO_NETWORK_NODE)
+    run = f"from pathlib import Path; import app; app.main(dependencies=Path({str(tmp_path / 'layer')!r}))"
+    offline = ["--app", f'{sys.executable} -c "{run}"', "--output", str(tmp_path / "cdk.out"), "--no-notices"]
+    arguments = [command[0], "synth", "--quiet", *command[3:], *offline]
+    done = subprocess.run(
+        arguments,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={
+            "NODE_OPTIONS": f"--require {tmp_path / 'no_network.js'}",
+            "HOME": str(Path.home()),
+            "PATH": "/usr/bin:/bin",
+        },
+    )
+    assert done.returncode == 0, done.stderr
+    manifest = json.loads((tmp_path / "cdk.out/manifest.json").read_text())["artifacts"]
+    stacks = {name for name, artifact in manifest.items() if artifact["type"] == "aws:cloudformation:stack"}
+    assert stacks == {name for name in stacks if name.startswith("rollcall-prod-")}
+    assert len(stacks) >= 3
+
+
+def test_make_deploy_without_an_environment_deploys_nothing_and_asks_for_one() -> None:
+    make = ["make", "--dry-run", "deploy"]
+    told = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=True, env=without_make())
+    refusal = told.stdout.splitlines()[-2]
+    done = subprocess.run(["/bin/sh", "-c", refusal], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "rollcall: say which environment: make deploy ENV=dev\n"
+
+
+def without_make() -> dict[str, str]:
+    """The environment of this process, without what a make above it has left there."""
+    left = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "ENV"}
+    return {name: value for name, value in os.environ.items() if name not in left}
 
 
 def test_a_layer_that_is_not_built_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:
