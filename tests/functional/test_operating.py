@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, EndpointConnectionError
 
 from rollcall import Overlap
 from rollcall.adapters.ledger import node_key
@@ -113,20 +113,24 @@ def test_an_end_that_nobody_announces_is_waited_for_a_little_and_told(operator: 
 
 
 @pytest.mark.parametrize(("failing", "code"), [(20, 0), (1_000, 1)], ids=["for a moment", "for good"])
-def test_throttling_ends_no_wait_before_it_has_lasted_for_minutes(operator: Operator, failing: int, code: int) -> None:
+@pytest.mark.parametrize("trouble", ["throttled", "unreachable"])
+def test_what_passes_ends_no_wait_before_it_has_lasted_for_minutes(
+    operator: Operator, trouble: str, failing: int, code: int
+) -> None:
     run = operator.started()
     reads = 0
 
-    def throttled(sent: Sent) -> None:
+    def troubled(sent: Sent) -> None:
         nonlocal reads
         reads += sent.operation == "BatchGetItem"
         if 1 < reads <= failing:
-            raise a_client_error("ThrottlingException")
+            throttled = a_client_error("ThrottlingException")
+            raise throttled if trouble == "throttled" else EndpointConnectionError(endpoint_url="https://aws")
 
-    operator.world.wire.before = throttled
+    operator.world.wire.before = troubled
     ended = operator.rollcall("status", run, "--wait")
     assert ended.code == code
-    told = "AWS throttles BatchGetItem (ThrottlingException); try again in a minute"
+    told = {"throttled": "AWS throttles BatchGetItem", "unreachable": "AWS cannot be reached"}[trouble]
     assert (told in ended.err) == (code == 1)
     assert min(failing, PATIENCE / LOOK_EVERY) <= reads < 2 * PATIENCE / LOOK_EVERY
 

@@ -14,6 +14,7 @@ from botocore.exceptions import (
     SSOError,
     TokenRetrievalError,
 )
+from botocore.exceptions import ConnectionError as NoConnection
 
 #: Codes differ between services for one and the same thing
 #: (https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html).
@@ -84,7 +85,7 @@ def explained(error: ClientError | BotoCoreError, place: Place) -> str:
             )
         case PartialCredentialsError() | CredentialRetrievalError() | SSOError() | TokenRetrievalError() | LoginError():
             return f"the AWS credentials cannot be had: {_said(error)}; sign in again (aws sso login, aws login)"
-        case HTTPClientError():
+        case HTTPClientError() | NoConnection():
             return f"AWS cannot be reached: {_said(error)}; see that the network is there and the region exists"
         case _:
             return f"AWS cannot be used: {_said(error)}; see your AWS configuration"
@@ -94,7 +95,7 @@ def passes(error: ClientError | BotoCoreError) -> bool:
     """Whether asking again in a moment may help."""
     if isinstance(error, ClientError):
         return _code(error) in THROTTLED | OUT_OF_ORDER
-    return isinstance(error, HTTPClientError)
+    return isinstance(error, HTTPClientError | NoConnection)
 
 
 def _answered(error: ClientError, place: Place) -> str:

@@ -136,10 +136,18 @@ class Watch:
         self.look(Look(run, record, found.settled, since.total_seconds(), held=found.held))
         return record
 
+    @property
+    def log_group(self) -> str:
+        """Where fan-out says what it does."""
+        return f"/aws/lambda/{names.function_name(self.deployment.environment, 'fan_out', self.job.name)}"
+
+    @property
+    def undelivered(self) -> str:
+        """The queue of starts that fan-out never handled."""
+        return names.undelivered_queue_name(self.deployment.environment, self.job.name)
+
     def _where(self) -> str:
-        function = names.function_name(self.deployment.environment, "fan_out", self.job.name)
-        undelivered = names.undelivered_queue_name(self.deployment.environment, self.job.name)
-        return f"the log group /aws/lambda/{function} and the queue {undelivered}"
+        return f"the log group {self.log_group} and the queue {self.undelivered}"
 
 
 def _iso(moment: datetime | None) -> str | None:
