@@ -10,6 +10,12 @@ from rollcall.core import names
 from stacks.environment import Environment
 
 
+def topic_arn(scope: Construct, environment: Environment) -> str:
+    """Of the environment's own topic, or of the one that AlarmTopic makes."""
+    made = Stack.of(scope).format_arn(service="sns", resource=names.alarm_topic_name(environment.name))
+    return environment.alarm_topic or made
+
+
 class AlarmTopic(Construct):
     """The environment's own topic, or an encrypted one made here, to which people subscribe.
 

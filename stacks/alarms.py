@@ -12,6 +12,7 @@ from aws_cdk.aws_cloudwatch_actions import SnsAction
 from constructs import Construct
 
 from rollcall.core import names
+from rollcall.core.job import Job
 from rollcall.core.metrics import Metric
 from stacks.environment import Environment
 from stacks.measures import IN_FLIGHT, WAITING, measure, of_function, of_queue
@@ -120,8 +121,13 @@ RULES = (
 )
 
 
+#: On our metrics, and on sums of AWS's.
+OUR_RULES = tuple(rule for rule in RULES if isinstance(rule.watches, Metric))
+SUMMED_RULES = tuple(rule for rule in RULES if not isinstance(rule.watches, Metric))
+
+
 class Alarms(Construct):
-    """The alarms of an environment, over all its jobs, or those of one job; each tells `topic`.
+    """The alarms of `rules` in an environment, over all its jobs, or those of one job; each tells `topic`.
 
     A metric of ours has one sum over all jobs. AWS's have none, so an alarm adds up those of as many jobs as it can
     take, and there is a second one, and so on, for the others. An alarm costs $0.10 a month for each metric it takes.
@@ -133,6 +139,7 @@ class Alarms(Construct):
         id_: str,
         *,
         environment: Environment,
+        rules: Sequence[Rule],
         jobs: Sequence[str],
         topic: sns.ITopic,
         #: The one job that they are for.
@@ -141,12 +148,13 @@ class Alarms(Construct):
         super().__init__(scope, id_)
         self._environment = environment
         self._action = SnsAction(topic)
-        self.alarms = [
+        #: By their names.
+        self.alarms = dict(
             self._alarm(rule, metric, number, job)
-            for rule in RULES
+            for rule in rules
             if job is None or not rule.silence
             for number, metric in enumerate(self._metrics(rule, [job] if job is not None else jobs, job), start=1)
-        ]
+        )
 
     def _metrics(self, rule: Rule, jobs: Sequence[str], job: str | None) -> Iterator[cloudwatch.IMetric]:
         period = Duration.minutes(rule.minutes)
@@ -161,14 +169,17 @@ class Alarms(Construct):
                 expression=f"SUM([{filled}])", using_metrics=some, label="together", period=period
             )
 
-    def _alarm(self, rule: Rule, metric: cloudwatch.IMetric, number: int, job: str | None) -> cloudwatch.Alarm:
+    def _alarm(
+        self, rule: Rule, metric: cloudwatch.IMetric, number: int, job: str | None
+    ) -> tuple[str, cloudwatch.Alarm]:
         id_ = rule.name if number == 1 else f"{rule.name}-{number}"
+        name = names.alarm_name(self._environment.name, id_, job)
         comparison = cloudwatch.ComparisonOperator
         missing = cloudwatch.TreatMissingData
         alarm = cloudwatch.Alarm(
             self,
             "".join(word.title() for word in id_.split("-")),
-            alarm_name=names.alarm_name(self._environment.name, id_, job),
+            alarm_name=name,
             alarm_description=f"{rule.says} What to do: docs/runbook/{rule.name}.md",
             metric=metric,
             threshold=rule.at_least,
@@ -179,4 +190,17 @@ class Alarms(Construct):
             treat_missing_data=missing.BREACHING if rule.silence else missing.NOT_BREACHING,
         )
         alarm.add_alarm_action(self._action)
-        return alarm
+        return name, alarm
+
+
+def alarms_of(
+    scope: Construct, *, environment: Environment, rules: Sequence[Rule], jobs: Sequence[Job], topic: sns.ITopic
+) -> dict[str, cloudwatch.Alarm]:
+    """The set over all jobs, and one for each job that asks for its own; by their names."""
+    every = [job.name for job in jobs]
+    found = dict(Alarms(scope, "Alarms", environment=environment, rules=rules, jobs=every, topic=topic).alarms)
+    for job in (each for each in jobs if each.own_alarms):
+        id_ = "AlarmsOf" + "".join(word.title() for word in job.name.split("-"))
+        own = Alarms(scope, id_, environment=environment, rules=rules, jobs=every, topic=topic, job=job.name)
+        found |= own.alarms
+    return found

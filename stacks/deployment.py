@@ -13,6 +13,7 @@ from stacks.jobs_stack import JobsStack
 from stacks.ledger_stack import LedgerStack
 from stacks.operations_stack import OperationsStack
 from stacks.runtime import Build
+from stacks.sums_stack import SumsStack
 from stacks.tables_stack import TablesStack, tables_of
 
 
@@ -32,7 +33,9 @@ def deploy(scope: Construct, *, environment: Environment, jobs: Iterable[Declare
     ledger = LedgerStack(scope, f"{prefix}-ledger", termination_protection=environment.retained, **common)
     engine = EngineStack(scope, f"{prefix}-engine", jobs=deployed, build=build, **common)
     engine.add_stack_dependency(ledger)
-    operations = OperationsStack(scope, f"{prefix}-operations", jobs=deployed, **common)
+    sums = SumsStack(scope, f"{prefix}-sums", jobs=deployed, **common)
+    operations = OperationsStack(scope, f"{prefix}-operations", jobs=deployed, others=sums.alarm_names, **common)
+    sums.add_stack_dependency(operations)
     # Its watchdog alarm would go off at once.
     operations.add_stack_dependency(engine)
     tables = tables_of(deployed)

@@ -28,7 +28,7 @@ def measure(
         metric_name=metric.value,
         dimensions_map={ENVIRONMENT: environment.name} | ({} if job is None else {JOB: job}),
         statistic=statistic,
-        label=label or metric.value,
+        label=label,
         period=period,
     )
 

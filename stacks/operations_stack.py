@@ -4,32 +4,40 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from aws_cdk import Stack
+from aws_cdk import ArnFormat, Stack
+from aws_cdk import aws_cloudwatch as cloudwatch
 from constructs import Construct
 
 from rollcall.core.catalog import Declared
 from rollcall.core.job import Job
 from stacks.alarm_topic import AlarmTopic
-from stacks.alarms import Alarms
+from stacks.alarms import OUR_RULES, alarms_of
 from stacks.dashboards import Dashboards
 from stacks.environment import Environment
 
 
 class OperationsStack(Stack):
-    """Alarms and dashboards over `jobs`. Nothing depends on it: it can be deleted and made again at any time."""
+    """Dashboards, and alarms on our own metrics. It can be deleted and made again at any time.
+
+    `others` are the names of alarms in other stacks, for the dashboards. By name, not by reference: those stacks come
+    later, for their alarms tell the topic that is made here.
+    """
 
     def __init__(
-        self, scope: Construct, id_: str, *, environment: Environment, jobs: Sequence[Declared], **stack: Any
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        environment: Environment,
+        jobs: Sequence[Declared],
+        others: Sequence[str],
+        **stack: Any,
     ) -> None:
         super().__init__(scope, id_, **stack)
         topic = AlarmTopic(self, "AlarmTopic", environment=environment).topic
-        names = [declared.job.name for declared in jobs]
-        alarms = Alarms(self, "Alarms", environment=environment, jobs=names, topic=topic)
-        own = [
-            Alarms(self, _id(declared), environment=environment, jobs=names, topic=topic, job=declared.job.name)
-            for declared in jobs
-            if declared.job.own_alarms
-        ]
+        alarms = alarms_of(
+            self, environment=environment, rules=OUR_RULES, jobs=[each.job for each in jobs], topic=topic
+        )
         systems: dict[str, list[Job]] = defaultdict(list)
         for declared in jobs:
             systems[declared.system].append(declared.job)
@@ -38,9 +46,11 @@ class OperationsStack(Stack):
             "Dashboards",
             environment=environment,
             systems=systems,
-            alarms=[alarm for some in (alarms, *own) for alarm in some.alarms],
+            alarms=[*alarms.values(), *(self._other(name) for name in others)],
         )
 
-
-def _id(declared: Declared) -> str:
-    return "AlarmsOf" + "".join(word.title() for word in declared.job.name.split("-"))
+    def _other(self, name: str) -> cloudwatch.IAlarm:
+        arn = self.format_arn(
+            service="cloudwatch", resource="alarm", resource_name=name, arn_format=ArnFormat.COLON_RESOURCE_NAME
+        )
+        return cloudwatch.Alarm.from_alarm_arn(self, f"Alarm-{name}", arn)

@@ -12,7 +12,7 @@ from rollcall.core import names
 from rollcall.core.catalog import Declared
 from rollcall.core.metrics import ENVIRONMENT, JOB, NAMESPACE, Metric
 from stacks.alarms import MOST_METRICS, RULES, Rule
-from stacks.operations_stack import OperationsStack
+from stacks.sums_stack import SumsStack
 from tests.stacks.cloud import Cloud, Properties
 from tests.stacks.deployed import ROOT
 from tests.stacks.sample import ENVIRONMENT as SAMPLE
@@ -39,7 +39,9 @@ def named(cloud: Cloud, rule: str, job: str | None = None) -> Properties:
 
 def watched(alarm: Properties) -> list[tuple[str, str, dict[str, str]]]:
     """Namespace, name and dimensions of what an alarm takes."""
-    metrics = [each["MetricStat"]["Metric"] for each in alarm["Metrics"] if "MetricStat" in each]
+    metrics = [each["MetricStat"]["Metric"] for each in alarm.get("Metrics", ()) if "MetricStat" in each]
+    if "MetricName" in alarm:
+        metrics.append(alarm)
     return [
         (metric["Namespace"], metric["MetricName"], {each["Name"]: each["Value"] for each in metric["Dimensions"]})
         for metric in metrics
@@ -182,7 +184,8 @@ def test_silence_is_an_alarm_of_the_watchdog_alone(cloud: Cloud) -> None:
 def test_no_alarm_looks_back_further_than_an_alarm_can(cloud: Cloud) -> None:
     """A day (https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html)."""
     for alarm in alarms(cloud).values():
-        period = max(each["MetricStat"]["Period"] for each in alarm["Metrics"] if "MetricStat" in each)
+        summed = (each["MetricStat"]["Period"] for each in alarm.get("Metrics", ()) if "MetricStat" in each)
+        period = alarm["Period"] if "Period" in alarm else max(summed)
         assert period * alarm["EvaluationPeriods"] <= 86_400
 
 
@@ -192,8 +195,8 @@ def test_forty_jobs_have_alarms_that_take_no_more_metrics_than_an_alarm_may(tmp_
         job = SMALL.bound_to(SAMPLE.targets["slow-bank"])
         job.name = f"pay-{number}"
         jobs.append(Declared(job, "payments", f"functions.jobs.payments.pay_{number}"))
-    OperationsStack(app, "operations", environment=SAMPLE, jobs=jobs)
-    template = app.synth().get_stack_by_name("operations").template
+    SumsStack(app, "sums", environment=SAMPLE, jobs=jobs)
+    template = app.synth().get_stack_by_name("sums").template
     found = [each["Properties"] for each in template["Resources"].values() if each["Type"] == "AWS::CloudWatch::Alarm"]
     assert max(len(watched(alarm)) for alarm in found) == MOST_METRICS
     assert len({alarm["AlarmName"] for alarm in found}) == len(found)
@@ -210,11 +213,18 @@ def test_every_alarm_tells_the_environments_topic(cloud: Cloud) -> None:
     topics = cloud.of_type("AWS::SNS::Topic")
     if cloud.environment.alarm_topic is not None:
         assert topics == []
-        expected = cloud.environment.alarm_topic
+        expected = by_name = cloud.environment.alarm_topic
     else:
         (topic,) = (each for each in cloud.resources if each.type == "AWS::SNS::Topic")
         expected = topic.id
-    assert {action for alarm in alarms(cloud).values() for action in alarm["AlarmActions"]} == {expected}
+        by_name = f"arn:aws:sns:eu-west-1:111122223333:{topic.properties['TopicName']}"
+    told = {
+        resource.stack: resource.properties["AlarmActions"]
+        for resource in cloud.resources
+        if resource.type == "AWS::CloudWatch::Alarm"
+    }
+    prefix = f"rollcall-{cloud.environment.name}"
+    assert told == {f"{prefix}-operations": [expected], f"{prefix}-sums": [by_name]}
 
 
 def test_the_topic_is_encrypted_with_a_key_that_alarms_may_use_and_takes_their_word_alone(
@@ -287,4 +297,5 @@ def test_every_graph_has_a_title_and_every_line_a_name(cloud: Cloud) -> None:
 def test_it_is_deployed_after_the_watchdog_whose_silence_it_hears(cloud: Cloud) -> None:
     name = f"rollcall-{cloud.environment.name}"
     assert f"{name}-engine" in cloud.depends[f"{name}-operations"]
-    assert not any(f"{name}-operations" in others for others in cloud.depends.values())
+    # It makes the topic.
+    assert [stack for stack, before in cloud.depends.items() if f"{name}-operations" in before] == [f"{name}-sums"]

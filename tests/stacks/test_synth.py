@@ -97,7 +97,7 @@ def test_a_new_job_file_is_all_that_it_takes(checkout: Path, dependencies: Path,
     done = synthesize(checkout, dependencies, context, "staging")
     assert done.returncode == 0, done.stderr
     assert set(templates(checkout)) == {
-        f"rollcall-staging-{stack}" for stack in ("ledger", "engine", "jobs-accounting", "operations")
+        f"rollcall-staging-{stack}" for stack in ("ledger", "engine", "jobs-accounting", "operations", "sums")
     }
     resources = templates(checkout)["rollcall-staging-jobs-accounting"]["Resources"].values()
     functions = {each["Properties"]["FunctionName"] for each in resources if each["Type"] == "AWS::Lambda::Function"}
@@ -111,7 +111,7 @@ def test_without_any_job_the_rest_still_synthesizes(
         shutil.rmtree(system)
     done = synthesize(checkout, dependencies, context, "dev")
     assert done.returncode == 0, done.stderr
-    assert set(templates(checkout)) == {"rollcall-dev-ledger", "rollcall-dev-engine", "rollcall-dev-operations"}
+    assert set(templates(checkout)) == {f"rollcall-dev-{stack}" for stack in ("ledger", "engine", "operations", "sums")}
 
 
 def test_every_environment_is_synthesized_from_the_checkout_alone(

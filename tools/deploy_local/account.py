@@ -71,6 +71,15 @@ class Account:
         found = [each for page in pages for each in page.get(items, [])]
         return [each if isinstance(each, str) else each[name] for each in found]
 
+    def keys(self) -> list[str]:
+        """The encryption keys, but for those that are to be deleted: that takes a week at least."""
+        client = self.client("kms")
+        states = {
+            id_: client.describe_key(KeyId=id_)["KeyMetadata"]["KeyState"]
+            for id_ in self.listed("kms", "list_keys", "Keys", "KeyId")
+        }
+        return [id_ for id_, state in states.items() if state != "PendingDeletion"]
+
 
 def _listing(service: str, operation: str, items: str, name: str = "") -> Callable[[Account], list[str]]:
     return lambda account: account.listed(service, operation, items, name)
@@ -84,6 +93,7 @@ LISTED: dict[str, Callable[[Account], list[str]]] = {
     "AWS::DynamoDB::Table": _listing("dynamodb", "list_tables", "TableNames"),
     "AWS::Events::EventBus": _listing("events", "list_event_buses", "EventBuses", "Name"),
     "AWS::IAM::Role": _listing("iam", "list_roles", "Roles", "RoleName"),
+    "AWS::KMS::Key": lambda account: account.keys(),
     "AWS::Lambda::EventSourceMapping": _listing(
         "lambda", "list_event_source_mappings", "EventSourceMappings", "EventSourceArn"
     ),
