@@ -91,18 +91,21 @@ def synthesized(environment: str, jobs: Iterable[Job], folder: Path) -> list[Own
     )
     template = app.synth().get_stack_by_name(stack.stack_name).template
     alarms = [each["Properties"] for each in template["Resources"].values() if each["Type"] == "AWS::CloudWatch::Alarm"]
-    # Those on AWS's metrics begin with an expression.
-    return [_own(alarm) for alarm in alarms if "MetricStat" in alarm["Metrics"][0]]
+    # Those on AWS's metrics have an expression.
+    return [_own(alarm) for alarm in alarms if not any("Expression" in each for each in alarm.get("Metrics", ()))]
 
 
 def _own(alarm: Mapping[str, Any]) -> OwnAlarm:
-    (asked,) = (each["MetricStat"] for each in alarm["Metrics"])
-    metric = asked["Metric"]
+    if "Metrics" in alarm:
+        (asked,) = (each["MetricStat"] for each in alarm["Metrics"])
+        metric, statistic = asked["Metric"], asked["Stat"]
+    else:
+        metric, statistic = alarm, alarm["Statistic"]
     dimensions = frozenset((each["Name"], each["Value"]) for each in metric["Dimensions"])
     return OwnAlarm(
         name=alarm["AlarmName"],
         series=Series(metric["Namespace"], metric["MetricName"], dimensions),
-        statistic=asked["Stat"],
+        statistic=statistic,
         comparison=alarm["ComparisonOperator"],
         threshold=alarm["Threshold"],
         missing=alarm["TreatMissingData"],
