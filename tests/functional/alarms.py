@@ -88,6 +88,7 @@ def synthesized(environment: str, jobs: Iterable[Job], folder: Path) -> list[Own
             removal_policy=RemovalPolicy.DESTROY,
         ),
         jobs=[Declared(job, "tested", "a.module") for job in jobs],
+        others=(),
     )
     template = app.synth().get_stack_by_name(stack.stack_name).template
     alarms = [each["Properties"] for each in template["Resources"].values() if each["Type"] == "AWS::CloudWatch::Alarm"]
