@@ -33,9 +33,12 @@ def deploy(scope: Construct, *, environment: Environment, jobs: Iterable[Declare
     ledger = LedgerStack(scope, f"{prefix}-ledger", termination_protection=environment.retained, **common)
     engine = EngineStack(scope, f"{prefix}-engine", jobs=deployed, build=build, **common)
     engine.add_stack_dependency(ledger)
-    sums = SumsStack(scope, f"{prefix}-sums", jobs=deployed, **common)
-    operations = OperationsStack(scope, f"{prefix}-operations", jobs=deployed, others=sums.alarm_names, **common)
-    sums.add_stack_dependency(operations)
+    # Without jobs there is nothing to add up, and a stack has one resource at least.
+    sums = SumsStack(scope, f"{prefix}-sums", jobs=deployed, **common) if deployed else None
+    others = sums.alarm_names if sums is not None else []
+    operations = OperationsStack(scope, f"{prefix}-operations", jobs=deployed, others=others, **common)
+    if sums is not None:
+        sums.add_stack_dependency(operations)
     # Its watchdog alarm would go off at once.
     operations.add_stack_dependency(engine)
     tables = tables_of(deployed)
