@@ -25,22 +25,33 @@ def deployed(environment: str, clients: Clients | None = None) -> Iterator[Deplo
     place = Place(environment)
     try:
         clients = clients or Clients()
-        if clients.region is None:
-            raise RollcallError(f"no AWS region is set, where environment {environment} is; set AWS_DEFAULT_REGION")
-        account = clients.account()
-        place = Place(environment, account, clients.region)
-        yield Deployment(
-            environment=environment,
-            place=f"environment {environment}",
-            option=f" --env {environment}",
-            ledger=Ledger(clients.dynamodb, names.ledger_name(environment)),
-            manifests=Manifests(clients.s3, names.manifests_name(environment, account, clients.region)),
-            queues=Queues(clients.sqs, environment),
-            functions=Functions(clients.lambda_, environment),
-            alone=False,
-        )
+        place = _place(clients, environment)
+        yield _deployment(clients, place)
     except AWS_ERRORS as error:
         raise RollcallError(explained(error, place)) from error
     except KeyboardInterrupt as error:
         going_on = f"interrupted; what runs in environment {environment} goes on"
         raise Interrupted(f"{going_on}; see it with: rollcall status --env {environment}") from error
+
+
+def _place(clients: Clients, environment: str) -> Place:
+    if not clients.region:
+        raise RollcallError(f"no AWS region is set, where environment {environment} is; set AWS_DEFAULT_REGION")
+    try:
+        return Place(environment, clients.account(), clients.region)
+    except ValueError as error:  # An endpoint that is no URL, of which botocore makes no error of its own.
+        raise RollcallError(f"AWS cannot be used: {error}; see your AWS configuration") from error
+
+
+def _deployment(clients: Clients, place: Place) -> Deployment:
+    environment = place.environment
+    return Deployment(
+        environment=environment,
+        place=f"environment {environment}",
+        option=f" --env {environment}",
+        ledger=Ledger(clients.dynamodb, names.ledger_name(environment)),
+        manifests=Manifests(clients.s3, names.manifests_name(environment, place.account, place.region)),
+        queues=Queues(clients.sqs, environment),
+        functions=Functions(clients.lambda_, environment),
+        alone=False,
+    )

@@ -65,9 +65,9 @@ class Place:
     """Where a command looked."""
 
     environment: str
-    #: None until the credentials were seen to be good.
-    account: str | None = None
-    region: str | None = None
+    #: Empty until the credentials were seen to be good.
+    account: str = ""
+    region: str = ""
 
 
 def explained(error: ClientError | BotoCoreError, place: Place) -> str:
