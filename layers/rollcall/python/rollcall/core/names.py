@@ -29,6 +29,19 @@ def dead_letter_queue_name(environment: str, job: str) -> str:
     return _fitted(f"rollcall-{environment}-{job}-dead-letter", LONGEST_QUEUE_NAME - len(FIFO)) + FIFO
 
 
+def state_machine_name(environment: str, job: str) -> str:
+    """The state machine of a job that is delivered in batches."""
+    return _fitted(f"rollcall-{environment}-{job}-batches", LONGEST_QUEUE_NAME)
+
+
+def execution_name(run: str, generation: int, repair: int = 0) -> str:
+    """The execution of a run's generation: a second one of the same name is impossible.
+
+    `repair` counts those that follow one that has ended, where entries were left.
+    """
+    return f"{run}-g{generation}" if repair == 0 else f"{run}-g{generation}-{repair}"
+
+
 def undelivered_queue_name(environment: str, job: str | None = None) -> str:
     """The standard queue of a job's starts that were never handled; without a job, of the stream's records."""
     return _fitted(
