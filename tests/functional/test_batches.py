@@ -202,13 +202,44 @@ def _cancelling(world: World) -> Any:
     return callback
 
 
-def test_a_fan_out_that_died_after_starting_starts_no_second_execution(batched: Batched, world: World) -> None:
-    def die_on_the_last_write(sent: Any) -> None:
-        values = json.dumps(sent.fields.get("ExpressionAttributeValues", {}))
-        if sent.operation == "UpdateItem" and '"running"' in values and "checkpoint" in json.dumps(sent.fields):
+def test_of_entries_that_are_settled_a_second_round_notes_nothing(batched: Batched, world: World) -> None:
+    world.target.script("D01", 503)
+    batched.start(4)
+    batched.handle(0)
+    world.later(2 * SECOND)
+    world.wire.reset()
+    batched.handle(0)
+    begun = [sent for sent in world.wire.of("UpdateItem") if "begun" in json.dumps(sent.fields)]
+    assert ["1"] in [value.get("NS") for sent in begun for value in sent.fields["ExpressionAttributeValues"].values()]
+    assert world.chunk().begun == frozenset()
+
+
+def test_a_repeated_slice_counts_what_its_first_handler_died_over(batched: Batched, world: World) -> None:
+    batched.start(4)
+
+    def die_before_the_run_is_completed(sent: Any) -> None:
+        if sent.operation == "UpdateItem" and sent.key == f"run#{RUN}":
             raise Killed
 
-    world.wire.before = die_on_the_last_write
+    world.wire.before = die_before_the_run_is_completed
+    with pytest.raises(Killed):
+        batched.handle(0)
+    world.wire.before = None
+    assert world.run().state is RunState.RUNNING
+    world.later(TIME + SECOND)
+    batched.handle(0)
+    assert world.run().state is RunState.COMPLETE
+    assert world.target.keys == keys(4)
+
+
+def _dies_before_it_notes_the_start(sent: Any) -> None:
+    values = json.dumps(sent.fields.get("ExpressionAttributeValues", {}))
+    if sent.operation == "UpdateItem" and '"running"' in values and "checkpoint" in json.dumps(sent.fields):
+        raise Killed
+
+
+def test_a_fan_out_that_died_after_starting_starts_no_second_execution(batched: Batched, world: World) -> None:
+    world.wire.before = _dies_before_it_notes_the_start
     with pytest.raises(Killed):
         batched.start(8)
     world.wire.before = None
@@ -218,6 +249,19 @@ def test_a_fan_out_that_died_after_starting_starts_no_second_execution(batched: 
     assert run is not None
     assert run.state is RunState.RUNNING
     assert len(batched.executions()) == 1
+
+
+def test_a_cancel_after_such_a_death_takes_nothing_out_of_a_batch_in_hand(batched: Batched, world: World) -> None:
+    world.wire.before = _dies_before_it_notes_the_start
+    with pytest.raises(Killed):
+        batched.start(8)
+    world.wire.before = None
+    world.cancel()
+    world.watchdog()
+    assert world.outcomes() == {}, "whoever calls them just now has the word"
+    batched.go_through()
+    assert world.run().state is RunState.CANCELLED
+    assert world.outcomes() == {Outcome.CANCELLED: 8}
 
 
 def test_what_an_execution_left_is_handled_by_one_that_follows_it_once_it_has_ended(
