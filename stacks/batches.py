@@ -14,8 +14,10 @@ from rollcall.core.batches import Batches, definition
 from rollcall.core.catalog import Declared
 from rollcall.core.sizing import worker_sizing
 from stacks.environment import Environment
+from stacks.exceptions import accept, accept_wildcard
 from stacks.function import Function
-from stacks.needs import allow_needs, runs_of
+from stacks.keys import item_of_target, items_of, runs_of
+from stacks.needs import allow_needs
 from stacks.runtime import Runtime
 from stacks.shared import Shared
 
@@ -26,7 +28,7 @@ FUNCTION = "BatchFunction"
 
 
 class Batch(Function):
-    """One slice of a manifest to target to ledger; at most `at_once` invocations at once."""
+    """One slice of a manifest to target to ledger; at once no more invocations than the environment has for it."""
 
     def __init__(
         self,
@@ -50,10 +52,14 @@ class Batch(Function):
             settings=replace(shared.settings, job_module=declared.module, target=target),
             timeout=sizing.timeout,
             memory_mb=MEMORY_MB,
-            reserved_concurrency=sizing.maximum_concurrency,
+            reserved_concurrency=None
+            if environment.ceilings.reserved is None
+            else environment.workers_of(declared.job),
         )
-        shared.allow_items(self)
-        shared.allow_objects(self, runs_of(declared.job.name), "s3:GetObject")
+        shared.allow_items(self, (*items_of(declared.job), item_of_target(declared.job)))
+        shared.allow_objects(
+            self, runs_of(declared.job.name), "s3:GetObject", because="a slice's lines are in the manifest of its run"
+        )
         self.allow_secrets(*([target.secret] if target.secret is not None else []))
         allow_needs(self, environment, declared.job)
 
@@ -95,6 +101,8 @@ class StateMachine(Construct):
             role=self.role,
             logs=sfn.LogOptions(destination=log_group, level=sfn.LogLevel.ALL, include_execution_data=False),
         )
+        accept_wildcard(self.role, "*", "the delivery of logs has no resources to name")
+        accept(self.machine, "SF2", "what happens is in its log and in the ledger; nobody looks at traces")
 
     @property
     def arn(self) -> str:
@@ -110,4 +118,8 @@ class StateMachine(Construct):
             arn_format=ArnFormat.COLON_RESOURCE_NAME,
         )
         function.allow(["states:StartExecution"], self.arn)
-        function.allow(["states:DescribeExecution"], executions)
+        function.allow(
+            ["states:DescribeExecution"],
+            executions,
+            because="executions of one job's runs, whose names end in their time",
+        )

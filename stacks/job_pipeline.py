@@ -76,6 +76,7 @@ class JobPipeline(Construct):
 
     def _in_batches(self, environment: Environment, job: Job, batches: Batches) -> FanOut:
         batch = Batch(self, "Batch", **self._made)
+        batches = replace(batches, at_once=environment.workers_of(job))
         machine = StateMachine(self, "Batches", environment=environment, job=job.name, batches=batches, batch=batch)
         undelivered = self.undelivered.queue
         return FanOut(self, "FanOut", **self._made, state_machine=machine, undelivered=undelivered)

@@ -21,6 +21,8 @@ from rollcall.engine.fan_out import FanOut
 from rollcall.engine.slices import Handled, Slice, SliceHandler, Waits
 from rollcall.engine.starting import Again, Repair, Resume, Start
 from rollcall.engine.worker import Worker
+from stacks.keys import item_of_target, items_of
+from tests.functional.test_own_items import Asked, outside
 from tests.functional.wire import Killed
 from tests.functional.world import DUE, RUN, World, a_job, entries, keys
 
@@ -308,3 +310,13 @@ def test_a_slice_of_an_earlier_generation_calls_nobody(batched: Batched, world: 
     batched.start(4)
     assert batched.handle(0, generation=2) == Handled(again=False, wait=timedelta(0))
     assert world.target.calls == []
+
+
+def test_a_run_in_batches_asks_for_its_own_jobs_items_only(batched: Batched, world: World) -> None:
+    world.target.script("D01", 503)
+    asked = Asked(world)
+    batched.start(8)
+    batched.go_through()
+    found = asked.keys()
+    assert {key.split("#")[0] for key in found} >= {"job", "run", "node", "slice", "target"}
+    assert outside(found, *items_of(world.job), item_of_target(world.job)) == set()

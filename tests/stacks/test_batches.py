@@ -8,17 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aws_cdk import App
+from aws_cdk import App, Validations
+from cdk_nag import AwsSolutionsChecks
 
 from rollcall import Batches, Call, Entry, Job, Run, Secret, daily
 from rollcall.core.batches import definition
 from rollcall.core.catalog import Declared
 from rollcall.core.settings import Settings
 from stacks.deployment import deploy
-from stacks.needs import runs_of
+from stacks.keys import item_of_target, items_of, runs_of
 from stacks.runtime import Build
 from tests.stacks import sample
 from tests.stacks.cloud import Cloud, Properties, sqs_arn
+from tests.stacks.test_nag import findings
 
 ENVIRONMENT = replace(sample.ENVIRONMENT, name="batched")
 NAME = "pay-slowly"
@@ -45,17 +47,37 @@ def callback(payload: dict[str, str], call: Call) -> None:
     raise AssertionError((payload, call))
 
 
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory, context: dict[str, Any], dependencies: Path) -> Cloud:
-    root = sample.write_checkout(tmp_path_factory.mktemp("checkout"))
+JOBS = [Declared(job, "payments", "functions.jobs.payments.pay_slowly")]
+
+
+def checkout(folder: Path) -> Path:
+    root = sample.write_checkout(folder)
     for name in ("functions/batch/__init__.py", "functions/batch/handler.py", "functions/jobs/payments/pay_slowly.py"):
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_text(f'"""{name}"""\n')
-    app = App(context=context, outdir=str(tmp_path_factory.mktemp("cdk.out")))
-    jobs = [Declared(job, "payments", "functions.jobs.payments.pay_slowly")]
+    return root
+
+
+def _deploy(app: App, root: Path, dependencies: Path) -> None:
     build = Build(root=root, dependencies=dependencies, staging=Path(app.outdir, "packages"))
-    deploy(app, environment=ENVIRONMENT, jobs=jobs, build=build)
-    return Cloud(app.synth(), ENVIRONMENT, jobs)
+    deploy(app, environment=ENVIRONMENT, jobs=JOBS, build=build)
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory, context: dict[str, Any], dependencies: Path) -> Cloud:
+    app = App(context=context, outdir=str(tmp_path_factory.mktemp("cdk.out")))
+    _deploy(app, checkout(tmp_path_factory.mktemp("checkout")), dependencies)
+    return Cloud(app.synth(), ENVIRONMENT, JOBS)
+
+
+def test_aws_solutions_finds_nothing(tmp_path: Path, context: dict[str, Any], dependencies: Path) -> None:
+    app = App(context=context, outdir=str(tmp_path / "cdk.out"))
+    Validations.of(app).add_plugins(AwsSolutionsChecks(app))
+    _deploy(app, checkout(tmp_path / "checkout"), dependencies)
+    try:
+        app.synth()
+    except RuntimeError:
+        pytest.fail("\n".join(findings(tmp_path / "cdk.out/validation-report.json")), pytrace=False)
 
 
 def machine(cloud: Cloud) -> Properties:
@@ -127,6 +149,13 @@ def test_the_batch_function_calls_no_more_at_once_than_declared_and_reads_its_ow
     assert set(cloud.allowed(batch, "dynamodb")) == {
         f"arn:aws:dynamodb:eu-west-1:111122223333:table/rollcall-batched-{name}" for name in ("ledger", "answers")
     }
+    keys = {
+        key
+        for statement in cloud.statements(batch["Role"])
+        for key in statement.get("Condition", {}).get("ForAllValues:StringLike", {}).get("dynamodb:LeadingKeys", [])
+    }
+    assert keys == {*items_of(job), item_of_target(job)}
+    assert f"slice#{runs_of(NAME)}" in keys
     settings = Settings.from_environ(batch["Environment"]["Variables"])
     assert (settings.job_module, settings.target) == (
         "functions.jobs.payments.pay_slowly",
