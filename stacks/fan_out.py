@@ -7,6 +7,7 @@ from constructs import Construct
 
 from rollcall.core.catalog import Declared
 from rollcall.core.sizing import FAN_OUT_TIMEOUT, LAMBDA_GIVES_UP_AFTER
+from stacks.batches import StateMachine
 from stacks.environment import Environment
 from stacks.function import Function
 from stacks.keys import items_of, runs_of
@@ -19,7 +20,7 @@ MEMORY_MB = 1_769
 
 
 class FanOut(Function):
-    """Report to manifest to queue, for one job.
+    """Report to manifest to queue or state machine, for one job.
 
     Started asynchronously, by the schedule or the watchdog; Lambda tries twice more, then the event goes to
     `undelivered`. It may write to its own job's queue and under its own runs' manifests.
@@ -34,7 +35,9 @@ class FanOut(Function):
         runtime: Runtime,
         shared: Shared,
         declared: Declared,
-        queue: sqs.Queue,
+        #: Where it delivers: one of the two.
+        queue: sqs.Queue | None = None,
+        state_machine: StateMachine | None = None,
         undelivered: sqs.IQueue,
     ) -> None:
         reports = environment.reports_of(declared.job)
@@ -48,7 +51,8 @@ class FanOut(Function):
             settings=replace(
                 shared.settings,
                 job_module=declared.module,
-                queue_url=queue.queue_url,
+                queue_url=queue.queue_url if queue is not None else None,
+                state_machine=state_machine.arn if state_machine is not None else None,
                 # For its rate here, on which the window depends.
                 target=environment.target_of(declared.job),
                 reports=reports,
@@ -67,7 +71,10 @@ class FanOut(Function):
             "s3:PutObject",
             because="the manifests of one job's runs, whose names end in when they were due",
         )
-        # The API's batch form is allowed by the same action.
-        self.allow(["sqs:SendMessage"], queue.queue_arn)
+        if queue is not None:
+            # The API's batch form is allowed by the same action.
+            self.allow(["sqs:SendMessage"], queue.queue_arn)
+        if state_machine is not None:
+            state_machine.allow_starting(self)
         allow_reports(self, reports)
         allow_needs(self, environment, declared.job)

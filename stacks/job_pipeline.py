@@ -1,11 +1,15 @@
 """Everything that one job needs."""
 
 from dataclasses import replace
+from typing import Any
 
 from constructs import Construct
 
 from rollcall.core import names
+from rollcall.core.batches import Batches
 from rollcall.core.catalog import Declared
+from rollcall.core.job import Job
+from stacks.batches import Batch, StateMachine
 from stacks.dead_letter import DeadLetter
 from stacks.environment import Environment
 from stacks.fan_out import FanOut
@@ -18,7 +22,9 @@ from stacks.worker import Worker
 
 
 class JobPipeline(Construct):
-    """Schedule to fan-out to queue to worker, and dead letters to their function; made from the declaration alone."""
+    """Schedule to fan-out to queue to worker, and dead letters to their function; or fan-out to state machine to
+    batches. Made from the declaration alone.
+    """
 
     def __init__(
         self,
@@ -34,36 +40,17 @@ class JobPipeline(Construct):
         # Sizes follow from the target as it is here.
         job = declared.job.bound_to(environment.target_of(declared.job))
         declared = replace(declared, job=job)
-        self.queues = JobQueue(self, "Queues", environment=environment, job=job)
+        self._made: dict[str, Any] = {
+            "environment": environment,
+            "runtime": runtime,
+            "shared": shared,
+            "declared": declared,
+        }
         self.undelivered = Undelivered(self, "Undelivered", environment=environment, job=job.name)
-        self.fan_out = FanOut(
-            self,
-            "FanOut",
-            environment=environment,
-            runtime=runtime,
-            shared=shared,
-            declared=declared,
-            queue=self.queues.queue,
-            undelivered=self.undelivered.queue,
-        )
-        self.queues.take_from(self.fan_out.role)
-        self.worker = Worker(
-            self,
-            "Worker",
-            environment=environment,
-            runtime=runtime,
-            shared=shared,
-            declared=declared,
-            queue=self.queues.queue,
-        )
-        self.dead_letter = DeadLetter(
-            self,
-            "DeadLetter",
-            environment=environment,
-            runtime=runtime,
-            shared=shared,
-            declared=declared,
-            dead_letters=self.queues.dead_letters,
+        self.fan_out = (
+            self._by_queue(environment, job)
+            if job.delivery is None
+            else self._in_batches(environment, job, job.delivery)
         )
         expressions = enumerate(job.schedule.expressions(), 1)
         self.timetable = Timetable(
@@ -77,6 +64,22 @@ class JobPipeline(Construct):
             retries=5,
             undelivered=self.undelivered.queue,
         )
+
+    def _by_queue(self, environment: Environment, job: Job) -> FanOut:
+        queues = JobQueue(self, "Queues", environment=environment, job=job)
+        undelivered = self.undelivered.queue
+        fan_out = FanOut(self, "FanOut", **self._made, queue=queues.queue, undelivered=undelivered)
+        queues.take_from(fan_out.role)
+        Worker(self, "Worker", **self._made, queue=queues.queue)
+        DeadLetter(self, "DeadLetter", **self._made, dead_letters=queues.dead_letters)
+        return fan_out
+
+    def _in_batches(self, environment: Environment, job: Job, batches: Batches) -> FanOut:
+        batch = Batch(self, "Batch", **self._made)
+        batches = replace(batches, at_once=environment.workers_of(job))
+        machine = StateMachine(self, "Batches", environment=environment, job=job.name, batches=batches, batch=batch)
+        undelivered = self.undelivered.queue
+        return FanOut(self, "FanOut", **self._made, state_machine=machine, undelivered=undelivered)
 
 
 def start_of(declared: Declared) -> dict[str, object]:

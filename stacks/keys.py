@@ -10,7 +10,8 @@ def runs_of(job: str) -> str:
 
 def items_of(job: Job) -> tuple[str, ...]:
     """Matches the ledger's items of `job` and of its runs, and of no other job's."""
-    return (f"job#{job.name}", *(f"{kind}#{runs_of(job.name)}" for kind in ("run", "node", "entry")))
+    kinds = ("run", "node", "entry") if job.delivery is None else ("run", "node", "entry", "slice")
+    return (f"job#{job.name}", *(f"{kind}#{runs_of(job.name)}" for kind in kinds))
 
 
 def item_of_target(job: Job) -> str:

@@ -64,7 +64,9 @@ class Watchdog(Function):
 
     def _allow_counting(self, environment: Environment, jobs: Sequence[Declared]) -> None:
         # By name: a reference would keep a job's stack from ever dropping the job.
-        queues = [names.queue_name(environment.name, declared.job.name) for declared in jobs]
+        queues = [
+            names.queue_name(environment.name, declared.job.name) for declared in jobs if declared.job.delivery is None
+        ]
         if queues:
             arns = [Stack.of(self).format_arn(service="sqs", resource=queue) for queue in queues]
             self.allow(["sqs:GetQueueUrl", "sqs:GetQueueAttributes"], *arns)

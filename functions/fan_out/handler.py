@@ -6,9 +6,11 @@ from functools import cached_property
 from typing import Any
 
 from functions._runtime import Context, Event, Runtime
+from rollcall.adapters.executions import Executions
 from rollcall.adapters.reports import Reports
 from rollcall.core.errors import RollcallError
 from rollcall.core.run import RunRecord
+from rollcall.core.settings import required
 from rollcall.engine.fan_out import FanOut
 from rollcall.engine.starting import Invocation, Request, Start, request_of
 
@@ -22,17 +24,23 @@ class FanOutRuntime(Runtime):
     @cached_property
     def fan_out(self) -> FanOut:
         reports = Reports(self.settings.reports, self.secrets, self.clients)
+        in_batches = self.job.delivery is not None
         return FanOut(
             job=self.job,
             ledger=self.ledger,
             manifests=self.manifests,
-            queue=self.queue,
+            queue=None if in_batches else self.queue,
+            executions=self.executions if in_batches else None,
             read=reports.read,
             secret=self.secret,
             table=self.table,
             clock=self.clock,
             new_nonce=self.new_token,
         )
+
+    @cached_property
+    def executions(self) -> Executions:
+        return Executions(self.clients.stepfunctions, required(self.settings.state_machine, "state_machine"))
 
 
 runtime = FanOutRuntime()

@@ -20,6 +20,7 @@ ARNS = {
     "AWS::Lambda::Function": ("FunctionName", "arn:aws:lambda:eu-west-1:111122223333:function:{}"),
     "AWS::DynamoDB::Table": ("TableName", "arn:aws:dynamodb:eu-west-1:111122223333:table/{}"),
     "AWS::S3::Bucket": ("BucketName", "arn:aws:s3:::{}"),
+    "AWS::StepFunctions::StateMachine": ("StateMachineName", "arn:aws:states:eu-west-1:111122223333:stateMachine:{}"),
     "AWS::Logs::LogGroup": ("LogGroupName", "arn:aws:logs:eu-west-1:111122223333:log-group:{}:*"),
 }
 
@@ -143,6 +144,8 @@ def _referred(id_: str, template: Mapping[str, Any]) -> str:
     resource = template["Resources"][id_]
     if resource["Type"] not in ARNS:
         return id_
+    if resource["Type"] == "AWS::StepFunctions::StateMachine":
+        return _arn(id_, template)
     name: str = _evaluated(resource["Properties"][ARNS[resource["Type"]][0]], template)
     return queue_url(name) if resource["Type"] == "AWS::SQS::Queue" else name
 

@@ -12,7 +12,7 @@ from tools.local_cloud.isolation import isolated
 from tools.local_cloud.ministack import CHECKOUT
 
 #: Which stand-in plays which target, by the path of its base; every other target is played by the generic one.
-PLAYED_BY = {"bank": "/bank"}
+PLAYED_BY = {"bank": "/bank", "payments": "/bank"}
 GENERIC = "/target"
 
 

@@ -22,6 +22,7 @@ from rollcall.adapters.ledger import Ledger
 from rollcall.adapters.manifests import Manifests
 from rollcall.core import names
 from rollcall.core.catalog import Declared
+from rollcall.core.job import Job
 from rollcall.core.run import Redrive, RunRecord, iso, run_id
 from rollcall.core.settings import Settings
 from rollcall.core.sizing import (
@@ -99,10 +100,11 @@ class LocalCloud:
         self._deployed: dict[str, Deployed] = {}
         self._announced: list[Mapping[str, Any]] = []
         try:
-            self.ministack = MiniStack(folder, persistent=self.persistent, port=port)
-            self._ending.callback(self.ministack.stop)
             self._api = LambdaApi(self.functions)
             self._ending.callback(self._api.stop)
+            functions = self._api.endpoint
+            self.ministack = MiniStack(folder, persistent=self.persistent, port=port, functions=functions)
+            self._ending.callback(self.ministack.stop)
             self._set_up()
         except (ClientError, BotoCoreError) as error:
             self.stop()
@@ -239,11 +241,37 @@ class LocalCloud:
     # --- jobs ---
 
     def deploy(self, declared: Declared, target: Location, reports: Mapping[str, Location]) -> Deployed:
-        """Make the job's tables, queues and functions and start its pollers."""
+        """Make the job's tables, queues (or state machine) and functions and start its pollers."""
         job = declared.job.bound_to(target)
-        sizing = worker_sizing(job)
         for table in job.tables:
             resources.make_table(self.client("dynamodb"), table)
+        deploy = self._deploy_queue if job.delivery is None else self._deploy_batches
+        self._deployed[job.name] = deploy(declared, job, target, reports)
+        return self._deployed[job.name]
+
+    def _deploy_batches(
+        self, declared: Declared, job: Job, target: Location, reports: Mapping[str, Location]
+    ) -> Deployed:
+        """The state machine that the stacks make, run by MiniStack over functions of ours."""
+        if job.delivery is None:
+            raise MiniStackError(f"{job.name} is not delivered in batches")
+        sizing = worker_sizing(job)
+        batch = self._function("batch", sizing.timeout, self._settings(declared, target=target), job.name)
+        machine = resources.make_state_machine(self.client("stepfunctions"), job.name, job.delivery, batch.name)
+        fan_out = self._function(
+            "fan_out",
+            FAN_OUT_TIMEOUT,
+            self._settings(declared, state_machine=machine, target=target, reports=dict(reports)),
+            job.name,
+        )
+        fan_out.warm(1)
+        batch.warm(sizing.maximum_concurrency)
+        return Deployed(declared, fan_out, batch)
+
+    def _deploy_queue(
+        self, declared: Declared, job: Job, target: Location, reports: Mapping[str, Location]
+    ) -> Deployed:
+        sizing = worker_sizing(job)
         queue, dead = resources.make_queues(self.client("sqs"), job)
         fan_out = self._function(
             "fan_out",
@@ -264,8 +292,7 @@ class LocalCloud:
         self._pollers.append(QueuePoller(source, worker.invoke, sizing.maximum_concurrency))
         letters = EventSource(polling, dead.url, dead.arn, sizing.batch_size)
         self._pollers.append(QueuePoller(letters, dead_letter.invoke, LEAST_MAXIMUM_CONCURRENCY))
-        self._deployed[job.name] = Deployed(declared, fan_out, worker)
-        return self._deployed[job.name]
+        return Deployed(declared, fan_out, worker)
 
     def fill(self, table: Table, items: Iterable[Mapping[str, object]]) -> None:
         """Write items into a table of a deployed job, unless a kept one has items already."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tools.local_cloud.isolation import isolated
 from tools.local_cloud.logs import last_line
+from tools.local_cloud.ministack_batches import FUNCTIONS
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 #: MiniStack pins botocore exactly, so it has an environment of its own.
@@ -24,8 +25,9 @@ def end_with_parent():
     os.kill(os.getpid(), signal.SIGTERM)
 threading.Thread(target=end_with_parent, daemon=True).start()
 sys.path.append({str(CHECKOUT)!r})
-from tools.local_cloud import ministack_queues
+from tools.local_cloud import ministack_batches, ministack_queues
 ministack_queues.apply()
+ministack_batches.apply()
 from ministack.app import main
 sys.exit(main())
 """
@@ -38,8 +40,19 @@ class MiniStackError(Exception):
 class MiniStack:
     """A running MiniStack."""
 
-    def __init__(self, folder: Path, *, persistent: bool = False, port: int | None = None, prelude: str = "") -> None:
-        """Start it with its data in `folder`, after `prelude`, some Python. Raises MiniStackError."""
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        persistent: bool = False,
+        port: int | None = None,
+        prelude: str = "",
+        functions: str | None = None,
+    ) -> None:
+        """Start it with its data in `folder`, after `prelude`, some Python. Raises MiniStackError.
+
+        `functions` is where its state machines invoke functions; None: in MiniStack itself.
+        """
         if not PYTHON.exists():
             raise MiniStackError("MiniStack is not installed; run `make install`, which every make target does")
         self._persistent = persistent
@@ -47,18 +60,22 @@ class MiniStack:
         _check_free(self.port)
         self.endpoint = f"http://127.0.0.1:{self.port}"
         self._log = folder / "ministack.log"
-        environ = isolated(os.environ) | {
-            "BIND_HOST": "127.0.0.1",
-            "GATEWAY_PORT": str(self.port),
-            "HOME": str(folder),
-            "TMPDIR": str(folder),
-            "STATE_DIR": str(folder / "state"),
-            "S3_DATA_DIR": str(folder / "s3"),
-            "PERSIST_STATE": "1" if persistent else "0",
-            "S3_PERSIST": "1" if persistent else "0",
-            "LOG_LEVEL": "WARNING",
-            "SFTP_ENABLED": "0",
-        }
+        environ = (
+            isolated(os.environ)
+            | {
+                "BIND_HOST": "127.0.0.1",
+                "GATEWAY_PORT": str(self.port),
+                "HOME": str(folder),
+                "TMPDIR": str(folder),
+                "STATE_DIR": str(folder / "state"),
+                "S3_DATA_DIR": str(folder / "s3"),
+                "PERSIST_STATE": "1" if persistent else "0",
+                "S3_PERSIST": "1" if persistent else "0",
+                "LOG_LEVEL": "WARNING",
+                "SFTP_ENABLED": "0",
+            }
+            | ({FUNCTIONS: functions} if functions is not None else {})
+        )
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
                 [str(PYTHON), "-c", prelude + _LAUNCHER],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rollcall.adapters.bus import SOURCE
 from rollcall.core import names
+from rollcall.core.batches import Batches, definition
 from rollcall.core.job import Job
 from rollcall.core.sizing import (
     DEAD_LETTER_RETENTION,
@@ -124,6 +125,22 @@ def make_queues(client: "SQSClient", job: Job) -> tuple[QueueAddress, QueueAddre
     visibility = worker_sizing(job).visibility
     queue = _make_fifo_queue(client, name, visibility, QUEUE_RETENTION, RedrivePolicy=json.dumps(redrive))
     return queue, dead
+
+
+def make_state_machine(client: Any, job: str, batches: Batches, function: str) -> str:
+    """Make the state machine of a job that is delivered in batches, or make it anew; returns its ARN."""
+    name, text = names.state_machine_name(ENVIRONMENT, job), json.dumps(definition(batches, _function_arn(function)))
+    arn = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{name}"
+    try:
+        client.update_state_machine(stateMachineArn=arn, definition=text)
+    except client.exceptions.StateMachineDoesNotExist:
+        role = f"arn:aws:iam::{ACCOUNT}:role/{name}"
+        return str(client.create_state_machine(name=name, definition=text, roleArn=role)["stateMachineArn"])
+    return arn
+
+
+def _function_arn(name: str) -> str:
+    return f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}"
 
 
 def _make_fifo_queue(

@@ -1,5 +1,6 @@
 """Scheduled fan-out jobs that know when every entry has answered: the words a job file is written in."""
 
+from rollcall.core.batches import Batches
 from rollcall.core.breaker import Breaker
 from rollcall.core.call import Call, Http, Response
 from rollcall.core.entry import Entry
@@ -23,8 +24,9 @@ from rollcall.core.tables import ConditionFailed, Items
 from rollcall.core.target import Format, Keys, Location, Report, Secret, Table, Target
 
 __all__ = [
-    "NEVER_ARRIVED", "AtLeast", "Breaker", "Call", "ConditionFailed", "Cron", "DeclarationError", "Entry", "Format",
-    "Http", "HttpError", "Items", "Jitter", "Job", "Keys", "Location", "NeverArrived", "NotSent", "Outcome", "Overlap",
-    "Rate", "Rejected", "Report", "Response", "Retry", "Run", "RunCompleted", "Schedule", "Secret", "ShareOfLast",
-    "SourceError", "Table", "Target", "TryAgain", "Unanswered", "daily", "every", "monthly", "weekdays", "weekly",
+    "NEVER_ARRIVED", "AtLeast", "Batches", "Breaker", "Call", "ConditionFailed", "Cron", "DeclarationError", "Entry",
+    "Format", "Http", "HttpError", "Items", "Jitter", "Job", "Keys", "Location", "NeverArrived", "NotSent", "Outcome",
+    "Overlap", "Rate", "Rejected", "Report", "Response", "Retry", "Run", "RunCompleted", "Schedule", "Secret",
+    "ShareOfLast", "SourceError", "Table", "Target", "TryAgain", "Unanswered", "daily", "every", "monthly", "weekdays",
+    "weekly",
 ]  # fmt: skip

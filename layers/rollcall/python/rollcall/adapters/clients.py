@@ -1,7 +1,7 @@
 """boto3 clients: made on first use, with bounded waits, from the default credential chain."""
 
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
@@ -89,3 +89,7 @@ class Clients:
     @property
     def lambda_(self) -> "LambdaClient":
         return self._client("lambda")  # type: ignore[return-value]
+
+    @property
+    def stepfunctions(self) -> Any:
+        return self._client("stepfunctions")

@@ -103,6 +103,10 @@ def target_key(target: str) -> str:
     return f"target#{target}"
 
 
+def slice_key(run: str, generation: int, number: int) -> str:
+    return f"slice#{run}#{generation}#{number}"
+
+
 def entry_key(run: str, entry_id: str) -> str:
     return f"entry#{run}#{entry_id}"
 

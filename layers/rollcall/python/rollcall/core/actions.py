@@ -18,6 +18,9 @@ class Action(StrEnum):
     RUN_REFUSED = "run.refused"
     #: Everything is on the queue.
     RUN_DISPATCHED = "run.dispatched"
+    #: Its state machine goes over the slices.
+    RUN_IN_BATCHES = "run.in_batches"
+    SLICE_LEASED = "slice.leased"
     RUN_WINDOW_FULL = "run.window_full"
     #: Every entry is settled: said by whoever filled the root, and lost if that one dies just then.
     RUN_COMPLETE = "run.complete"

@@ -8,6 +8,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, get_type_hints
 
+from rollcall.core.batches import Batches
 from rollcall.core.call import Call
 from rollcall.core.entry import Entry
 from rollcall.core.errors import DeclarationError
@@ -62,7 +63,7 @@ class Job:
         *,
         schedule: Schedule,
         target: Target,
-        #: Calls in flight; at least 2, and over all jobs of the target at most its own concurrency.
+        #: Calls in flight; at least 2 (1 in batches), and over all jobs of the target at most its own concurrency.
         concurrency: int = 10,
         needs: Sequence[Need] = (),
         retry: Retry = Retry(),  # noqa: B008 - a frozen value
@@ -78,6 +79,8 @@ class Job:
         moves_money: bool = False,
         #: Alarms of its own beside the environment's, named after it, for people who look after this job alone.
         own_alarms: bool = False,
+        #: Bounded batches by a state machine; None: a queue, which knows no bounds.
+        delivery: Batches | None = None,
     ) -> None:
         self.name = checked_name("job", name, LONGEST_JOB_NAME)
         self.schedule = schedule
@@ -92,6 +95,7 @@ class Job:
         self.first_wins = first_wins
         self.moves_money = moves_money
         self.own_alarms = own_alarms
+        self.delivery = delivery
         self._source: Source | None = None
         self._callback: Callback | None = None
         self._probe: Probe | None = None
@@ -100,7 +104,14 @@ class Job:
         self._check()
 
     def _check(self) -> None:
-        if self.concurrency < 2:
+        if self.delivery is not None:
+            self.delivery.check(self.name, self.retry.retries)
+            if self.concurrency < self.delivery.at_once:
+                raise DeclarationError(
+                    f"job {self.name}: concurrency is {self.concurrency}, but {self.delivery.at_once} batches are at "
+                    f"work at once, each with a call; raise the one or lower the other"
+                )
+        elif self.concurrency < 2:
             raise DeclarationError(
                 f"job {self.name}: concurrency is {self.concurrency}; a queue's workers are at least 2 "
                 f"(MaximumConcurrency of the event source mapping), so take 2 or more"

@@ -8,6 +8,8 @@ LONGEST_FUNCTION_NAME = 64
 LONGEST_QUEUE_NAME = 80
 #: https://docs.aws.amazon.com/scheduler/latest/APIReference/API_CreateSchedule.html
 LONGEST_SCHEDULE_NAME = 64
+#: https://docs.aws.amazon.com/step-functions/latest/apireference/API_CreateStateMachine.html
+LONGEST_STATE_MACHINE_NAME = 80
 FIFO = ".fifo"
 #: Of an environment's name: what all of these names, cut or not, leave room for.
 LONGEST_ENVIRONMENT = 16
@@ -27,6 +29,19 @@ def queue_name(environment: str, job: str) -> str:
 def dead_letter_queue_name(environment: str, job: str) -> str:
     """The FIFO queue of what the job's workers could not handle."""
     return _fitted(f"rollcall-{environment}-{job}-dead-letter", LONGEST_QUEUE_NAME - len(FIFO)) + FIFO
+
+
+def state_machine_name(environment: str, job: str) -> str:
+    """The state machine of a job that is delivered in batches."""
+    return _fitted(f"rollcall-{environment}-{job}-batches", LONGEST_STATE_MACHINE_NAME)
+
+
+def execution_name(run: str, generation: int, repair: int = 0) -> str:
+    """The execution of a run's generation: a second one of the same name is impossible.
+
+    `repair` counts those that follow one that has ended, where entries were left.
+    """
+    return f"{run}-g{generation}" if repair == 0 else f"{run}-g{generation}-{repair}"
 
 
 def undelivered_queue_name(environment: str, job: str | None = None) -> str:

@@ -35,6 +35,8 @@ class Settings:
     #: The job's module and queue, for functions that serve one job.
     job_module: str | None = None
     queue_url: str | None = None
+    #: The ARN of the job's state machine, where it is delivered in batches.
+    state_machine: str | None = None
     #: Where this environment binds the job's target and reports.
     target: Location | None = None
     reports: dict[str, Location] = field(default_factory=dict)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
+from rollcall.core.batches import Batches
+from rollcall.core.errors import DeclarationError
 from rollcall.core.job import Job
 from rollcall.core.rate import Rate
 
@@ -51,7 +53,7 @@ DEAD_LETTER_RETENTION = timedelta(days=14)
 
 @dataclass(frozen=True, slots=True)
 class WorkerSizing:
-    """How a job's queue feeds its workers."""
+    """How a job's queue, or its state machine, feeds its workers."""
 
     #: Calls at once within an invocation.
     width: int
@@ -69,7 +71,10 @@ def worker_sizing(job: Job) -> WorkerSizing:
 
     Where the target takes no keys, an invocation makes one call at a time. Where it is rated, a batch is no larger
     than the slots that come while it waits; never larger than what can be called within a function's longest timeout.
+    In bounded batches, an invocation is a batch, and raises DeclarationError where it could not be called in time.
     """
+    if job.delivery is not None:
+        return _batch_sizing(job, job.delivery)
     target = job.target
     together = BATCH_SIZE if target.keys is not None else 1
     maximum = max(LEAST_MAXIMUM_CONCURRENCY, min(job.concurrency // together, MOST_MAXIMUM_CONCURRENCY))
@@ -88,6 +93,21 @@ def worker_sizing(job: Job) -> WorkerSizing:
         timeout=timeout,
         visibility=6 * timeout,
     )
+
+
+def _batch_sizing(job: Job, batches: Batches) -> WorkerSizing:
+    target = job.target
+    width = max(1, min(batches.size, job.concurrency // batches.at_once)) if target.keys is not None else 1
+    waiting = PATIENCE if target.rate is not None else timedelta(0)
+    rounds = -(-batches.size // width)
+    needed = rounds * target.timeout + waiting + SETTLE_MARGIN
+    if needed > LONGEST_TIMEOUT:
+        raise DeclarationError(
+            f"job {job.name}: a batch of {batches.size} may take {needed}, {width} calls of up to {target.timeout} at "
+            f"once, and a function {LONGEST_TIMEOUT} at most; take smaller batches or more concurrency"
+        )
+    timeout = timedelta(seconds=-(-needed // timedelta(seconds=1)))
+    return WorkerSizing(width, batches.at_once, batches.size, timeout, 6 * timeout)
 
 
 def _paced_batch(rate: Rate, maximum_concurrency: int) -> int:

@@ -1,6 +1,6 @@
 """Dispatching: the messages of a sealed manifest, within the job's window, chunk by chunk."""
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
@@ -66,7 +66,7 @@ class Sender:
         whole = dict(enumerate(self._manifests.read(run, chunk.number), start=first))
         lines = {index: line for index, line in whole.items() if only is None or index in only}
         outgoing = (
-            Outgoing(_message(run, chunk, index, line), again=index in marked)
+            Outgoing(message_of(run, chunk, index, line), again=index in marked)
             for index, line in lines.items()
             if line.rejected is None
         )
@@ -74,20 +74,28 @@ class Sender:
         for result in self._threads.map(lambda batch: self._queue.send(batch, until), batches(outgoing)):
             refused |= result
         rejected = {index: line.rejected for index, line in lines.items() if line.rejected is not None}
-        self._reject(run, chunk, lines, rejected | refused)
+        reject(self._ledger, run, chunk, lines, rejected | refused, self._clock.now())
         return first + len(whole)
 
-    def _reject(self, run: RunRecord, chunk: Node, lines: dict[int, ManifestEntry], reasons: dict[int, str]) -> None:
-        if not reasons:
-            return
-        now = self._clock.now()
-        for index, reason in reasons.items():
-            line = lines[index]
-            told = Told(Answer(Outcome.REJECTED, "invalid", reason), attempts=0, definite=True, payload=line.payload)
-            entries.note_outcome(self._ledger, run, EntryName(line.key, index), Outcome.REJECTED, told, now)
-            log(Action.ENTRY_REJECTED, run=run.id, job=run.job, key=line.key, reason=reason)
-        positions = {run.tree.chunk_of(index)[1]: Outcome.REJECTED for index in reasons}
-        counting.settle(self._ledger, run, chunk, counting.Batch(positions), now)
+
+def reject(
+    ledger: Ledger,
+    run: RunRecord,
+    chunk: Node,
+    lines: Mapping[int, ManifestEntry],
+    reasons: Mapping[int, str],
+    now: datetime,
+) -> None:
+    """Settle entries of a chunk as rejected, each for its reason; `lines` are the manifest's, by index."""
+    if not reasons:
+        return
+    for index, reason in reasons.items():
+        line = lines[index]
+        told = Told(Answer(Outcome.REJECTED, "invalid", reason), attempts=0, definite=True, payload=line.payload)
+        entries.note_outcome(ledger, run, EntryName(line.key, index), Outcome.REJECTED, told, now)
+        log(Action.ENTRY_REJECTED, run=run.id, job=run.job, key=line.key, reason=reason)
+    positions = {run.tree.chunk_of(index)[1]: Outcome.REJECTED for index in reasons}
+    counting.settle(ledger, run, chunk, counting.Batch(positions), now)
 
 
 class Dispatch:
@@ -164,7 +172,8 @@ def _last_send(run: RunRecord) -> datetime:
     return run.lease_until - SAFETY if run.lease_until is not None else datetime.min.replace(tzinfo=UTC)
 
 
-def _message(run: RunRecord, chunk: Node, index: int, line: ManifestEntry) -> Message:
+def message_of(run: RunRecord, chunk: Node, index: int, line: ManifestEntry) -> Message:
+    """What a worker is told of the entry `index`."""
     return Message(
         run=run.id,
         generation=run.generation,

@@ -4,18 +4,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from rollcall.adapters import runs
+from rollcall.adapters.executions import Executions
 from rollcall.adapters.ledger import Ledger
 from rollcall.adapters.manifests import Manifests
 from rollcall.adapters.queue import Queue
 from rollcall.core.actions import Action, log
 from rollcall.core.clock import Clock
 from rollcall.core.entry import ManifestEntry
-from rollcall.core.errors import SourceError
+from rollcall.core.errors import RollcallError, SourceError
 from rollcall.core.job import Job
 from rollcall.core.run import Record, Run, RunRecord, RunState
 from rollcall.core.sizing import window
 from rollcall.core.tables import Items
 from rollcall.core.target import Report, Table
+from rollcall.engine.batching import repair_batches, start_batches
 from rollcall.engine.dispatch import SAFETY, Dispatch, Sender
 from rollcall.engine.enumeration import enumerate_entries, source_lines, too_short
 from rollcall.engine.redriving import redriven
@@ -30,7 +32,8 @@ class FanOut:
     job: Job
     ledger: Ledger
     manifests: Manifests
-    queue: Queue
+    #: None where the job is delivered in batches; then there are `executions`.
+    queue: Queue | None
     #: The records of a report, and the text of a secret, as this environment binds them.
     read: Callable[[Report], Iterator[Record]]
     secret: Callable[[str], str]
@@ -39,15 +42,15 @@ class FanOut:
     clock: Clock
     #: A text that no other enumeration has: names the manifest's folder until it is sealed.
     new_nonce: Callable[[], str]
+    executions: Executions | None = None
 
     def handle(self, request: Request, invocation: Invocation) -> RunRecord | None:
         """Bring the requested run as far as this invocation can; returns it, or None if it was not ours to work on.
 
         A failure leaves the run for another invocation to take over at once, and is raised.
         """
-        sender = Sender(self.ledger, self.manifests, self.queue, self.clock)
         if isinstance(request, Repair):
-            return repair(self.ledger, sender, request.run, invocation, self.clock)
+            return self._repair(request, invocation)
         run = take(self.ledger, self.job, request, invocation, self.clock)
         if run is None:
             return None
@@ -56,12 +59,35 @@ class FanOut:
                 run = self._seal(run)
                 if run.state is not RunState.DISPATCHING:
                     return run
-            return Dispatch(self.job, self.ledger, sender, self.clock, window(self.job)).go_on(run)
+            return self._deliver(run)
         except runs.LostLease as lost:
             return lost.run
         except BaseException:
             runs.expire(self.ledger, run, self.clock.now())
             raise
+
+    def _deliver(self, run: RunRecord) -> RunRecord:
+        if self.job.delivery is not None:
+            return start_batches(self.job.delivery, self.ledger, self._executions, run, self.clock)
+        return Dispatch(self.job, self.ledger, self._sender, self.clock, window(self.job)).go_on(run)
+
+    def _repair(self, request: Repair, invocation: Invocation) -> RunRecord | None:
+        if self.job.delivery is not None:
+            batches = self.job.delivery
+            return repair_batches(batches, self.ledger, self._executions, request.run, invocation, self.clock)
+        return repair(self.ledger, self._sender, request.run, invocation, self.clock)
+
+    @property
+    def _sender(self) -> Sender:
+        if self.queue is None:
+            raise RollcallError(f"{self.job.name} has no queue here; deploy its stack again")
+        return Sender(self.ledger, self.manifests, self.queue, self.clock)
+
+    @property
+    def _executions(self) -> Executions:
+        if self.executions is None:
+            raise RollcallError(f"{self.job.name} has no state machine here; deploy its stack again")
+        return self.executions
 
     def _seal(self, run: RunRecord) -> RunRecord:
         if run.enumerations > MOST_ENUMERATIONS:
@@ -72,6 +98,9 @@ class FanOut:
             )
         except SourceError as error:
             return self._refuse(run, str(error))
+        excess = self.job.delivery.too_many(found.total) if self.job.delivery is not None else None
+        if excess is not None:
+            return self._refuse(run, excess)
         if run.generation == 1:
             objection = too_short(self.job, found.total, self.ledger.job(run.job).last_total)
             if objection is not None:

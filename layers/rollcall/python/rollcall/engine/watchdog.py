@@ -16,6 +16,7 @@ from rollcall.core.job import Job
 from rollcall.core.run import OPEN, JobRecord, RunRecord, RunState
 from rollcall.core.sizing import window
 from rollcall.core.tree import Node
+from rollcall.engine.batching import ask_for_batches
 from rollcall.engine.cancelling import cancel_unsent
 from rollcall.engine.completion import Announcer
 from rollcall.engine.missing import mark_missed
@@ -61,7 +62,7 @@ class Watchdog:
         record = self.ledger.job(job.name)
         open_runs = self.ledger.runs(record.open).values()
         steps = [partial(self._look_after, job, run, open_runs) for run in open_runs]
-        steps += [partial(self._count_messages, open_runs), partial(self._start_queued, job, record)]
+        steps += [partial(self._find_lost, job, open_runs), partial(self._start_queued, job, record)]
         return [*steps, partial(self._look_at_schedule, job, record), partial(self._look_at_target, job, open_runs)]
 
     def _look_after(self, job: Job, run: RunRecord, open_runs: Collection[RunRecord]) -> None:
@@ -114,8 +115,10 @@ class Watchdog:
                 counting.count(self.ledger, run, node, record, self.clock.now())
             yield node, record
 
-    def _count_messages(self, open_runs: Collection[RunRecord]) -> None:
-        if self.queues is not None:
+    def _find_lost(self, job: Job, open_runs: Collection[RunRecord]) -> None:
+        if job.delivery is not None:
+            ask_for_batches(self.ledger, self.functions, open_runs, self.clock.now())
+        elif self.queues is not None:
             ask_for_repair(self.ledger, self.queues, self.functions, open_runs, self.clock.now())
 
     def _start_queued(self, job: Job, record: JobRecord) -> None:

@@ -6,12 +6,11 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from rollcall.adapters import counting, entries
 from rollcall.adapters.clients import AWS_ERRORS
 from rollcall.adapters.ledger import Ledger
-from rollcall.adapters.queue import Queue
 from rollcall.core.actions import Action, log
 from rollcall.core.answers import Answer
 from rollcall.core.breaker import LONGEST_HOLD
@@ -38,6 +37,13 @@ LATE = timedelta(seconds=1)
 LEAST_LATE = timedelta(milliseconds=50)
 
 
+class Waits(Protocol):
+    """Where it is said how long a returned message stays away: a queue, or what stands for one."""
+
+    def put_off(self, waits: Mapping[str, timedelta]) -> None:
+        """Bring messages back after a wait, by receipt handle."""
+
+
 class Worker:
     """Handles the batches of one job; belongs to one event loop."""
 
@@ -45,7 +51,7 @@ class Worker:
         self,
         job: Job,
         ledger: Ledger,
-        queue: Queue,
+        queue: Waits,
         caller: Caller,
         clock: Clock,
         random_: random.Random,
@@ -73,7 +79,15 @@ class Worker:
 
         Whatever happens to an entry is in its outcome or its wait; nothing is raised for one.
         """
-        works, copies = apart([Work(found) for found in deliveries(records, self._control, self._job.name)])
+        return await self.handle_deliveries(deliveries(records, self._control, self._job.name), deadline)
+
+    def run(self, name: str) -> RunRecord | None:
+        """The run as it is now; what else may stop its calls is read with it."""
+        return self._control.runs([name], fresh=True).get(name)
+
+    async def handle_deliveries(self, found: Sequence[Delivery], deadline: datetime) -> list[str]:
+        """Handle entries by `deadline`; returns the ids of those that are not settled."""
+        works, copies = apart([Work(delivery) for delivery in found])
         self._stop(works)
         await self._pass_gate(works, deadline)
         self._take_turns(works, deadline)
@@ -275,9 +289,12 @@ class Worker:
                 return True
 
     def _stop_late(self, work: Work) -> None:
-        """Look again, once the last look is old: a run may be cancelled, a job paused, a breaker open."""
+        """Look again, once the last look is old: a run may be cancelled, a job paused, a breaker open.
+
+        A bounded batch in hand is not cut short by a cancel.
+        """
         run = self._control.runs([work.delivery.run.id]).get(work.delivery.run.id)
-        if run is not None and run.state is RunState.CANCELLING:
+        if run is not None and run.state is RunState.CANCELLING and self._job.delivery is None:
             work.end(Outcome.CANCELLED, CANCELLED)
         elif self._control.job.paused_since is not None:
             work.put_back(self._while_paused(self._control.job.paused_since))

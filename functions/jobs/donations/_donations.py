@@ -1,0 +1,119 @@
+"""A donation, its states, and what one call writes down about it."""
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+from urllib.parse import quote
+
+from pydantic import BaseModel, Field
+
+from functions.jobs.donations._targets import DONATION_AUDIT, DONATIONS
+from rollcall import Call, ConditionFailed, Items, TryAgain
+
+#: What a run tried in vain is due again then.
+AGAIN_AFTER = timedelta(hours=24)
+#: Of an answer, in characters.
+LONGEST_KEPT = 2_000
+
+
+class State(StrEnum):
+    """Where a donation stands; the last two are never left."""
+
+    DUE = "due"
+    PAID = "paid"
+    DECLINED = "declined"
+
+
+class Donation(BaseModel):
+    """One donation for one due date."""
+
+    id: str = Field(min_length=1)
+    donor: str
+    to: str
+    amount: str = Field(pattern=r"^\d+(\.\d+)?$")
+    currency: str = Field(pattern="^[A-Z]{3}$")
+
+    def order(self) -> dict[str, str]:
+        """What the payment service is sent."""
+        money = {"amount": self.amount, "currency": self.currency}
+        return {"reference": self.id, "from": self.donor, "to": self.to, **money}
+
+
+def due(donations: Items, moment: datetime) -> Iterator[Mapping[str, Any]]:
+    """The donations that are due at `moment`, a page at a time."""
+    page: dict[str, Any] = {}
+    while True:
+        found = donations.query(
+            IndexName="by-state",
+            KeyConditionExpression="#state = :due AND next_try <= :now",
+            ExpressionAttributeNames={"#state": "state"},
+            ExpressionAttributeValues={":due": State.DUE.value, ":now": moment.isoformat()},
+            **page,
+        )
+        yield from found["Items"]
+        if "LastEvaluatedKey" not in found:
+            return
+        page = {"ExclusiveStartKey": found["LastEvaluatedKey"]}
+
+
+class Record:
+    """What one call writes down; every write can be repeated."""
+
+    def __init__(self, donation: Donation, call: Call) -> None:
+        self._id = donation.id
+        self._call = call
+        self._donations = call.table(DONATIONS)
+
+    def begin(self) -> bool:
+        """Put it off to the next day before it is called, whatever becomes of the call; True if another run has
+        called it before. Raises ConditionFailed where it is not due any more.
+        """
+        run, again = self._call.run_id, self._call.scheduled_for + AGAIN_AFTER
+        before = self._donations.update_item(
+            Key={"id": self._id},
+            UpdateExpression="SET called_by = :run, next_try = :again",
+            ConditionExpression="#state = :due",
+            ExpressionAttributeNames={"#state": "state"},
+            ExpressionAttributeValues={":run": run, ":again": again.isoformat(), ":due": State.DUE.value},
+            ReturnValues="ALL_OLD",
+        )["Attributes"]
+        return "called_by" in before
+
+    def end(self, state: State) -> None:
+        """Note how it ended for good; the first word stands."""
+        try:
+            self._donations.update_item(
+                Key={"id": self._id},
+                UpdateExpression="SET #state = :state",
+                ConditionExpression="#state IN (:due, :state)",
+                ExpressionAttributeNames={"#state": "state"},
+                ExpressionAttributeValues={":due": State.DUE.value, ":state": state.value},
+            )
+        except ConditionFailed:
+            return
+
+    def audit(self, outcome: str, answer: str) -> None:
+        """Keep what did not succeed, with the number of attempts that this run has made."""
+        self._call.table(DONATION_AUDIT).put_item(
+            Item={
+                "attempt": f"{self._id}/{self._call.run_id}",
+                "donation": self._id,
+                "run": self._call.run_id,
+                "attempts": self._call.attempt,
+                "outcome": outcome,
+                "answer": answer[:LONGEST_KEPT],
+                "at": (self._call.scheduled_for + self._call.late_by).isoformat(),
+            }
+        )
+
+
+def known(donation: Donation, call: Call) -> State | None:
+    """What the payment service knows of a donation; None for nothing. Raises what `call.http` raises, and TryAgain."""
+    found = call.wait(call.http.get(f"/transfers?reference={quote(donation.id, safe='')}")).json()
+    if any(each["status"] == "booked" for each in found["transfers"]):
+        return State.PAID
+    if found["transfers"]:
+        raise TryAgain(f"the payment service has not decided about {donation.id} yet: {json.dumps(found)[:200]}")
+    return State.DECLINED if found.get("refused") else None
