@@ -81,7 +81,10 @@ def test_failures_of_a_kept_run_are_listed_and_settled_again(own_clone: Clone, t
         ),
         (("redrive", "bills-20260101T000000Z"), "there is no kept local cloud"),
         (("redrive", "bills-20260101T000000Z", "--outcome", "lost"), "'lost' is not one of 'succeeded', 'rejected'"),
-        (("failures", "bills-20260101T000000Z", "--outcome", "succeeded"), "entries that succeeded are neither failures"),
+        (
+            ("failures", "bills-20260101T000000Z", "--outcome", "succeeded"),
+            "entries that succeeded are neither failures",
+        ),
         (("redrive",), "Missing argument"),
     ],
 )
