@@ -9,7 +9,17 @@ from bench.result import Result
 from tools.local_cloud.isolation import isolate
 
 #: In the order of how long they take.
-BENCHMARKS = ("imports", "cost", "http_clients", "requests", "transfers", "throughput", "kills", "fan_out_memory")
+BENCHMARKS = (
+    "imports",
+    "deployment",
+    "cost",
+    "http_clients",
+    "requests",
+    "transfers",
+    "throughput",
+    "kills",
+    "fan_out_memory",
+)
 
 
 def main() -> int:

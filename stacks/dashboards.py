@@ -40,8 +40,73 @@ OUTCOMES = {
 LATE = {Metric.RUNS_OVERDUE: "past their deadline", Metric.RUNS_STALLED: "not moving"}
 
 
-class Dashboards(Construct):
-    """Made of our metrics, AWS's about what is deployed, and the alarms. Each dashboard costs $3 a month."""
+class Dashboard(Construct):
+    """One page. Made of our metrics and AWS's about what is deployed; each costs $3 a month."""
+
+    def __init__(self, scope: Construct, id_: str, *, environment: Environment) -> None:
+        super().__init__(scope, id_)
+        self._environment = environment
+
+    def _show(self, system: str | None, rows: Sequence[Sequence[cloudwatch.IWidget]]) -> None:
+        cloudwatch.Dashboard(
+            self,
+            "Page",
+            dashboard_name=names.dashboard_name(self._environment.name, system),
+            default_interval=SHOWN,
+            widgets=rows,
+        )
+
+    def _measure(
+        self, metric: Metric, statistic: str = "Sum", *, job: str | None = None, label: str
+    ) -> cloudwatch.Metric:
+        return measure(self._environment, metric, statistic, job=job, label=label)
+
+    def _measures(
+        self, labels: Mapping[Metric, str], statistic: str = "Sum", *, job: str | None = None
+    ) -> list[cloudwatch.Metric]:
+        return [self._measure(metric, statistic, job=job, label=label) for metric, label in labels.items()]
+
+    def _by_job(self, jobs: Iterable[Job], *metrics: Metric, statistic: str = "Sum") -> list[cloudwatch.Metric]:
+        return [
+            self._measure(
+                metric,
+                statistic,
+                job=job.name,
+                label=job.name if len(metrics) == 1 else f"{job.name} {OUTCOMES[metric]}",
+            )
+            for job in jobs
+            for metric in metrics
+        ]
+
+    def _graph(
+        self,
+        title: str,
+        abreast: int,
+        left: Sequence[cloudwatch.Metric],
+        *,
+        right: Sequence[cloudwatch.Metric] = (),
+        axis: str = "",
+        right_axis: str = "",
+        stacked: bool = False,
+    ) -> cloudwatch.GraphWidget:
+        """One of so many graphs in a row."""
+        return cloudwatch.GraphWidget(
+            title=title,
+            width=WHOLE // abreast,
+            height=HEIGHT,
+            left=list(left),
+            right=list(right),
+            left_y_axis=_axis(axis),
+            right_y_axis=_axis(right_axis) if right else None,
+            stacked=stacked,
+        )
+
+
+_BAD = (Metric.ENTRIES_FAILED, Metric.ENTRIES_UNKNOWN)
+
+
+class JobsDashboard(Dashboard):
+    """All jobs of an environment, its alarms and its engine."""
 
     def __init__(
         self,
@@ -53,27 +118,9 @@ class Dashboards(Construct):
         systems: Mapping[str, Sequence[Job]],
         alarms: Sequence[cloudwatch.IAlarm],
     ) -> None:
-        super().__init__(scope, id_)
-        self._environment = environment
+        super().__init__(scope, id_, environment=environment)
         jobs = [job for some in systems.values() for job in some]
-        self._page("Jobs", None, [*self._opening(systems, alarms), *self._together(jobs), *self._engine(jobs)])
-        for system, some in systems.items():
-            rows = [row for job in some for row in self._job(job)]
-            title = (
-                f"# {system}, {self._environment.name}\nOne block for each job: {', '.join(job.name for job in some)}."
-            )
-            self._page(f"System{system.title().replace('_', '')}", system, [[_text(title, 2)], *rows])
-
-    def _page(self, id_: str, system: str | None, rows: Sequence[Sequence[cloudwatch.IWidget]]) -> None:
-        cloudwatch.Dashboard(
-            self,
-            id_,
-            dashboard_name=names.dashboard_name(self._environment.name, system),
-            default_interval=SHOWN,
-            widgets=rows,
-        )
-
-    # --- over all jobs ---
+        self._show(None, [*self._opening(systems, alarms), *self._together(jobs), *self._engine(jobs)])
 
     def _opening(
         self, systems: Mapping[str, Sequence[Job]], alarms: Sequence[cloudwatch.IAlarm]
@@ -143,7 +190,16 @@ class Dashboards(Construct):
             ),
         ]
 
-    # --- a job ---
+
+class SystemDashboard(Dashboard):
+    """A block for each job of one system."""
+
+    def __init__(
+        self, scope: Construct, id_: str, *, environment: Environment, system: str, jobs: Sequence[Job]
+    ) -> None:
+        super().__init__(scope, id_, environment=environment)
+        title = f"# {system}, {environment.name}\nOne block for each job: {', '.join(job.name for job in jobs)}."
+        self._show(system, [[_text(title, 2)], *(row for job in jobs for row in self._job(job))])
 
     def _job(self, job: Job) -> Iterable[list[cloudwatch.IWidget]]:
         environment, name = self._environment, job.name
@@ -212,56 +268,6 @@ class Dashboards(Construct):
                 ],
             ),
         ]
-
-    # --- widgets ---
-
-    def _measure(
-        self, metric: Metric, statistic: str = "Sum", *, job: str | None = None, label: str
-    ) -> cloudwatch.Metric:
-        return measure(self._environment, metric, statistic, job=job, label=label)
-
-    def _measures(
-        self, labels: Mapping[Metric, str], statistic: str = "Sum", *, job: str | None = None
-    ) -> list[cloudwatch.Metric]:
-        return [self._measure(metric, statistic, job=job, label=label) for metric, label in labels.items()]
-
-    def _by_job(self, jobs: Iterable[Job], *metrics: Metric, statistic: str = "Sum") -> list[cloudwatch.Metric]:
-        return [
-            self._measure(
-                metric,
-                statistic,
-                job=job.name,
-                label=job.name if len(metrics) == 1 else f"{job.name} {OUTCOMES[metric]}",
-            )
-            for job in jobs
-            for metric in metrics
-        ]
-
-    def _graph(
-        self,
-        title: str,
-        abreast: int,
-        left: Sequence[cloudwatch.Metric],
-        *,
-        right: Sequence[cloudwatch.Metric] = (),
-        axis: str = "",
-        right_axis: str = "",
-        stacked: bool = False,
-    ) -> cloudwatch.GraphWidget:
-        """One of so many graphs in a row."""
-        return cloudwatch.GraphWidget(
-            title=title,
-            width=WHOLE // abreast,
-            height=HEIGHT,
-            left=list(left),
-            right=list(right),
-            left_y_axis=_axis(axis),
-            right_y_axis=_axis(right_axis) if right else None,
-            stacked=stacked,
-        )
-
-
-_BAD = (Metric.ENTRIES_FAILED, Metric.ENTRIES_UNKNOWN)
 
 
 def _axis(label: str) -> cloudwatch.YAxisProps:

@@ -7,6 +7,7 @@ import aws_cdk
 from constructs import Construct
 
 from rollcall.core.catalog import Declared
+from stacks.dashboard_stack import DashboardStack
 from stacks.engine_stack import EngineStack
 from stacks.environment import Environment
 from stacks.jobs_stack import JobsStack
@@ -46,6 +47,7 @@ def deploy(scope: Construct, *, environment: Environment, jobs: Iterable[Declare
         if mine := [declared for declared in deployed if declared.system == system]:
             stack = JobsStack(scope, f"{prefix}-jobs-{system}", jobs=mine, build=build, **common)
             stack.add_stack_dependency(ledger)
+            DashboardStack(scope, f"{prefix}-dashboard-{system}", jobs=mine, **common)
             if system in tables:
                 needed = TablesStack(
                     scope,

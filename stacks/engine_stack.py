@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from aws_cdk import ArnFormat, Fn, Stack
+from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from rollcall.core import names
@@ -16,6 +17,10 @@ from stacks.runtime import Build, Runtime
 from stacks.shared import Shared
 from stacks.undelivered import Undelivered
 from stacks.watchdog import Watchdog
+
+#: A managed policy takes 6,144 characters, of which a queue's ARN and its quotes take up to 134; a role takes ten such
+#: policies (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html): enough for 200 jobs.
+JOBS_IN_A_POLICY = 40
 
 
 class EngineStack(Stack):
@@ -46,12 +51,8 @@ class EngineStack(Stack):
             undelivered=undelivered.queue,
         )
         self.watchdog = Watchdog(self, "Watchdog", environment=environment, runtime=runtime, shared=shared, jobs=jobs)
-        for function in (self.completion, self.watchdog):
-            self._allow_starting(function, environment, jobs)
-
-    def _allow_starting(self, function: Function, environment: Environment, jobs: Sequence[Declared]) -> None:
         # By name: a reference would keep a job's stack from ever dropping the job.
-        arns = [
+        fan_outs = [
             self.format_arn(
                 service="lambda",
                 resource="function",
@@ -60,5 +61,21 @@ class EngineStack(Stack):
             )
             for declared in jobs
         ]
-        if arns:
-            function.allow(["lambda:InvokeFunction"], *arns)
+        queues = [
+            self.format_arn(service="sqs", resource=names.queue_name(environment.name, declared.job.name))
+            for declared in jobs
+            if declared.job.delivery is None
+        ]
+        self._allow("Starting", ["lambda:InvokeFunction"], fan_outs, self.completion, self.watchdog)
+        self._allow("Counting", ["sqs:GetQueueUrl", "sqs:GetQueueAttributes"], queues, self.watchdog)
+
+    def _allow(self, id_: str, actions: Sequence[str], resources: Sequence[str], *functions: Function) -> None:
+        """In policies of their own: what a role's own policies may say in all is soon full."""
+        for number, first in enumerate(range(0, len(resources), JOBS_IN_A_POLICY), 1):
+            some = resources[first : first + JOBS_IN_A_POLICY]
+            iam.ManagedPolicy(
+                self,
+                f"{id_}{number}",
+                statements=[iam.PolicyStatement(actions=list(actions), resources=list(some))],
+                roles=[function.role for function in functions],
+            )

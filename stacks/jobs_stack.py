@@ -1,20 +1,29 @@
 """The stack of one system's jobs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from aws_cdk import Stack
 from constructs import Construct
 
 from rollcall.core.catalog import Declared
+from rollcall.core.errors import DeclarationError
 from stacks.environment import Environment
 from stacks.job_pipeline import JobPipeline
 from stacks.runtime import Build, Runtime
 from stacks.shared import Shared
 
+#: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
+MOST_RESOURCES = 500
+#: The layers of a stack; and of a job, all but its schedules.
+LAYERS, OF_A_JOB = 2, 22
+
 
 class JobsStack(Stack):
-    """A pipeline for each of `jobs`, independent of one another."""
+    """A pipeline for each of `jobs`, independent of one another.
+
+    Raises DeclarationError for more jobs than CloudFormation takes in a stack.
+    """
 
     def __init__(
         self,
@@ -27,6 +36,11 @@ class JobsStack(Stack):
         **stack: Any,
     ) -> None:
         super().__init__(scope, id_, **stack)
+        if (resources := resources_of(jobs)) > MOST_RESOURCES:
+            raise DeclarationError(
+                f"the {len(jobs)} jobs in functions/jobs/{jobs[0].system} take {resources} resources, and "
+                f"CloudFormation {MOST_RESOURCES} in a stack; put the new ones into a folder of their own beside it"
+            )
         shared = Shared(self, "Shared", environment=environment)
         runtime = Runtime(self, "Runtime", build=build)
         self.pipelines = {
@@ -35,6 +49,11 @@ class JobsStack(Stack):
             )
             for declared in jobs
         }
+
+
+def resources_of(jobs: Iterable[Declared]) -> int:
+    """How many resources a stack of `jobs` has."""
+    return LAYERS + sum(OF_A_JOB + len(list(declared.job.schedule.expressions())) for declared in jobs)
 
 
 def _id(declared: Declared) -> str:

@@ -12,14 +12,14 @@ from rollcall.core.catalog import Declared
 from rollcall.core.job import Job
 from stacks.alarm_topic import AlarmTopic
 from stacks.alarms import OUR_RULES, alarms_of
-from stacks.dashboards import Dashboards
+from stacks.dashboards import JobsDashboard
 from stacks.environment import Environment
 
 
 class OperationsStack(Stack):
-    """Dashboards, and alarms on our own metrics. It can be deleted and made again at any time.
+    """The dashboard over all jobs, and alarms on our own metrics. It can be deleted and made again at any time.
 
-    `others` are the names of alarms in other stacks, for the dashboards. By name, not by reference: those stacks come
+    `others` are the names of alarms in other stacks, for the dashboard. By name, not by reference: those stacks come
     later, for their alarms tell the topic that is made here.
     """
 
@@ -41,9 +41,9 @@ class OperationsStack(Stack):
         systems: dict[str, list[Job]] = defaultdict(list)
         for declared in jobs:
             systems[declared.system].append(declared.job)
-        Dashboards(
+        JobsDashboard(
             self,
-            "Dashboards",
+            "Jobs",
             environment=environment,
             systems=systems,
             alarms=[*alarms.values(), *(self._other(name) for name in others)],

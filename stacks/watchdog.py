@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from aws_cdk import Stack
 from constructs import Construct
 
 from rollcall.core import names
@@ -50,7 +49,6 @@ class Watchdog(Function):
         # Occurrences that were missed are put as runs.
         shared.allow_runs(self)
         shared.allow_announcing(self)
-        self._allow_counting(environment, jobs)
         Timetable(
             self,
             "Timetable",
@@ -61,12 +59,3 @@ class Watchdog(Function):
             input_={"scheduled_time": SCHEDULED_TIME},
             retries=0,
         )
-
-    def _allow_counting(self, environment: Environment, jobs: Sequence[Declared]) -> None:
-        # By name: a reference would keep a job's stack from ever dropping the job.
-        queues = [
-            names.queue_name(environment.name, declared.job.name) for declared in jobs if declared.job.delivery is None
-        ]
-        if queues:
-            arns = [Stack.of(self).format_arn(service="sqs", resource=queue) for queue in queues]
-            self.allow(["sqs:GetQueueUrl", "sqs:GetQueueAttributes"], *arns)

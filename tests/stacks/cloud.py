@@ -81,8 +81,8 @@ class Cloud:
 
     def statements(self, role: str) -> Iterator[Properties]:
         """What the role (an ARN) may do and what it is denied; actions and resources as lists."""
-        for policy in self.of_type("AWS::IAM::Policy"):
-            if f"role/{policy['Roles'][0]}" in role:
+        for policy in (*self.of_type("AWS::IAM::Policy"), *self.of_type("AWS::IAM::ManagedPolicy")):
+            if any(role.endswith(f"role/{name}") for name in policy["Roles"]):
                 yield from map(_listed, policy["PolicyDocument"]["Statement"])
         for own in (each for each in self.resources if each.type == "AWS::IAM::Role" and each.id in role):
             for inline in own.properties.get("Policies", []):

@@ -97,7 +97,8 @@ def test_a_new_job_file_is_all_that_it_takes(checkout: Path, dependencies: Path,
     done = synthesize(checkout, dependencies, context, "staging")
     assert done.returncode == 0, done.stderr
     assert set(templates(checkout)) == {
-        f"rollcall-staging-{stack}" for stack in ("ledger", "engine", "jobs-accounting", "operations", "sums")
+        f"rollcall-staging-{stack}"
+        for stack in ("ledger", "engine", "jobs-accounting", "dashboard-accounting", "operations", "sums")
     }
     resources = templates(checkout)["rollcall-staging-jobs-accounting"]["Resources"].values()
     functions = {each["Properties"]["FunctionName"] for each in resources if each["Type"] == "AWS::Lambda::Function"}
