@@ -15,8 +15,8 @@ from stacks.shared import Shared
 
 #: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
 MOST_RESOURCES = 500
-#: The layers of a stack; and of a job, all but its schedules.
-LAYERS, OF_A_JOB = 2, 22
+#: The layers of a stack; and of a job by queue or in batches, all but its schedules.
+LAYERS, BY_QUEUE, IN_BATCHES = 2, 22, 16
 
 
 class JobsStack(Stack):
@@ -53,7 +53,10 @@ class JobsStack(Stack):
 
 def resources_of(jobs: Iterable[Declared]) -> int:
     """How many resources a stack of `jobs` has."""
-    return LAYERS + sum(OF_A_JOB + len(list(declared.job.schedule.expressions())) for declared in jobs)
+    return LAYERS + sum(
+        (BY_QUEUE if declared.job.delivery is None else IN_BATCHES) + len(list(declared.job.schedule.expressions()))
+        for declared in jobs
+    )
 
 
 def _id(declared: Declared) -> str:

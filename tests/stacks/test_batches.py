@@ -16,6 +16,7 @@ from rollcall.core.batches import definition
 from rollcall.core.catalog import Declared
 from rollcall.core.settings import Settings
 from stacks.deployment import deploy
+from stacks.jobs_stack import resources_of
 from stacks.keys import item_of_target, items_of, runs_of
 from stacks.runtime import Build
 from tests.stacks import sample
@@ -168,3 +169,8 @@ def test_there_is_no_queue_of_entries_and_nobody_may_count_one(cloud: Cloud) -> 
     assert not any("entries" in name or "dead-letter" in name for name in names)
     looked_at = cloud.allowed(cloud.function("watchdog"), "sqs")
     assert sqs_arn(f"rollcall-batched-{NAME}-entries.fifo") not in looked_at
+
+
+def test_resources_are_counted_as_they_are(cloud: Cloud) -> None:
+    template = cloud.templates[f"rollcall-{ENVIRONMENT.name}-jobs-payments"]
+    assert resources_of(JOBS) == len(template["Resources"])
