@@ -1,9 +1,10 @@
 """What `make deploy-local` does with the CDK's command line, and what it finds wrong."""
 
 import os
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
+from select import select
 
 import pytest
 
@@ -72,14 +73,18 @@ def test_its_last_words_are_told_when_it_fails(installed: Path, tmp_path: Path) 
 
 
 def test_it_does_not_outlive_who_began_it_nor_does_what_it_started(installed: Path, tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    script(installed, f"sleep 60 & echo $! > {tmp_path}/pipe; wait")
-    with suppress(KeyboardInterrupt), Cdk(tmp_path, ENDPOINT) as cdk:
-        cdk.bootstrap()
-        child = int((tmp_path / "pipe").read_text())
-        raise KeyboardInterrupt
-    status = Path(f"/proc/{child}/status")
-    assert not status.exists() or "zombie" in status.read_text()
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    script(installed, f"exec 3> {pipe}; echo begun >&3; sleep 60 & wait")
+    with ExitStack() as opened:
+        with suppress(KeyboardInterrupt), Cdk(tmp_path, ENDPOINT) as cdk:
+            cdk.bootstrap()
+            heard = opened.enter_context(pipe.open("rb", buffering=0))
+            assert heard.readline() == b"begun\n"
+            raise KeyboardInterrupt
+        # It ends with the last of them that holds it.
+        assert select([heard], [], [], 10)[0]
+        assert heard.read() == b""
 
 
 def test_without_it_one_line_says_what_to_do(installed: Path, tmp_path: Path) -> None:
