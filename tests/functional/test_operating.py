@@ -105,6 +105,17 @@ def test_a_start_that_nobody_handles_is_told_and_then_given_up_with_where_to_loo
     assert LAMBDA_GIVES_UP_AFTER <= waited < LAMBDA_GIVES_UP_AFTER + timedelta(minutes=1)
 
 
+def test_an_end_is_told_once_it_is_announced(operator: Operator) -> None:
+    def announced_later(_: Sent) -> None:
+        operator.announcing = operator.world.clock.now() >= DUE + timedelta(seconds=20)
+
+    operator.announcing = False
+    operator.world.wire.before = announced_later
+    ended = operator.rollcall("start", NAME, "--wait", "--json")
+    assert (ended.code, ended.result["announced"]) == (0, True)
+    assert operator.world.clock.now() >= DUE + timedelta(seconds=20)
+
+
 def test_an_end_that_nobody_announces_is_waited_for_a_little_and_told(operator: Operator) -> None:
     operator.announcing = False
     ended = operator.rollcall("start", NAME, "--wait", "--json")
