@@ -80,6 +80,11 @@ class Account:
         }
         return [id_ for id_, state in states.items() if state != "PendingDeletion"]
 
+    def policies(self) -> list[str]:
+        """The managed policies, but for AWS's own."""
+        found = self.client("iam").get_paginator("list_policies").paginate(Scope="Local")
+        return [policy["PolicyName"] for page in found for policy in page["Policies"]]
+
 
 def _listing(service: str, operation: str, items: str, name: str = "") -> Callable[[Account], list[str]]:
     return lambda account: account.listed(service, operation, items, name)
@@ -92,6 +97,7 @@ LISTED: dict[str, Callable[[Account], list[str]]] = {
     "AWS::CloudWatch::Dashboard": _listing("cloudwatch", "list_dashboards", "DashboardEntries", "DashboardName"),
     "AWS::DynamoDB::Table": _listing("dynamodb", "list_tables", "TableNames"),
     "AWS::Events::EventBus": _listing("events", "list_event_buses", "EventBuses", "Name"),
+    "AWS::IAM::ManagedPolicy": lambda account: account.policies(),
     "AWS::IAM::Role": _listing("iam", "list_roles", "Roles", "RoleName"),
     "AWS::KMS::Key": lambda account: account.keys(),
     "AWS::Lambda::EventSourceMapping": _listing(
