@@ -92,6 +92,7 @@ LISTED: dict[str, Callable[[Account], list[str]]] = {
     "AWS::CloudWatch::Dashboard": _listing("cloudwatch", "list_dashboards", "DashboardEntries", "DashboardName"),
     "AWS::DynamoDB::Table": _listing("dynamodb", "list_tables", "TableNames"),
     "AWS::Events::EventBus": _listing("events", "list_event_buses", "EventBuses", "Name"),
+    "AWS::IAM::ManagedPolicy": _listing("iam", "list_policies", "Policies", "PolicyName"),
     "AWS::IAM::Role": _listing("iam", "list_roles", "Roles", "RoleName"),
     "AWS::KMS::Key": lambda account: account.keys(),
     "AWS::Lambda::EventSourceMapping": _listing(
@@ -104,6 +105,7 @@ LISTED: dict[str, Callable[[Account], list[str]]] = {
     "AWS::SNS::Topic": _listing("sns", "list_topics", "Topics", "TopicArn"),
     "AWS::SQS::Queue": _listing("sqs", "list_queues", "QueueUrls"),
     "AWS::Scheduler::Schedule": _listing("scheduler", "list_schedules", "Schedules", "Name"),
+    "AWS::StepFunctions::StateMachine": _listing("stepfunctions", "list_state_machines", "stateMachines", "name"),
 }
 #: What is a part of another resource and cannot outlive it.
 PARTS = frozenset({
