@@ -80,11 +80,6 @@ class Account:
         }
         return [id_ for id_, state in states.items() if state != "PendingDeletion"]
 
-    def policies(self) -> list[str]:
-        """The managed policies, but for AWS's own."""
-        found = self.client("iam").get_paginator("list_policies").paginate(Scope="Local")
-        return [policy["PolicyName"] for page in found for policy in page["Policies"]]
-
 
 def _listing(service: str, operation: str, items: str, name: str = "") -> Callable[[Account], list[str]]:
     return lambda account: account.listed(service, operation, items, name)
@@ -97,7 +92,7 @@ LISTED: dict[str, Callable[[Account], list[str]]] = {
     "AWS::CloudWatch::Dashboard": _listing("cloudwatch", "list_dashboards", "DashboardEntries", "DashboardName"),
     "AWS::DynamoDB::Table": _listing("dynamodb", "list_tables", "TableNames"),
     "AWS::Events::EventBus": _listing("events", "list_event_buses", "EventBuses", "Name"),
-    "AWS::IAM::ManagedPolicy": lambda account: account.policies(),
+    "AWS::IAM::ManagedPolicy": _listing("iam", "list_policies", "Policies", "PolicyName"),
     "AWS::IAM::Role": _listing("iam", "list_roles", "Roles", "RoleName"),
     "AWS::KMS::Key": lambda account: account.keys(),
     "AWS::Lambda::EventSourceMapping": _listing(
@@ -110,6 +105,7 @@ LISTED: dict[str, Callable[[Account], list[str]]] = {
     "AWS::SNS::Topic": _listing("sns", "list_topics", "Topics", "TopicArn"),
     "AWS::SQS::Queue": _listing("sqs", "list_queues", "QueueUrls"),
     "AWS::Scheduler::Schedule": _listing("scheduler", "list_schedules", "Schedules", "Name"),
+    "AWS::StepFunctions::StateMachine": _listing("stepfunctions", "list_state_machines", "stateMachines", "name"),
 }
 #: What is a part of another resource and cannot outlive it.
 PARTS = frozenset({

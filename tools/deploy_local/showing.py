@@ -15,7 +15,7 @@ from rollcall.core.outcome import Outcome
 from rollcall.core.run import RunRecord, iso, run_id
 from rollcall.engine.progress import outcomes
 from tools.cli.stand_ins import StandIns
-from tools.deploy_local.account import LISTED, Account
+from tools.deploy_local.account import PARTS, Account
 from tools.deploy_local.app import NAME
 from tools.deploy_local.assembly import taken_types
 from tools.deploy_local.cdk import ACCOUNT, Cdk
@@ -70,8 +70,8 @@ class Showing:
                 self._tell(f"cdk deploy {' '.join(stacks)}")
                 cdk.deploy(stacks).wait()
                 made = {type_ for type_, _ in account.everything() - before}
-                if missing := (cdk.assembly.types(*stacks) & LISTED.keys()) - made:
-                    raise RollcallError(f"MiniStack says that all is deployed, and there is no {', '.join(missing)}")
+                if missing := cdk.assembly.types(*stacks) - PARTS - made:
+                    raise RollcallError(f"the CDK says that all is deployed, and nobody finds a {', '.join(missing)}")
                 self.shown = replace(self.shown, deployed=True)
                 seen = self._run(account, stand_ins)
                 self._tell("cdk destroy")
