@@ -26,10 +26,6 @@ CONSTANT = ("nonce", "total", "chunk_size", "fan_in", "scheduled_for", "job", "r
 _NONE: frozenset[int] = frozenset()
 
 
-class Violation(AssertionError):
-    """A guarantee was broken."""
-
-
 @dataclass
 class Audit(Stream):
     """The ledger's stream, which looks at every change before anybody else does."""
@@ -42,8 +38,6 @@ class Audit(Stream):
     states: dict[tuple[str, int], list[tuple[float, State]]] = field(default_factory=dict)
     #: When each position was settled: `(run, generation, index) -> (at, outcome or None for success)`.
     settled: dict[tuple[str, int, int], tuple[float, str | None]] = field(default_factory=dict)
-    #: Claims taken, in order: `(at, entry's key, owner)`.
-    claims: list[tuple[float, str, str]] = field(default_factory=list)
 
     def append(self, at: float, key: Item, old: Item | None, new: Item | None) -> None:
         super().append(at, key, old, new)
@@ -167,13 +161,12 @@ class Audit(Stream):
 
     # --- the others ---
 
-    def _entry(self, at: float, name: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
+    @staticmethod
+    def _entry(_at: float, _name: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
         if new.get("fence", 0) not in {old.get("fence", 0), old.get("fence", 0) + 1}:
             yield "a claim's fence goes back or leaps"
-        if "owner" in new and new["owner"] != old.get("owner"):
-            self.claims.append((at, name, new["owner"]))
-            if "owner" in old:
-                yield "a claim is taken away from its owner"
+        if "owner" in new and new["owner"] != old.get("owner") and "owner" in old:
+            yield "a claim is taken away from its owner"
         if "first_call" in old and old["first_call"] != new.get("first_call"):
             yield "the first call is forgotten"
         for field_ in new:

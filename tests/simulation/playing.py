@@ -199,9 +199,6 @@ class Play:
             queued = {job.name: cloud.on_queue(job) for job in cloud.jobs}
             self.played.violations.append(f"liveness: after {LIVENESS} {left}, on the queues {queued}")
 
-    def _acted_and_ended(self) -> bool:
-        return self._acted and self._ended()
-
     def _ended(self) -> bool:
         """Whether nothing is left to happen."""
         if self.played.frozen & {name for each in self._cloud.functions.values() for name in each.zombies}:

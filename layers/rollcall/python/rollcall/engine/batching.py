@@ -11,11 +11,9 @@ from rollcall.adapters.ledger import Ledger
 from rollcall.core.actions import Action, log
 from rollcall.core.batches import Batches
 from rollcall.core.clock import Clock
-from rollcall.core.errors import RollcallError
 from rollcall.core.run import RunRecord
-from rollcall.engine.dispatch import SAFETY
 from rollcall.engine.progress import tally, unfinished, waiting
-from rollcall.engine.repairing import is_due
+from rollcall.engine.repairing import held_for_repair, is_due
 from rollcall.engine.starting import Invocation
 
 
@@ -45,24 +43,14 @@ def repair_batches(
 
     Raises RollcallError where there is no such run.
     """
-    run = ledger.run(run_id)
-    if run is None:
-        raise RollcallError(f"there is no run {run_id}")
-    until = invocation.deadline - SAFETY
-    if not is_due(run, clock.now()) or clock.now() >= until:
-        return None
-    try:
-        run = runs.begin_repair(ledger, run, invocation.owner, until)
-    except runs.LostLease:
-        return None
-    try:
-        repair = executions.next_repair(run)
-        slices = _unsettled(batches, ledger, run) if repair is not None else []
-        if repair is None or not slices:
+    with held_for_repair(ledger, run_id, invocation, clock) as run:
+        repair = executions.next_repair(run) if run is not None else None
+        if run is None or repair is None:
+            return None
+        slices = _unsettled(batches, ledger, run)
+        if not slices:
             return None
         executions.start(run, slices, repair)
-    finally:
-        runs.end_repair(ledger, run, invocation.owner, until, clock.now())
     about = {"run": run.id, "job": run.job, "generation": run.generation}
     log(Action.RUN_REPAIRED, logging.WARNING, **about, batches=len(slices), whole=True)
     return run

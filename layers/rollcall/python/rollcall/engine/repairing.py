@@ -6,7 +6,8 @@ an entry is harmless, see docs/decisions/repair.md.
 """
 
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 
 from rollcall.adapters import runs
@@ -75,26 +76,36 @@ def _sealed(open_runs: Iterable[RunRecord]) -> list[RunRecord]:
     return [run for run in open_runs if run.state in OPEN | {RunState.CANCELLING}]
 
 
+@contextmanager
+def held_for_repair(ledger: Ledger, run_id: str, invocation: Invocation, clock: Clock) -> Iterator[RunRecord | None]:
+    """The run, which nobody else repairs or dispatches until the invocation has SAFETY left; None where that is not to
+    be done now. Raises RollcallError where there is no such run.
+    """
+    run = ledger.run(run_id)
+    if run is None:
+        raise RollcallError(f"there is no run {run_id}")
+    until = invocation.deadline - SAFETY
+    held: RunRecord | None = None
+    if is_due(run, clock.now()) and clock.now() < until:
+        with suppress(runs.LostLease):
+            held = runs.begin_repair(ledger, run, invocation.owner, until)
+    try:
+        yield held
+    finally:
+        if held is not None:
+            runs.end_repair(ledger, held, invocation.owner, until, clock.now())
+
+
 def repair(ledger: Ledger, sender: Sender, run_id: str, invocation: Invocation, clock: Clock) -> RunRecord | None:
     """Send what is unsettled of a run again; returns the run, or None where that is not to be done now.
 
     What there is no time for is found by the next round. Raises RollcallError where there is no such run, and
     DispatchFailed where the queue does not take the messages.
     """
-    run = ledger.run(run_id)
-    if run is None:
-        raise RollcallError(f"there is no run {run_id}")
-    until = invocation.deadline - SAFETY
-    if not is_due(run, clock.now()) or clock.now() >= until:
-        return None
-    try:
-        run = runs.begin_repair(ledger, run, invocation.owner, until)
-    except runs.LostLease:
-        return None
-    try:
-        sent, whole = _send_again(ledger, sender, run, until, clock)
-    finally:
-        runs.end_repair(ledger, run, invocation.owner, until, clock.now())
+    with held_for_repair(ledger, run_id, invocation, clock) as run:
+        if run is None:
+            return None
+        sent, whole = _send_again(ledger, sender, run, invocation.deadline - SAFETY, clock)
     log(
         Action.RUN_REPAIRED,
         logging.WARNING,
