@@ -1,15 +1,13 @@
 """A clone of the checkout in which a test may add jobs and leave data; the environments are the checkout's own."""
 
-import json
 import os
 import shutil
 import subprocess
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from tests.ended import Ended
 from tools.local_cloud.ministack import CHECKOUT
 
 PARTS = ("functions", "layers/rollcall", "tools")
@@ -17,21 +15,6 @@ ENVIRONMENTS = (".venv", ".venv-ministack")
 MARK = "END_TO_END_RUN"
 #: The file of a whole job.
 BILLS = Path(__file__).parent / "jobs/bills.py"
-
-
-@dataclass(frozen=True)
-class Ended:
-    """A command that ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def result(self) -> dict[str, Any]:
-        """The JSON object that is the last line of standard output."""
-        found: dict[str, Any] = json.loads(self.out.splitlines()[-1])
-        return found
 
 
 class Running:

@@ -11,9 +11,10 @@ from rollcall.core.outcome import Outcome
 from rollcall.core.target import Location
 from rollcall.engine.failures import failures
 from rollcall.engine.progress import outcomes
-from tests.end_to_end.clone import BILLS, Clone, Ended
+from tests.end_to_end.clone import BILLS, Clone
 from tests.end_to_end.local import declared
 from tests.end_to_end.server import Answer, Server
+from tests.ended import Ended
 from tools.local_cloud.cloud import LocalCloud
 from tools.local_cloud.ministack import CHECKOUT
 

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from tests.end_to_end.clone import Clone, Ended
+from tests.end_to_end.clone import Clone
 from tests.end_to_end.local import Local, declared
 from tests.end_to_end.processes import until
 from tests.end_to_end.server import Answer, Asked, Server
 from tests.end_to_end.test_command_line import one_line
+from tests.ended import Ended
 from tools.local_cloud.isolation import REGION
 from tools.local_cloud.resources import ENVIRONMENT
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.clone import Clone, Ended
+from tests.end_to_end.clone import Clone
 from tests.end_to_end.server import Server
+from tests.ended import Ended
 
 pytestmark = pytest.mark.end_to_end
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.end_to_end.clone import BILLS, Clone, Ended
+from tests.end_to_end.clone import BILLS, Clone
 from tests.end_to_end.server import Answer, Asked, Server
 from tests.end_to_end.test_command_line import one_line
+from tests.ended import Ended
 from tools.local_cloud.ministack import CHECKOUT
 
 pytestmark = pytest.mark.end_to_end

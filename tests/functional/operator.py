@@ -21,6 +21,7 @@ from rollcall.core.errors import DeclarationError
 from rollcall.core.job import Job
 from rollcall.core.run import TERMINAL, RunState
 from rollcall.engine.fan_out import FanOut
+from tests.ended import Ended
 from tests.functional.world import ENVIRONMENT, LEASE, NAME, RUN, VirtualClock, World
 
 #: moto's own.
@@ -33,21 +34,6 @@ WATCHDOG = names.function_name(ENVIRONMENT, "watchdog")
 
 #: More than an hour of looks.
 MOST_SLEEPS = 2_500
-
-
-@dataclass(frozen=True)
-class Ended:
-    """A command that ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def result(self) -> dict[str, Any]:
-        """The JSON object that is the last line of standard output."""
-        found: dict[str, Any] = json.loads(self.out.splitlines()[-1])
-        return found
 
 
 class DeployedWorld(World):
