@@ -1,9 +1,10 @@
 """The guarantees, each as a check of what happened; each says what is wrong, entry by entry."""
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from math import inf
 
 from rollcall.core.actions import Action
@@ -138,7 +139,7 @@ def _under_way(history: History, run: str, generation: int, at: float) -> bool:
 def nothing_fails_of_itself(history: History) -> Iterator[str]:
     """Where nobody does it any harm, every invocation ends well; a redrive may find its job at work."""
     played = history.played
-    poisoned = any(_mishaps(plan) & {Mishap.POISON_BEFORE, Mishap.POISON_AFTER} for plan in history.plans.values())
+    poisoned = any(_poisoned(plan) for plan in history.plans.values())
     if not played.calm or poisoned or played.redriven:
         return
     for failure in played.cloud.failures:
@@ -213,7 +214,12 @@ def _wrong_unknown(history: History, told: Told) -> str | None:
 
 
 def _wrong_cancellation(history: History, told: Told) -> str | None:
-    return None if told.run.id in history.played.cancelled else "nobody cancelled its run"
+    if told.run.id not in history.played.cancelled:
+        return "nobody cancelled its run"
+    # What a call that was never answered did is the redrive's to find out; an answer is never dropped for a cancel.
+    done = any(order.status in {201, 422} for order in told.orders)
+    innocent = history.played.calm and not _poisoned(told.plan)
+    return "its target had answered, and nothing went wrong" if done and innocent else None
 
 
 _WRONG = {
@@ -407,6 +413,27 @@ def limits_are_kept(history: History) -> Iterator[str]:
             yield f"{plan.target}: {target.peak} calls at once"
 
 
+def windows_are_kept(history: History) -> Iterator[str]:
+    """No more entries are on a job's queue at once, over all its runs, than its window has; those settled count not."""
+    played = history.played
+    if not played.calm:
+        return
+    for job in played.cloud.jobs:
+        address, _ = played.cloud.queues[job.name]
+        changes: list[tuple[float, int]] = []
+        sent: set[tuple[str, int, int]] = set()
+        for at, body in played.cloud.services.sqs.queue(address.url).history:
+            message = json.loads(body)
+            entry = message["run"], message["generation"], message["index"]
+            if entry not in sent:
+                changes.append((at, 1))
+                sent.add(entry)
+        changes += [(played.audit.settled[entry][0], -1) for entry in sent & played.audit.settled.keys()]
+        most = max(accumulate((change for _, change in sorted(changes)), initial=0))
+        if most > history.plans[job.name].window:
+            yield f"{most} entries of {job.name} were on its queue at once"
+
+
 def requests_are_few(history: History) -> Iterator[str]:
     """The budget, where nothing goes wrong and nobody interferes: what a small run may cost."""
     played = history.played
@@ -423,6 +450,10 @@ def requests_are_few(history: History) -> Iterator[str]:
     allowed = min(10, chunks) * workers + 2 * chunks + 2 * job.invalid + job.entries * (job.refused > 0) + 40
     if writes > allowed:
         yield f"{writes} writes for {job.entries} entries in {chunks} chunks and {workers} batches; {allowed} would do"
+
+
+def _poisoned(plan: JobPlan) -> bool:
+    return bool(_mishaps(plan) & {Mishap.POISON_BEFORE, Mishap.POISON_AFTER})
 
 
 def _mishaps(plan: JobPlan) -> frozenset[Mishap]:
@@ -457,5 +488,6 @@ CHECKS: tuple[Check, ...] = (
     verify_finds_nothing,
     nothing_is_left_behind,
     limits_are_kept,
+    windows_are_kept,
     requests_are_few,
 )

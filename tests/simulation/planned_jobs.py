@@ -27,7 +27,6 @@ from rollcall import (
 from tests.simulation.counterparty import STRANGE, TRY_LATER
 from tests.simulation.plans import JobPlan, ReportFault
 
-TIMEOUT = timedelta(seconds=2)
 #: How long the target is taken to honour keys, and for how long it does.
 WINDOW, KEY_WINDOW = timedelta(hours=20), timedelta(hours=24)
 SETTLES_WITHIN = timedelta(minutes=1)
@@ -66,7 +65,7 @@ class PlannedJobs:
         target = Target(
             plan.target,
             concurrency=2 * plan.concurrency,
-            timeout=TIMEOUT,
+            timeout=timedelta(seconds=plan.timeout),
             rate=None if plan.rate is None else Rate.per_second(plan.rate),
             breaker=Breaker(failures=plan.breaker, pause=timedelta(seconds=20)),
             keys=Keys(WINDOW) if plan.keys else None,

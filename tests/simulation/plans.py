@@ -74,6 +74,9 @@ class JobPlan:
     #: Failures in a row that open its target's breaker.
     breaker: int = 10
     refused: float = 0.0
+    #: Seconds that a call takes, and after which nobody waits for its answer any more.
+    latency: float = 0.05
+    timeout: float = 2.0
     #: How often a message is received before it is a dead letter; a thousand times where nobody says otherwise.
     most_receives: int = 1_000
     #: Minutes after which a run is overdue.
@@ -106,6 +109,10 @@ class Plan:
         return any(job.mishaps for job in self.jobs)
 
 
+#: Share of the seeds whose calls outlast rounds of the watchdog.
+LONG_CALLS = 0.15
+#: In seconds: what they take, and after which nobody waits any more.
+LONG_LATENCY, LONG_TIMEOUT = 70.0, 90.0
 _SHARES = {Deed.CANCEL: 0.2, Deed.PAUSE: 0.1, Deed.DEPLOY: 0.1, Deed.DEPLOY_KEYS: 0.1, Deed.LOSE: 0.1}
 
 
@@ -121,6 +128,9 @@ def drawn(seed: int) -> Plan:
             act for act in acts if act.deed is not Deed.DEPLOY_KEYS
         ]  # of the target of one job, it changes the other's
     new_key = chance.random() < 0.2
+    # Drawn apart, so that all else of a seed is as it was.
+    if random.Random(f"long calls {seed}").random() < LONG_CALLS:  # noqa: S311
+        jobs = [replace(job, latency=LONG_LATENCY, timeout=LONG_TIMEOUT) for job in jobs]
     changing = {act.job for act in acts if act.deed is Deed.DEPLOY_KEYS}
     return Plan(
         seed=seed,

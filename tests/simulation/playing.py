@@ -34,6 +34,8 @@ Result = TypeVar("Result")
 LIVENESS = timedelta(hours=12)
 LOOK_EVERY = timedelta(seconds=30)
 LONG_POLL = timedelta(days=1)
+#: How many times longer than anybody waits a slow answer takes.
+SLOW = 15
 #: Somebody tries a command so often, and then lets it be.
 MOST_COMMANDS = 10
 #: An invocation that stands still does so for longer than a fan-out's lease and a message's visibility.
@@ -125,6 +127,8 @@ class Play:
             seed=self._plan.seed,
             mishaps=plan.mishaps,
             refused=plan.refused,
+            latency=timedelta(seconds=plan.latency),
+            slow_by=timedelta(seconds=SLOW * plan.timeout),
         )
 
     def _freeze(self, origin: str) -> float | None:
