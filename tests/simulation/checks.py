@@ -26,6 +26,7 @@ OLD_NEWS = timedelta(seconds=30)
 SEEN_BETWEEN = 2
 #: The rate is kept up to clock skew, and a slot may be used a second late.
 RATE_SLACK_SECONDS = 6
+_CALLED_NOBODY = frozenset({RunState.REFUSED, RunState.SKIPPED, RunState.CANCELLED, RunState.MISSED})
 #: Answers that a worker can get from nobody but a target that has, or may have, done something.
 _OPEN_MISHAPS = frozenset(Mishap) - {Mishap.NOT_SENT, Mishap.BUSY, Mishap.LOCKED_OUT}
 Check = Callable[[History], Iterator[str]]
@@ -61,7 +62,7 @@ def a_bad_report_calls_nobody(history: History) -> Iterator[str]:
         bad = plan.report is not None and (plan.entries > 0 or plan.report is not ReportFault.CONTRADICTION)
         if run.state is RunState.REFUSED and not bad and history.played.calm:
             yield f"{run.id} is refused: {run.reason}"
-        if bad and run.state not in {RunState.REFUSED, RunState.SKIPPED, RunState.CANCELLED}:
+        if bad and run.state not in _CALLED_NOBODY:
             yield f"{run.id} is {run.state}, though its report is bad"
 
 
@@ -152,6 +153,17 @@ def nobody_needs_to_be_healed(history: History) -> Iterator[str]:
     """
     if history.played.calm and history.played.log["run.healed"] > SEEN_BETWEEN:
         yield f"{history.played.log['run.healed']} nodes were"
+
+
+def what_never_came_is_missed(history: History) -> Iterator[str]:
+    """Guarantee 16; and what came, though late, is not."""
+    for name in history.played.never_fired:
+        state = history.runs[name].state if name in history.runs else None
+        if state is not RunState.MISSED:
+            yield f"no start of {name} ever came, and it is {state}"
+    for run in history.runs.values():
+        if run.state is RunState.MISSED and history.played.calm and run.id not in history.played.never_fired:
+            yield f"{run.id} is missed, and was fired"
 
 
 # --- entries ---
@@ -438,7 +450,7 @@ def requests_are_few(history: History) -> Iterator[str]:
     """The budget, where nothing goes wrong and nobody interferes: what a small run may cost."""
     played = history.played
     plan = played.plan
-    if not played.calm or plan.mishaps or len(plan.acts) > 1 or plan.redrives or any(job.rate for job in plan.jobs):
+    if not played.calm or plan.mishaps or len(plan.acts) != 1 or plan.redrives or any(job.rate for job in plan.jobs):
         return
     job = history.plans[plan.acts[0].job]
     if job.report is not None or not job.keys:
@@ -472,6 +484,7 @@ CHECKS: tuple[Check, ...] = (
     one_run_of_a_job_at_a_time,
     nobody_is_passed_over_without_reason,
     nothing_fails_of_itself,
+    what_never_came_is_missed,
     nobody_needs_to_be_healed,
     everything_is_settled,
     outcomes_are_true,

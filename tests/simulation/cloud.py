@@ -95,6 +95,8 @@ class SimulatedCloud:
         self.functions: dict[str, SimulatedFunction] = {}
         self.queues: dict[str, tuple[QueueAddress, QueueAddress]] = {}
         self.faults: Faults | None = None
+        #: Whether jobs are started by their schedules, so that one may be missed.
+        self.scheduled = False
         #: Asynchronous invocations that are still to be made, or made again.
         self.waiting_events = 0
         self._shape = chunk_size, fan_in
@@ -166,7 +168,7 @@ class SimulatedCloud:
         self.function("fan_out", job).deploy(fan_out)
         self.function("worker", job).deploy(worker)
         self.function("completion").deploy(partial(handlers.completion, self.jobs))
-        self.function("watchdog").deploy(partial(handlers.watchdog, self.jobs))
+        self.function("watchdog").deploy(partial(handlers.watchdog, self.jobs, lambda: self.scheduled))
 
     def lose_messages(self, job: Job, chance: random.Random) -> None:
         """About half of the messages on the job's queue are gone."""
@@ -222,7 +224,9 @@ class SimulatedCloud:
     async def _deploy(self) -> None:
         self._deploy_function("dead_letter", None, DEAD_LETTER_TIMEOUT, handlers.dead_letter)
         self._deploy_function("completion", None, COMPLETION_TIMEOUT, partial(handlers.completion, self.jobs))
-        self._deploy_function("watchdog", None, WATCHDOG_TIMEOUT, partial(handlers.watchdog, self.jobs))
+        self._deploy_function(
+            "watchdog", None, WATCHDOG_TIMEOUT, partial(handlers.watchdog, self.jobs, lambda: self.scheduled)
+        )
         for job in self.jobs:
             self._deploy_job(job)
         self._deploy_tables({need for job in self.jobs for need in job.needs if isinstance(need, JobTable)})

@@ -23,6 +23,7 @@ from rollcall import (
     Target,
     TryAgain,
     daily,
+    every,
 )
 from tests.simulation.counterparty import STRANGE, TRY_LATER
 from tests.simulation.plans import JobPlan, ReportFault
@@ -73,7 +74,7 @@ class PlannedJobs:
         )
         job = Job(
             plan.name,
-            schedule=daily("02:30"),
+            schedule=daily("02:30") if plan.every is None else every(minutes=plan.every),
             target=target,
             concurrency=plan.concurrency,
             retry=Retry(plan.retries + deployed, first=timedelta(seconds=1), cap=timedelta(seconds=20)),

@@ -82,6 +82,9 @@ class JobPlan:
     #: Minutes after which a run is overdue.
     deadline: int = 480
     hook_fails: bool = False
+    #: Minutes between its occurrences, where its schedule starts it; and the share of them of which no start comes.
+    every: int | None = None
+    never_fired: float = 0.0
     mishaps: Mapping[Mishap, float] = field(default_factory=dict)
 
 
@@ -109,6 +112,9 @@ class Plan:
         return any(job.mishaps for job in self.jobs)
 
 
+#: Share of the seeds of which a job is started by its schedule.
+SCHEDULED = 0.06
+_STARTS = frozenset({Deed.FIRE, Deed.START_BY_HAND})
 #: Share of the seeds whose calls outlast rounds of the watchdog.
 LONG_CALLS = 0.15
 #: In seconds: what they take, and after which nobody waits any more.
@@ -131,6 +137,9 @@ def drawn(seed: int) -> Plan:
     # Drawn apart, so that all else of a seed is as it was.
     if random.Random(f"long calls {seed}").random() < LONG_CALLS:  # noqa: S311
         jobs = [replace(job, latency=LONG_LATENCY, timeout=LONG_TIMEOUT) for job in jobs]
+    if (apart := random.Random(f"schedules {seed}")).random() < SCHEDULED:  # noqa: S311
+        jobs[0] = replace(jobs[0], every=apart.choice((15, 60)), never_fired=apart.choice((0.0, 0.2, 0.5)))
+        acts = [act for act in acts if act.job != jobs[0].name or act.deed not in _STARTS]
     changing = {act.job for act in acts if act.deed is Deed.DEPLOY_KEYS}
     return Plan(
         seed=seed,
