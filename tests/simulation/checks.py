@@ -26,6 +26,8 @@ OLD_NEWS = timedelta(seconds=30)
 SEEN_BETWEEN = 2
 #: The rate is kept up to clock skew, and a slot may be used a second late.
 RATE_SLACK_SECONDS = 6
+#: Why a good report may be refused, where fan-outs die or stand still.
+_DIED = "its enumeration died", "it is not enumerated in time"
 _CALLED_NOBODY = frozenset({RunState.REFUSED, RunState.SKIPPED, RunState.CANCELLED, RunState.MISSED})
 #: Answers that a worker can get from nobody but a target that has, or may have, done something.
 _OPEN_MISHAPS = frozenset(Mishap) - {Mishap.NOT_SENT, Mishap.BUSY, Mishap.LOCKED_OUT}
@@ -60,7 +62,8 @@ def a_bad_report_calls_nobody(history: History) -> Iterator[str]:
     for run in history.runs.values():
         plan = history.plans[run.job]
         bad = plan.report is not None and (plan.entries > 0 or plan.report is not ReportFault.CONTRADICTION)
-        if run.state is RunState.REFUSED and not bad and history.played.calm:
+        died = not history.played.calm and (run.reason or "").startswith(_DIED)
+        if run.state is RunState.REFUSED and not bad and not died:
             yield f"{run.id} is refused: {run.reason}"
         if bad and run.state not in _CALLED_NOBODY:
             yield f"{run.id} is {run.state}, though its report is bad"
