@@ -226,6 +226,8 @@ def _redrive(
         progressed_at=None,
         sent_at=None,
         reason=None,
+        skip_reason=None,
+        waits_for=None,
         completed_at=None,
         announced=False,
         keyed=job.target.keys is not None,

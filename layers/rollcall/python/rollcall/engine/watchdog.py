@@ -18,7 +18,7 @@ from rollcall.core.run import OPEN, JobRecord, RunRecord, RunState
 from rollcall.core.sizing import window
 from rollcall.core.tree import Node
 from rollcall.engine.batching import ask_for_batches
-from rollcall.engine.cancelling import cancel_unsent
+from rollcall.engine.cancelling import cancel_awaited, cancel_unsent
 from rollcall.engine.completion import Announcer
 from rollcall.engine.missing import mark_missed
 from rollcall.engine.progress import tally, unfinished, unsettled
@@ -80,11 +80,18 @@ class Watchdog:
             if must or self._has_room(job, run, open_runs, now):
                 self.functions.resume(run.job, run.id)
         if run.state is RunState.CANCELLING:
+            cancel_awaited(self.ledger, run, self.clock)
             cancel_unsent(self.ledger, run, self.clock)
         if run.state in OPEN or run.state is RunState.CANCELLING:
             found = tally(run, self._healed(run))
             report_progress(run, found, now)
-            report_stalled(self.ledger, run, found, now)
+            if not self._awaits(run):
+                report_stalled(self.ledger, run, found, now)
+
+    def _awaits(self, run: RunRecord) -> bool:
+        """Whether a pipeline's run waits for another one, which is looked after itself."""
+        awaited = self.ledger.run(run.waits_for) if run.waits_for is not None else None
+        return awaited is not None and not awaited.state.terminal
 
     def _end(self, run: RunRecord) -> None:
         if not run.announced:

@@ -1,0 +1,61 @@
+"""Task tokens: who waits for the end of a run, and the answer that they get."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from rollcall.adapters.ledger import Ledger, expiry, waiting_key
+from rollcall.adapters.update import Update
+from rollcall.core.run import RunCompleted, RunRecord, RunState
+from rollcall.core.values import canonical
+
+#: https://docs.aws.amazon.com/step-functions/latest/apireference/API_SendTaskFailure.html
+LONGEST_CAUSE = 32_768
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A step of a pipeline that waits for the end of a run."""
+
+    #: All that its state machine has given out; those before the last are used up.
+    tokens: frozenset[str]
+    #: The pipeline's run and its generation.
+    by: str
+    #: The generation of the run whose end it waits for.
+    generation: int
+
+
+def of(ledger: Ledger, run: str) -> Waiting | None:
+    """Who waits for the run, or waited last."""
+    item = ledger.items([waiting_key(run)]).get(waiting_key(run))
+    return None if item is None else Waiting(item.get("tokens", frozenset()), item["by"], item["generation"])
+
+
+def note(ledger: Ledger, run: str, waiting: Waiting, token: str, pipeline: RunRecord) -> None:
+    """Keep that `token` is to be told of the end of `run`, beside those of the same step."""
+    update = Update().set(tokens=waiting.tokens | {token}, by=waiting.by, generation=waiting.generation)
+    update.set(expires_at=expiry(pipeline)).send(ledger.client, ledger.table, waiting_key(run))
+
+
+class TaskTokens:
+    """Answers those who wait."""
+
+    def __init__(self, client: Any) -> None:
+        """`client` is boto3's of Step Functions."""
+        self._client = client
+
+    def answer(self, token: str, ended: RunCompleted) -> None:
+        """Tell how a run ended: its counts, or why it came to nothing. A token that is used up is answered.
+
+        https://docs.aws.amazon.com/step-functions/latest/dg/connect-to-resource.html#connect-wait-token
+        """
+        over = self._client.exceptions.TaskTimedOut, self._client.exceptions.TaskDoesNotExist
+        try:
+            if ended.state is RunState.COMPLETE:
+                self._client.send_task_success(taskToken=token, output=canonical(ended.detail()))
+            else:
+                error = f"Rollcall.{ended.state.value.title()}"
+                self._client.send_task_failure(
+                    taskToken=token, error=error, cause=(ended.reason or ended.state.value)[:LONGEST_CAUSE]
+                )
+        except over:
+            return
