@@ -110,8 +110,17 @@ def show_result(console: Console, result: Result) -> None:
     console.print(_outcomes(int(result.completed["total"]), _counts(result), int(result.completed["duplicates"])))
     if result.failures:
         console.print(_failures(result))
+    for detail in result.fan_outs:
+        console.print(f"  {_fan_out(detail)}", soft_wrap=True, markup=False, highlight=False)
     for line in _facts(fields):
         console.print(f"  {line}", soft_wrap=True, markup=False, highlight=False)
+
+
+def _fan_out(detail: Mapping[str, Any]) -> str:
+    """A run that a pipeline waited for."""
+    counts = {name: count for name, count in detail["outcomes"].items() if count}
+    listed = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+    return ": ".join(filter(None, [f"{detail['run']}: {detail['state']}", listed or detail["reason"]]))
 
 
 def _counts(result: Result) -> dict[Outcome, int]:
