@@ -1,7 +1,6 @@
 """A pipeline's state machine is really executed; its fan-out is a run like any other, whose end resumes it."""
 
 import io
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -37,6 +36,10 @@ class Piped:
     def run(self) -> Mapping[str, Any]:
         return self.local.run("piped")
 
+    @property
+    def calls(self) -> int:
+        return int(self.serving.counts("little")["calls"])
+
     def import_of(self, run: str) -> str:
         return run.replace("piped-", "imported-")
 
@@ -49,30 +52,32 @@ class Piped:
         return [each["stateEnteredEventDetails"]["name"] for each in events if "stateEnteredEventDetails" in each]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def world(local: Local) -> Iterator[Piped]:
     with stand_ins("imported", entries=ENTRIES, error_rate=0.0) as serving:
         yield Piped(local, serving)
 
 
 def test_a_changed_file_takes_four_steps_and_an_unchanged_one_none(world: Piped) -> None:
+    before = world.calls
     world.put(b"1")
     done = world.run()
     assert (done["state"], done["clean"], done["total"]) == ("complete", True, STEPS)
     imported = world.local.completed(world.import_of(done["run"]))
     assert (imported["clean"], imported["total"]) == (True, ENTRIES)
     assert world.history(done["run"]).count("Start imported") == 1
-    assert list(world.files.keys("done/")) == [f"done/{done['run']}"]
+    assert f"done/{done['run']}" in world.files.keys("done/")
     again = world.run()
     assert (again["state"], again["reason"]) == ("skipped", "the file has not changed")
     assert again["outcomes"]["cancelled"] == STEPS - 1
-    assert world.serving.counts("little")["calls"] == ENTRIES
+    assert world.calls == before + ENTRIES
     world.put(b"2")
     assert world.run()["state"] == "complete"
-    assert world.serving.counts("little")["calls"] == 2 * ENTRIES
+    assert world.calls == before + 2 * ENTRIES
 
 
 def test_a_step_that_fails_ends_the_pipeline_and_a_redrive_goes_on_with_it(world: Piped) -> None:
+    before = world.calls
     world.put(piped.BROKEN)
     failed = world.run()
     assert (failed["state"], failed["clean"]) == ("complete", False)
@@ -80,12 +85,11 @@ def test_a_step_that_fails_ends_the_pipeline_and_a_redrive_goes_on_with_it(world
     assert outcomes.keys() == {"read", "imported", "write-down"}
     assert outcomes["read"][0] is Outcome.FAILED
     assert outcomes["imported"] == (Outcome.CANCELLED, "read ended failed")
-    assert world.serving.counts("little")["calls"] == 0
+    assert world.calls == before
     world.put(b"3")
     world.local.cloud.redrive("piped", world.local.record(failed["run"]), Redrive())
     second = world.local.completed(failed["run"])
     while second["generation"] == 1:
         second = next(each for each in reversed(world.local.cloud.announcements(1)) if each["run"] == failed["run"])
     assert (second["clean"], second["total"]) == (True, STEPS - 1)
-    assert world.serving.counts("little")["calls"] == ENTRIES
-    assert json.loads(json.dumps(second))["generation"] == 2
+    assert world.calls == before + ENTRIES
