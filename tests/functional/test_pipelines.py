@@ -13,6 +13,7 @@ from rollcall.adapters import waiting
 from rollcall.adapters.executions import Executions
 from rollcall.adapters.waiting import TaskTokens
 from rollcall.core.outcome import Outcome
+from rollcall.core.pipeline import definition
 from rollcall.core.run import Redrive, RunRecord, RunState, run_id
 from rollcall.core.sizing import worker_sizing
 from rollcall.engine.calling import Caller
@@ -39,7 +40,7 @@ class Waiters:
     """Step Functions' side of task tokens: each is answered once."""
 
     class exceptions:  # noqa: N801 - as boto3 has it
-        TaskTimedOut = TaskDoesNotExist = UsedUp
+        TaskTimedOut = TaskDoesNotExist = InvalidToken = UsedUp
 
     def __init__(self) -> None:
         self.answers: dict[str, dict[str, Any]] = {}
@@ -92,7 +93,7 @@ class Piped:
         self.pipeline.task("finish")(self._finish)
         machine = world.clients.stepfunctions.create_state_machine(
             name="steps",
-            definition=json.dumps(self.pipeline.definition("arn:aws:lambda:eu-west-1:123456789012:function:batch")),
+            definition=json.dumps(definition(self.pipeline, "arn:aws:lambda:eu-west-1:123456789012:function:batch")),
             roleArn="arn:aws:iam::123456789012:role/steps",
         )
         self.machine = machine["stateMachineArn"]

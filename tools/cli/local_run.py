@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -18,6 +18,7 @@ from rollcall.core.run import Redrive, RunRecord
 from rollcall.core.target import UNLIMITED, Location, Report
 from rollcall.engine.failures import Failure, failures
 from rollcall.engine.progress import Progress, progress
+from rollcall.engine.steps import Step, steps_of
 from tools.cli import locations
 from tools.cli.kept import as_deployment
 from tools.cli.locations import Named
@@ -71,14 +72,14 @@ class Result:
     completed: Mapping[str, Any]
     #: How many announcements of this run were heard.
     completions: int
-    #: The announcements of the runs that a pipeline waited for.
-    fan_outs: Sequence[Mapping[str, Any]]
     seconds: float
     failures: list[Failure]
     #: What the target's stand-in counted; None where the user's own was called.
     stand_in: Mapping[str, Any] | None
     requests: Mapping[str, Mapping[str, int]]
     messages_sent: int
+    #: Of a pipeline: its steps, in order, and the run that a step consists of.
+    steps: tuple[Step, ...]
     #: By kind of function.
     peak_memory_mb: Mapping[str, float]
     cpu_seconds: Mapping[str, float]
@@ -121,9 +122,9 @@ class Result:
             "injected": stand_in.get("injected", stand_in.get("errors")),
             "calls_per_entry": stand_in.get("calls_per_entry"),
             "bank": {name: stand_in[name] for name in BANK_COUNTS} if "movements" in stand_in else None,
+            "steps": [step.fields() for step in self.steps] or None,
             "messages_sent": self.messages_sent,
             "completions": self.completions,
-            "fan_outs": [dict(detail) for detail in self.fan_outs],
             "seconds": round(self.seconds, 3),
             "requests": self.requests,
             "requests_per_entry": None if per_entry is None else round(per_entry, 4),
@@ -132,13 +133,16 @@ class Result:
         }
 
 
+def _target_shown(declared: Declared) -> str:
+    """Whose stand-in's counts a result has: a pipeline's are those of its last fan-out."""
+    return next((step.job.target.name for step in reversed(_fan_outs(declared))), declared.job.target.name)
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """A cloud with the job deployed to it, and the stand-ins that it calls."""
 
     declared: Declared
-    #: The target that is called: the job's, or that of a pipeline's last fan-out; None where no job of it calls any.
-    target: str | None
     options: Options
     cloud: LocalCloud
     stand_ins: StandIns | None
@@ -147,26 +151,25 @@ class Prepared:
 @contextmanager
 def prepared(declared: Declared, options: Options) -> Iterator[Prepared]:
     """Everything that a run of the job needs, ended afterwards."""
-    jobs = [*_fan_outs(declared), declared]
-    callers = [each for each in jobs if not isinstance(each.job, Pipeline)]
+    job = declared.job
     own_target = locations.target(options.target) if options.target is not None else None
     own_report = locations.report(options.report) if options.report is not None else None
-    needed = {each.job.name: _reports(each, options) for each in jobs}
+    needed = _reports(declared, options)
     with ExitStack() as ending:
-        stand_ins = _stand_ins(jobs, options, ending)
+        stand_ins = _stand_ins(declared, options, ending)
         cloud = ending.enter_context(LocalCloud(folder=options.folder, port=options.port))
         ending.enter_context(cloud.telling())
         base = stand_ins.base if stand_ins is not None else ""
+        called = stand_ins.of(job.target.name) if stand_ins is not None else ""
+        target = _bound(cloud, own_target or Named(Location(called)), TARGET_SECRET)
         rate = options.rate or (None if own_target is not None else UNLIMITED)
-        for each in jobs:
-            job = each.job
-            report = _bound(cloud, own_report or Named(Location(f"{base}/report/{job.name}")), REPORT_SECRET)
-            target = None
-            if each in callers:
-                called = stand_ins.of(job.target.name) if stand_ins is not None else ""
-                target = replace(_bound(cloud, own_target or Named(Location(called)), TARGET_SECRET), rate=rate)
-            cloud.deploy(each, target, {need.name: report for need in needed[job.name]})
-        yield Prepared(declared, callers[-1].job.target.name if callers else None, options, cloud, stand_ins)
+        report = _bound(cloud, own_report or Named(Location(f"{base}/report/{job.name}")), REPORT_SECRET)
+        for step in _fan_outs(declared):
+            at = own_target or Named(Location(stand_ins.of(step.job.target.name) if stand_ins is not None else ""))
+            cloud.deploy(step, replace(_bound(cloud, at, TARGET_SECRET), rate=rate), {})
+        located = None if isinstance(job, Pipeline) else replace(target, rate=rate)
+        cloud.deploy(declared, located, {each.name: report for each in needed})
+        yield Prepared(declared, options, cloud, stand_ins)
 
 
 def run_locally(declared: Declared, options: Options, look: Callable[[Look], None]) -> Result:
@@ -175,8 +178,7 @@ def run_locally(declared: Declared, options: Options, look: Callable[[Look], Non
     Raises RollcallError, MiniStackError and StandInsError with one line that says what to do.
     """
     with prepared(declared, options) as ready:
-        for each in [*_fan_outs(declared), declared]:
-            _fill(ready.cloud, each, options)
+        _fill(ready.cloud, declared, options)
         begun = time.monotonic()
         run = ready.cloud.start(declared.job.name, datetime.now(UTC), secrets.token_hex(3), options.params)
         return result_of(ready, run, 1, look, begun)
@@ -205,32 +207,44 @@ def result_of(
 ) -> Result:
     """How a run ends, once it is announced; its cloud is ended then. `begun`: by the monotonic clock; None: now."""
     begun = time.monotonic() if begun is None else begun
-    cloud, target = ready.cloud, ready.target
+    cloud, target = ready.cloud, _target_shown(ready.declared)
     completed = _wait(ready, run, generation, begun, look)
     seconds = time.monotonic() - begun
     record = cloud.ledger.run(run)
     if record is None:
         raise RollcallError(f"{run} was announced but is not in the ledger")
     listed = list(islice(failures(cloud.ledger, cloud.manifests, record), MOST_LISTED))
-    heard = cloud.announcements()
-    completions = sum(_is_of(detail, run, generation) for detail in heard)
+    steps = steps_of(cloud.ledger, cloud.manifests, ready.declared.job, record)
+    completions = sum(_is_of(detail, run, generation) for detail in cloud.announcements())
     stand_ins = ready.stand_ins if ready.options.target is None else None
-    counted = stand_ins.counts(target) if stand_ins is not None and target is not None else None
+    counted = stand_ins.counts(target) if stand_ins is not None else None
     cloud.finish()
     cloud.stop()
     return Result(
         record=record,
         completed=completed,
         completions=completions,
-        fan_outs=[detail for detail in heard if detail["run"] != run],
         seconds=seconds,
         failures=listed,
         stand_in=counted,
         requests=cloud.requests.by_service(),
+        steps=steps,
         messages_sent=cloud.requests.messages_accepted,
         peak_memory_mb={kind: used.peak_memory_mb for kind, used in cloud.used.items() if used.peak_memory_mb},
         cpu_seconds={kind: used.cpu_seconds for kind, used in cloud.used.items() if used.cpu_seconds},
     )
+
+
+def _fan_outs(declared: Declared) -> list[Declared]:
+    """The jobs whose runs are steps of a pipeline, which are deployed with it.
+
+    Raises RollcallError for one that reads a report: it would need a stand-in of its own.
+    """
+    found = [find(name) for name in declared.job.fan_outs] if isinstance(declared.job, Pipeline) else []
+    for step in found:
+        if step.job.reports:
+            raise RollcallError(f"{step.job.name} reads a report; a step takes what the steps before it left")
+    return found
 
 
 def _reports(declared: Declared, options: Options) -> tuple[Report, ...]:
@@ -242,20 +256,9 @@ def _reports(declared: Declared, options: Options) -> tuple[Report, ...]:
     return reports
 
 
-def _fan_outs(declared: Declared) -> list[Declared]:
-    """The jobs whose runs are steps of a pipeline; none of any other job."""
-    package, _, _ = declared.module.rpartition(f".{declared.system}.")
-    names = declared.job.fan_outs if isinstance(declared.job, Pipeline) else ()
-    return [find(name, package) for name in names]
-
-
-def _stand_ins(jobs: Sequence[Declared], options: Options, ending: ExitStack) -> StandIns | None:
+def _stand_ins(declared: Declared, options: Options, ending: ExitStack) -> StandIns | None:
     """Whatever the user did not bring himself."""
-    reading = [each for each in jobs if each.job.reports]
-    if len(reading) > 1:
-        raise RollcallError(f"{' and '.join(each.job.name for each in reading)} read a report each; run them apart")
-    declared = reading[0] if reading else jobs[-1]
-    job, report = declared.job, bool(reading) and options.report is None
+    job, report = declared.job, bool(declared.job.reports) and options.report is None
     if not report and options.target is not None:
         return None
     if report and job.example_record is None:
@@ -278,14 +281,15 @@ def _stand_ins(jobs: Sequence[Declared], options: Options, ending: ExitStack) ->
 
 
 def _fill(cloud: LocalCloud, declared: Declared, options: Options) -> None:
-    """Put items into the table that stands for a report; those that are there from an earlier run stay alone.
-
-    Objects that stand for real ones are put anew.
+    """Put objects into buckets, and items into the table that stands for a report; those that are there from an earlier
+    run stay alone.
     """
     job = declared.job
-    for example in job.example_objects:
-        cloud.put(example, options.entries)
-    if job.reports or job.example_objects or not job.tables:
+    for bucket, fill in job.fills.items():
+        objects = cloud.objects(bucket)
+        if next(objects.keys(), None) is None:
+            fill(objects, options.entries)
+    if job.reports or not job.tables or job.fills:
         return
     if job.example_record is None:
         raise RollcallError(f"{job.name} has no items for its table {job.tables[0].name}: add an @job.example")

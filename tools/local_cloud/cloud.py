@@ -23,7 +23,7 @@ from rollcall.adapters.ledger import Ledger
 from rollcall.adapters.manifests import Manifests
 from rollcall.core import names
 from rollcall.core.catalog import Declared
-from rollcall.core.job import ExampleObject, Job
+from rollcall.core.job import Job
 from rollcall.core.run import Redrive, RunRecord, iso, run_id
 from rollcall.core.settings import Settings
 from rollcall.core.sizing import (
@@ -34,7 +34,7 @@ from rollcall.core.sizing import (
     WATCHDOG_TIMEOUT,
     worker_sizing,
 )
-from rollcall.core.target import Location, Table
+from rollcall.core.target import Bucket, Location, Table
 from tools.local_cloud import resources
 from tools.local_cloud.counting import Requests
 from tools.local_cloud.event_source import LONG_POLL_SECONDS, EventSource
@@ -58,6 +58,10 @@ class Deployed:
     declared: Declared
     fan_out: Function
     worker: Function
+
+
+def _buckets(job: Job) -> dict[str, str]:
+    return {bucket.name: resources.bucket_name(bucket) for bucket in job.buckets}
 
 
 @contextmanager
@@ -99,8 +103,6 @@ class LocalCloud:
         self._import_path = [*(import_path or []), str(CHECKOUT), str(CHECKOUT / "layers/rollcall/python")]
         self._pollers: list[QueuePoller | Repeater] = []
         self._deployed: dict[str, Deployed] = {}
-        #: The names of the jobs' buckets, by what these call them.
-        self._buckets: dict[str, str] = {}
         self._announced: list[Mapping[str, Any]] = []
         try:
             self._api = LambdaApi(self.functions)
@@ -210,7 +212,7 @@ class LocalCloud:
             manifests=resources.MANIFESTS,
             bus=resources.BUS,
             job_module=declared.module if declared is not None else None,
-            buckets={each.name: self._buckets[each.name] for each in declared.job.buckets} if declared else {},
+            buckets=_buckets(declared.job) if declared is not None else {},
             **more,
         )
 
@@ -245,14 +247,12 @@ class LocalCloud:
     # --- jobs ---
 
     def deploy(self, declared: Declared, target: Location | None, reports: Mapping[str, Location]) -> Deployed:
-        """Make the job's tables, buckets, queues (or state machine) and functions and start its pollers.
-
-        `target` is None for a pipeline, whose steps are its own functions and the runs of other jobs.
-        """
+        """Make the job's tables, buckets, queues (or state machine) and functions and start its pollers."""
         job = declared.job if target is None else declared.job.bound_to(target)
         for table in job.tables:
             resources.make_table(self.client("dynamodb"), table)
-        self._buckets |= {each.name: resources.make_bucket(self.client("s3"), each, REGION) for each in job.buckets}
+        for bucket in job.buckets:
+            resources.make_bucket(self.client("s3"), bucket)
         deploy = self._deploy_queue if job.delivery is None else self._deploy_batches
         self._deployed[job.name] = deploy(declared, job, target, reports)
         return self._deployed[job.name]
@@ -300,15 +300,13 @@ class LocalCloud:
         self._pollers.append(QueuePoller(letters, dead_letter.invoke, LEAST_MAXIMUM_CONCURRENCY))
         return Deployed(declared, fan_out, worker)
 
-    def put(self, example: ExampleObject, entries: int) -> None:
-        """Write the object that stands for a real one, for so many entries."""
-        with tempfile.TemporaryFile() as file:
-            example.write(entries, file)
-            BucketObjects(self.client("s3"), self._buckets[example.bucket.name]).upload(example.key, file)
-
     def fill(self, table: Table, items: Iterable[Mapping[str, object]]) -> None:
         """Write items into a table of a deployed job, unless a kept one has items already."""
         resources.fill_table(self.tables, table, items)
+
+    def objects(self, bucket: Bucket) -> BucketObjects:
+        """The objects of a bucket of a deployed job, for filling and looking at them."""
+        return BucketObjects(self.client("s3"), resources.bucket_name(bucket))
 
     def start(
         self,

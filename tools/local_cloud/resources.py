@@ -16,6 +16,7 @@ from rollcall.core.sizing import (
     QUEUE_RETENTION,
     worker_sizing,
 )
+from rollcall.core.state_machine import definition_of
 from rollcall.core.target import Bucket, Table
 from rollcall.core.values import batched
 from tools.local_cloud.isolation import REGION
@@ -98,7 +99,7 @@ def fill_table(client: "DynamoDBClient", table: Table, items: Iterable[Mapping[s
 
 
 def make_manifests(client: "S3Client", region: str) -> None:
-    """Make the bucket of manifests, if it is not there."""
+    """Make the bucket, if it is not there."""
     _make_bucket(client, MANIFESTS, region)
 
 
@@ -110,11 +111,14 @@ def _make_bucket(client: "S3Client", name: str, region: str) -> None:
         )
 
 
-def make_bucket(client: "S3Client", bucket: Bucket, region: str) -> str:
-    """Make a bucket of a job, if it is not there; returns its name."""
-    name = f"rollcall-{ENVIRONMENT}-{bucket.name}"
-    _make_bucket(client, name, region)
-    return name
+def bucket_name(bucket: Bucket) -> str:
+    """The bucket that stands in for one of jobs."""
+    return f"rollcall-{ENVIRONMENT}-{bucket.name}"
+
+
+def make_bucket(client: "S3Client", bucket: Bucket) -> None:
+    """Make a bucket that a job needs, if it is not there."""
+    _make_bucket(client, bucket_name(bucket), REGION)
 
 
 def make_bus(events: "EventBridgeClient", sqs: "SQSClient") -> QueueAddress:
@@ -138,8 +142,9 @@ def make_queues(client: "SQSClient", job: Job) -> tuple[QueueAddress, QueueAddre
 
 
 def make_state_machine(client: Any, job: Job, function: str) -> str:
-    """Make the state machine of a job that is delivered in batches, or make it anew; returns its ARN."""
-    name, text = names.state_machine_name(ENVIRONMENT, job.name), json.dumps(job.definition(_function_arn(function)))
+    """Make the state machine of a pipeline or of a job in batches, or make it anew; returns its ARN."""
+    name = names.state_machine_name(ENVIRONMENT, job.name)
+    text = json.dumps(definition_of(job, _function_arn(function)))
     arn = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{name}"
     try:
         client.update_state_machine(stateMachineArn=arn, definition=text)

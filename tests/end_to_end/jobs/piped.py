@@ -2,9 +2,8 @@
 
 import io
 from datetime import timedelta
-from typing import BinaryIO
 
-from rollcall import Bucket, Jitter, Pipeline, Retry, Skip, Task, every
+from rollcall import Bucket, Jitter, Objects, Pipeline, Retry, Skip, Task, every
 
 FILES = Bucket("files", writes=True)
 #: What the file has that cannot be read.
@@ -38,6 +37,6 @@ def write_down(task: Task) -> None:
     task.call.bucket(FILES).upload(f"done/{task.call.run_id}", io.BytesIO(b"done"))
 
 
-@job.example_object(FILES, "things")
-def things(entries: int, file: BinaryIO) -> None:
-    file.write(str(entries).encode())
+@job.fill(FILES)
+def things(files: Objects, entries: int) -> None:
+    files.upload("things", io.BytesIO(str(entries).encode()))

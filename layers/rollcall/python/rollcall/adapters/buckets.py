@@ -35,6 +35,9 @@ class BucketObjects:
         file.seek(0)
         self._client.put_object(Bucket=self._name, Key=key, Body=file)
 
+    def delete(self, key: str) -> None:
+        self._client.delete_object(Bucket=self._name, Key=key)
+
     def keys(self, prefix: str = "") -> Iterator[str]:
         for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self._name, Prefix=prefix):
             for found in page.get("Contents", []):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rollcall.adapters.ledger import Ledger, expiry, waiting_key
-from rollcall.adapters.update import Update
+from rollcall.adapters.update import ConditionFailed, Update
 from rollcall.core.run import RunCompleted, RunRecord, RunState
 from rollcall.core.values import canonical
 
@@ -33,9 +33,16 @@ def of(ledger: Ledger, run: str) -> Waiting | None:
 
 
 def note(ledger: Ledger, run: str, waiting: Waiting, token: str, pipeline: RunRecord) -> None:
-    """Keep that `token` is to be told of the end of `run`, beside those of the same step."""
-    update = Update().set(tokens=waiting.tokens | {token}, by=waiting.by, generation=waiting.generation)
-    update.set(expires_at=expiry(pipeline)).send(ledger.client, ledger.table, waiting_key(run))
+    """Keep that `token` is to be told of the end of `run`, beside those of the same step: none that is noted at the
+    same time is lost.
+    """
+    added = Update().set(expires_at=expiry(pipeline)).add("tokens", [token])
+    added.when_equal(by=waiting.by, generation=waiting.generation)
+    try:
+        added.send(ledger.client, ledger.table, waiting_key(run))
+    except ConditionFailed:
+        first = Update().set(tokens=frozenset({token}), by=waiting.by, generation=waiting.generation)
+        first.set(expires_at=expiry(pipeline)).send(ledger.client, ledger.table, waiting_key(run))
 
 
 class TaskTokens:
@@ -62,5 +69,7 @@ class TaskTokens:
         """A token that is used up is answered
         (https://docs.aws.amazon.com/step-functions/latest/dg/connect-to-resource.html#connect-wait-token).
         """
-        with suppress(self._client.exceptions.TaskTimedOut, self._client.exceptions.TaskDoesNotExist):
+        errors = self._client.exceptions
+        # The last: what a state machine that is gone, or a local cloud before this one, gave out.
+        with suppress(errors.TaskTimedOut, errors.TaskDoesNotExist, errors.InvalidToken):
             send(taskToken=token, **answer)

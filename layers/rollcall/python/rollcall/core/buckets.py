@@ -24,6 +24,10 @@ class Objects(Protocol):
         """Put what is in `file`, from its beginning, in the place of what is there."""
         ...
 
+    def delete(self, key: str) -> None:
+        """Delete an object; one that is not there is deleted already."""
+        ...
+
     def keys(self, prefix: str = "") -> Iterator[str]:
         """The keys that begin so, in their order."""
         ...

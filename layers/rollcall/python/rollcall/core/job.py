@@ -3,13 +3,13 @@
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, get_type_hints
 
-from rollcall.core.batches import Batches, definition
+from rollcall.core.batches import Batches
+from rollcall.core.buckets import Objects
 from rollcall.core.call import Call
 from rollcall.core.entry import Entry
 from rollcall.core.errors import DeclarationError
@@ -19,7 +19,6 @@ from rollcall.core.retry import Retry
 from rollcall.core.run import Run, RunCompleted
 from rollcall.core.schedule import Schedule
 from rollcall.core.target import Bucket, Location, Need, Report, Table, Target, checked_name
-from rollcall.core.values import Json
 
 if TYPE_CHECKING:
     from rollcall.core.payload import PayloadType
@@ -33,7 +32,7 @@ Callback: TypeAlias = Callable[[Any, Call], Outcome | Awaitable[Outcome | None] 
 Probe: TypeAlias = Callable[[Any, Call], Found | Awaitable[Found]]
 Hook: TypeAlias = Callable[[RunCompleted], None]
 Example: TypeAlias = Callable[[int], Mapping[str, object]]
-WriteObject: TypeAlias = Callable[[int, BinaryIO], None]
+Fill: TypeAlias = Callable[[Objects, int], None]
 
 _BY_POSITION = frozenset({inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD})
 
@@ -42,6 +41,7 @@ CallbackT = TypeVar("CallbackT", bound=Callable[..., Any])
 ProbeT = TypeVar("ProbeT", bound=Callable[..., Any])
 HookT = TypeVar("HookT", bound=Hook)
 ExampleT = TypeVar("ExampleT", bound=Example)
+FillT = TypeVar("FillT", bound=Fill)
 
 
 class Overlap(StrEnum):
@@ -51,15 +51,6 @@ class Overlap(StrEnum):
     #: Waits for the other to end; one run can wait, more are skipped.
     QUEUE = "queue"
     ALLOW = "allow"
-
-
-@dataclass(frozen=True, slots=True)
-class ExampleObject:
-    """An object that stands for a real one in local runs."""
-
-    bucket: Bucket
-    key: str
-    write: WriteObject
 
 
 class Job:
@@ -113,7 +104,7 @@ class Job:
         self._probe: Probe | None = None
         self._on_complete: Hook | None = None
         self._example: Example | None = None
-        self.example_objects: tuple[ExampleObject, ...] = ()
+        self._fills: dict[Bucket, Fill] = {}
         self._check()
 
     def _check(self) -> None:
@@ -188,14 +179,14 @@ class Job:
         self._example = self._once("example", self._example, function)
         return function
 
-    def example_object(self, bucket: Bucket, key: str) -> Callable[[WriteObject], WriteObject]:
-        """Decorator: writes, for so many entries, the object that a bucket of the job has in local runs."""
+    def fill(self, bucket: Bucket) -> Callable[[FillT], FillT]:
+        """Decorator: puts the objects of local runs into `bucket`, for so many entries."""
 
-        def add(function: WriteObject) -> WriteObject:
-            self.example_objects = (*self.example_objects, ExampleObject(bucket, key, function))
+        def keep(function: FillT) -> FillT:
+            self._fills[bucket] = self._once(f"fill of {bucket.name}", self._fills.get(bucket), function)
             return function
 
-        return add
+        return keep
 
     def _once(self, what: str, present: object, function: Any) -> Any:
         if present is not None:
@@ -226,14 +217,9 @@ class Job:
     def example_record(self) -> Example | None:
         return self._example
 
-    def definition(self, function: str, at_once: int | None = None) -> dict[str, Json]:
-        """The job's state machine in Amazon States Language; `function` is the ARN of its batch function.
-
-        `at_once`: batches at the same time, where an environment allows fewer. Raises DeclarationError for a queue.
-        """
-        if self.delivery is None:
-            raise DeclarationError(f"job {self.name} is delivered by a queue; it has no state machine")
-        return definition(replace(self.delivery, at_once=at_once or self.delivery.at_once), function)
+    @property
+    def fills(self) -> Mapping[Bucket, Fill]:
+        return self._fills
 
     @property
     def buckets(self) -> tuple[Bucket, ...]:

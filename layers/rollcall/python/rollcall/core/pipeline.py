@@ -192,11 +192,6 @@ class Pipeline(Job):
             bound._callback = call_plain
         return bound
 
-    def definition(self, function: str, at_once: int | None = None) -> dict[str, Json]:
-        """Its steps in Amazon States Language, see `definition`."""
-        del at_once
-        return definition(self, function)
-
     def check_complete(self) -> None:
         """Raise DeclarationError where there are no steps."""
         if not 1 <= len(self.steps) <= MOST_STEPS:

@@ -137,7 +137,7 @@ class Bucket:
     """An S3 bucket that the source, callback and tasks may use with `bucket(BUCKET)`; bound per environment."""
 
     name: str
-    #: Whether the job puts objects, too.
+    #: Whether the job puts and deletes objects, too.
     writes: bool = False
 
     def __post_init__(self) -> None:

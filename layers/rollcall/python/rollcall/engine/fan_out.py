@@ -14,7 +14,8 @@ from rollcall.core.clock import Clock
 from rollcall.core.entry import ManifestEntry
 from rollcall.core.errors import RollcallError, SourceError
 from rollcall.core.job import Job
-from rollcall.core.run import Record, Run, RunRecord, RunState
+from rollcall.core.pipeline import Pipeline
+from rollcall.core.run import Record, Redrive, Run, RunRecord, RunState
 from rollcall.core.sizing import window
 from rollcall.core.tables import Items
 from rollcall.core.target import Bucket, Report, Table
@@ -120,7 +121,9 @@ class FanOut:
     def _lines(self, run: RunRecord) -> Iterator[ManifestEntry]:
         """The entries that this generation is to settle."""
         if run.redrive is not None:
-            return redriven(self.job, self.ledger, self.manifests, run, run.redrive)
+            # Whoever chose some steps of a pipeline would leave out those that need them.
+            redrive = Redrive() if isinstance(self.job, Pipeline) else run.redrive
+            return redriven(self.job, self.ledger, self.manifests, run, redrive)
         reach = (self.read, self.secret, self.table, self.bucket)
         return source_lines(self.job, Run(run.id, run.job, run.scheduled_for, run.generation, run.params, *reach))
 

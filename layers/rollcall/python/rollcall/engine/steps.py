@@ -24,6 +24,7 @@ from rollcall.core.pipeline import FanOutStep, Pipeline, Task, TaskStep
 from rollcall.core.run import Redrive, RunRecord, RunState, run_id
 from rollcall.core.tree import Node
 from rollcall.engine.completion import completed
+from rollcall.engine.progress import outcomes
 from rollcall.engine.slices import Handled, Slice, SliceHandler, under_way
 
 #: A run that was asked for, or has ended, is looked at again.
@@ -45,6 +46,50 @@ class Wanted:
     def of(cls, event: Mapping[str, Any]) -> Self:
         """Raises KeyError and ValueError for an event that is none."""
         return cls(str(event["run"]), int(event["generation"]), str(event["step"]), event.get("token"))
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """How a step of a pipeline's run stands."""
+
+    name: str
+    #: None: it is not settled.
+    outcome: Outcome | None
+    #: The run that it consists of, if that has begun, and how that one's entries ended.
+    run: RunRecord | None = None
+    outcomes: Mapping[Outcome, int] | None = None
+
+    def fields(self) -> dict[str, object]:
+        """As JSON fields."""
+        counts = self.outcomes or {}
+        return {
+            "step": self.name,
+            "outcome": None if self.outcome is None else self.outcome.value,
+            "run": None if self.run is None else self.run.id,
+            "state": None if self.run is None else self.run.state.value,
+            "total": None if self.run is None else self.run.total,
+            **{outcome.value: count for outcome, count in counts.items() if count},
+        }
+
+
+def steps_of(ledger: Ledger, manifests: Manifests, job: Job, run: RunRecord) -> tuple[Step, ...]:
+    """The steps of a pipeline's run in their order, each by the latest generation that it was in; none of another
+    job's run, or of one that is not sealed.
+    """
+    if not isinstance(job, Pipeline):
+        return ()
+    found: dict[str, Outcome | None] = {}
+    for generation in reversed(run.generations):
+        for chunk in (Node(0, number) for number in range(generation.tree.chunks)):
+            record = ledger.nodes(generation, [chunk])[chunk]
+            lines = enumerate(manifests.read(generation, chunk.number))
+            found |= {str(line.key): record.outcome(position) for position, line in lines}
+    return tuple(_standing(ledger, run, name, outcome, name in job.fan_outs) for name, outcome in found.items())
+
+
+def _standing(ledger: Ledger, run: RunRecord, name: str, outcome: Outcome | None, is_run: bool) -> Step:
+    child = _child_of(ledger, run, name)[1] if is_run else None
+    return Step(name, outcome, child, outcomes(ledger, child) if child is not None else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,35 +209,30 @@ class StepHandler:
     def _child(self, run: RunRecord, step: FanOutStep) -> tuple[str, Waiting | None]:
         """The run that the step consists of, and who waited for it last.
 
-        In a redrive it is the run of before, whose failures are redriven; unless that never came to a manifest.
+        In a redrive it is the latest run of before, whose failures are redriven; one that never came to a manifest is
+        followed by another.
         """
-        _, _, nonce = run.id.partition(f"{run.job}-{_stamp(run)}")
-        nonce = nonce.removeprefix("-")
-        first = run_id(step.name, run.scheduled_for, nonce or None)
-        if run.generation > 1:
-            record = self.ledger.run(first)
-            if record is not None and record.state.terminal and not record.generations:
-                first = run_id(step.name, run.scheduled_for, f"{nonce}g{run.generation}")
-        return first, waiting.of(self.ledger, first)
+        child, _ = _child_of(self.ledger, run, step.name)
+        return child, waiting.of(self.ledger, child)
 
     # --- all steps ---
 
     def _place(self, run: RunRecord, name: str) -> _Place | None:
         """Where a step is in the run's generation; None where it is not part of it."""
         lines: dict[int, ManifestEntry] = {}
-        outcomes: dict[int, Outcome | None] = {}
+        settled: dict[int, Outcome | None] = {}
         for chunk in (Node(0, number) for number in range(run.tree.chunks)):
             record = self.ledger.nodes(run, [chunk])[chunk]
             # Whoever filled it may have died before it was counted.
             counting.count(self.ledger, run, chunk, record, self.clock.now())
             for position, line in enumerate(self.manifests.read(run, chunk.number)):
                 index = chunk.number * run.chunk_size + position
-                lines[index], outcomes[index] = line, record.outcome(position)
+                lines[index], settled[index] = line, record.outcome(position)
         found = next((index for index, line in lines.items() if line.key == name), None)
         if found is None:
             return None
-        before = tuple((str(lines[index].key), outcomes[index]) for index in range(found))
-        return _Place(run, found, lines[found], before, outcomes[found] is not None)
+        before = tuple((str(lines[index].key), settled[index]) for index in range(found))
+        return _Place(run, found, lines[found], before, settled[found] is not None)
 
     def _settle(self, place: _Place, outcome: Outcome, error: str | None = None, reason: str | None = None) -> Handled:
         run, now = place.run, self.clock.now()
@@ -219,9 +259,28 @@ def _left_out(place: _Place) -> str | None:
     return None
 
 
+def _child_of(ledger: Ledger, run: RunRecord, job: str) -> tuple[str, RunRecord | None]:
+    """The run of `job` that a step of `run` consists of, if it is not still to come."""
+    _, _, nonce = run.id.partition(f"{run.job}-{_stamp(run)}")
+    nonce = nonce.removeprefix("-")
+    started = [
+        run_id(job, run.scheduled_for, (nonce if number == 1 else f"{nonce}g{number}") or None)
+        for number in range(run.generation, 0, -1)
+    ]
+    records = ledger.runs(started)
+    going = (name for name in started if name in records and not _came_to_nothing(records[name]))
+    child = next(going, started[0])
+    return child, records.get(child)
+
+
+def _came_to_nothing(record: RunRecord) -> bool:
+    """Whether it ended without a manifest: nothing of it can be redriven."""
+    return record.state.terminal and not record.generations
+
+
 def _generation_after(record: RunRecord | None) -> int:
     """Of a run that is still to come its first; of one that has ended otherwise than well, the next."""
-    if record is None or not record.state.terminal or not record.generations:
+    if record is None or not record.state.terminal or _came_to_nothing(record):
         return 1 if record is None else record.generation
     return record.generation + 1
 
