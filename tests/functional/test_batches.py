@@ -147,6 +147,21 @@ def test_a_slice_that_is_repeated_calls_nobody_twice(batched: Batched, world: Wo
     assert world.target.keys == keys(4)
 
 
+def test_a_slice_that_is_repeated_while_its_entries_wait_does_not_shorten_their_waits(
+    batched: Batched, world: World
+) -> None:
+    world.target.script("D01", then=503)
+    batched.start(4)
+    batched.handle(0)
+    world.later(SECOND)
+    assert batched.handle(0) == Handled(again=True, wait=2 * SECOND), "the second that is left, and one more"
+    assert world.target.times()["D01"] == 1
+    world.later(SECOND)
+    batched.go_through()
+    at = [call.at for call in world.target.calls if call.key == "D01"]
+    assert [later - earlier for earlier, later in pairwise(at)] == [2 * SECOND, 4 * SECOND, 8 * SECOND]
+
+
 def test_a_slice_that_runs_twice_in_parallel_calls_nobody_twice(batched: Batched, world: World) -> None:
     batched.start(4)
     both: list[Handled] = []
