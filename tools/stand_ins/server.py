@@ -20,9 +20,8 @@ _NOT_FOUND = answer(404, {"error": "not found"})
 
 
 class StandIns:
-    """`/target/…`, `/bank/…`, `GET /report/<job>`, `GET /-/stats`, `/-/bank-calls`; `POST /-/reset`, `/-/outage`, `/-/credentials`.
-
-    Raises OptionsError.
+    """`/target/…`, `/bank/…`, `GET /report/<job>`, `/-/stats`, `/-/bank-calls`; `POST /-/reset`, `/-/outage`,
+    `/-/credentials`. Raises OptionsError.
     """
 
     def __init__(self, options: Options, clock: Clock | None = None) -> None:
