@@ -3,8 +3,8 @@
 Measured: `scheduled-donations` at the stand-in bank, which declines 1 %, answers 0.5 % of the calls with 503, and moves
 the money of 0.5 % without an answer. The state machine is executed by MiniStack. All along, slices in hand and slices
 that were handled are given to the batch function once more, as Step Functions does that repeats a task. The bank's own
-record of its calls says which batches overlapped, how long it had peace between two, how long retries waited and whether
-anybody was charged twice.
+record of its calls says which batches overlapped, how long it had peace between two, how long retries waited and
+whether anybody was charged twice.
 
 The floor is the pauses between the batches, and what the slowest entry of each batch waited for its retries.
 
@@ -24,17 +24,16 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
+from bench.executions import history, transitions
 from bench.result import Result
 from functions.jobs.donations.scheduled_donations import example, job
 from rollcall.core.batches import Batches
 from rollcall.core.catalog import find
-from rollcall.core.names import execution_name, state_machine_name
 from rollcall.core.target import UNLIMITED, Location
 from tools.cli.stand_ins import StandIns
 from tools.local_cloud.cloud import LocalCloud
 from tools.local_cloud.event_source import LONG_POLL_SECONDS
 from tools.local_cloud.functions import Function, FunctionError
-from tools.local_cloud.resources import ENVIRONMENT
 from tools.stand_ins.bank import Call
 
 #: Of the batch function.
@@ -161,7 +160,7 @@ def run_donations(entries: int, *, latency_ms: float = 50.0, repeating: bool = T
         seconds = time.monotonic() - begun
         seen = look(stand_ins.bank_calls(), _batches_of(cloud, run, batches))
         bank = stand_ins.counts(job.target.name)
-        events = _history(cloud, run)
+        events = history(cloud, job.name, run)
         slices = batches.slices(entries)
         cloud.stop()
         return Ran(
@@ -211,17 +210,6 @@ def look(calls: Sequence[Call], batch_of: Mapping[str, int]) -> Seen:
     )
 
 
-def transitions(events: Sequence[str], slices: int) -> int:
-    """State transitions that AWS bills, from the types of an execution's events.
-
-    MiniStack's history has the tasks of a Map's iterations and no other of their states; which these are follows from
-    `rollcall.core.batches.definition`. A try of a task is a transition, each answer brings a choice, and behind that
-    is a wait; behind the last one also the end of the slice. And the Map is one itself.
-    """
-    tried, answered = events.count("TaskScheduled"), events.count("TaskSucceeded")
-    return 1 + tried + 2 * answered + slices
-
-
 def _at_once(calls: Sequence[Call]) -> int:
     changes = sorted([(call.came_at, 1) for call in calls] + [(call.ends_at, -1) for call in calls])
     most = now = 0
@@ -264,18 +252,6 @@ def _batches_of(cloud: LocalCloud, run: str, batches: Batches) -> dict[str, int]
     chunks = range(-(-record.total // record.chunk_size))
     lines = [line for chunk in chunks for line in cloud.manifests.read(record, chunk)]
     return {str(line.key): index // batches.size for index, line in enumerate(lines)}
-
-
-def _history(cloud: LocalCloud, run: str) -> list[str]:
-    """The types of all events of the run's execution, once that has ended."""
-    client = cloud.client("stepfunctions")
-    machines = client.list_state_machines()["stateMachines"]
-    (machine,) = (each for each in machines if each["name"] == state_machine_name(ENVIRONMENT, job.name))
-    arn = f"{machine['stateMachineArn'].replace(':stateMachine:', ':execution:')}:{execution_name(run, 1)}"
-    while client.describe_execution(executionArn=arn)["status"] == "RUNNING":
-        time.sleep(0.1)
-    pages = client.get_paginator("get_execution_history").paginate(executionArn=arn)
-    return [event["type"] for page in pages for event in page["events"]]
 
 
 def _completed(cloud: LocalCloud, run: str) -> Mapping[str, Any]:
