@@ -27,7 +27,7 @@ SOURCES := $(wildcard app.py bench docs/examples functions layers/dependencies/b
 # $(call say,text): progress and trouble go to stderr; stdout belongs to the command that was asked for.
 say = echo "rollcall: $(1)" >&2
 
-.PHONY: help install install-dev run test lint format synth layer layer-here cdk deploy deploy-local bench simulate mutate pins pin-cdk clean
+.PHONY: help install install-dev run test lint format synth layer layer-here cdk drawings deploy deploy-local bench simulate mutate pins pin-cdk clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1|/p' Makefile | awk -F'|' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -73,6 +73,9 @@ cdk: $(CDK_CLI)/.installed ## the CDK's own command line, .cdk-cli/cdk, in a fol
 
 bench: install-dev ## what the budgets promise, measured
 	@$(WITHOUT_MAKE) $(PYTHON_OF_VENV) -m bench $(ARGS)
+
+drawings: install-dev ## docs/state-machines.md anew, from the synthesized templates
+	@$(PYTHON_OF_VENV) -m tools.drawings
 
 SEEDS ?= 1000
 simulate: install-dev ## lives of runs under faults, many seeds and every crash point: make simulate SEEDS=10000

@@ -16,6 +16,7 @@ BENCHMARKS = (
     "http_clients",
     "requests",
     "transfers",
+    "donations",
     "throughput",
     "kills",
     "fan_out_memory",

@@ -1,4 +1,4 @@
-"""A run of the main job on a local cloud, with what the benchmarks want to know of it."""
+"""A run of the main job, or of one like it in batches, on a local cloud, with what the benchmarks want to know."""
 
 import os
 import random
@@ -8,13 +8,15 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from rollcall.core.catalog import find
+from bench.executions import history
+from rollcall.core.catalog import Declared, find
 from rollcall.core.sizing import worker_sizing
 from rollcall.core.target import UNLIMITED, Location
 from tools.cli.local_run import UNBILLED
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs.type_defs import MessageTypeDef
 
 JOB = "client-deposit-update"
+#: The same in batches of fifty.
+BATCHED = "bench.batched_deposits"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,8 @@ class Ran:
     cpu_seconds: Mapping[str, float]
     #: Items of the ledger by kind, as DynamoDB's JSON.
     items: list[dict[str, Any]]
+    #: Of a job in batches: the types of its execution's events.
+    events: list[str] = field(default_factory=list)
 
     @property
     def requests_per_entry(self) -> float:
@@ -91,32 +97,35 @@ def run_main_job(
     shuffled: bool = False,
     warm: bool = False,
     watch: Callable[[LocalCloud], None] | None = None,
+    module: str | None = None,
 ) -> Ran:
     """Run it once on a cloud of its own, its target at `rate`.
 
     `warm` lets every process of a function start and make its clients before the clock starts to run.
-    `watch` is called when everything is deployed, for profiling.
+    `watch` is called when everything is deployed, for profiling. `module` is that of another job with the same report.
     """
-    declared = find(JOB)
+    declared = find(JOB) if module is None else Declared(import_module(module).job, "accounting", module)
+    job = declared.job
     with ExitStack() as ending:
         serving = {"job_module": declared.module, "entries": entries, "latency_ms": latency_ms}
         stand_ins = ending.enter_context(StandIns(error_rate=error_rate, **serving))
         if shuffled:
             ending.enter_context(mock.patch.object(local_cloud, "EventSource", ShuffledSource))
         cloud = ending.enter_context(LocalCloud())
-        reports = {report.name: Location(f"{stand_ins.base}/report/{JOB}") for report in declared.job.reports}
+        reports = {report.name: Location(f"{stand_ins.base}/report/{job.name}") for report in job.reports}
         deployed = cloud.deploy(declared, Location(f"{stand_ins.base}/target", rate=rate), reports)
         if warm:
-            _warm(cloud, deployed.worker, worker_sizing(declared.job).maximum_concurrency)
+            _warm(cloud, deployed.worker, worker_sizing(job).maximum_concurrency)
             _warm_fan_out(deployed.fan_out)
         if watch is not None:
             watch(cloud)
         begun, own = time.monotonic(), time.process_time()
-        run = cloud.start(JOB, datetime.now(UTC), secrets.token_hex(3))
+        run = cloud.start(job.name, datetime.now(UTC), secrets.token_hex(3))
         completed = _wait(cloud, run)
         seconds = time.monotonic() - begun
         own = time.process_time() - own
         stats = stand_ins.stats()
+        events = [] if job.delivery is None else history(cloud, job.name, run)
         items = _items(cloud)
         emulator = _cpu_seconds(cloud.ministack.process.pid)
         cloud.stop()
@@ -132,6 +141,7 @@ def run_main_job(
             requests=cloud.requests.by_service(),
             cpu_seconds=cpu | {"pollers": own, "emulator": emulator, "stand_in": stats["cpu_seconds"]},
             items=items,
+            events=events,
         )
 
 

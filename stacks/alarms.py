@@ -15,16 +15,20 @@ from rollcall.core import names
 from rollcall.core.job import Job
 from rollcall.core.metrics import Metric
 from stacks.environment import Environment
-from stacks.measures import IN_FLIGHT, WAITING, measure, of_function, of_queue
+from stacks.measures import IN_FLIGHT, WAITING, caller_of, measure, of_function, of_queue, of_state_machine
 
 #: The most metrics that an alarm's expression may take
 #: (https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch_limits.html).
 MOST_METRICS = 10
 #: A breaker that opens for a minute or two has done its work; this long, somebody must talk to the target's people.
 BREAKER_OPEN_TOO_LONG = timedelta(minutes=15)
+#: For functions that take up to a quarter of an hour, and what they had in hand six times as long to come back. Lambda
+#: dates an error by when its invocation began, so a shorter window has gone by when it is told
+#: (https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics.html).
+HOUR = 60
 
-#: AWS's metrics about a resource of a job.
-OfResource: TypeAlias = Callable[[Environment, str, Duration], list[cloudwatch.Metric]]
+#: AWS's metrics about a resource of a job; none where the job has no such resource.
+OfResource: TypeAlias = Callable[[Construct, Environment, Job, Duration], list[cloudwatch.Metric]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +39,7 @@ class Rule:
     name: str
     says: str
     watches: Metric | OfResource
+    #: Of a metric of ours.
     statistic: str = "Sum"
     at_least: float = 1
     #: Within so many minutes, so many times in a row.
@@ -44,18 +49,32 @@ class Rule:
     silence: bool = False
 
 
-def _failing(kind: str, metric: str) -> OfResource:
-    return lambda environment, job, period: [
-        of_function(environment, kind, metric, job=job, label=job, period=period),
+def _of_fan_out(_: Construct, environment: Environment, job: Job, period: Duration) -> list[cloudwatch.Metric]:
+    return [of_function(environment, "fan_out", "Errors", job=job.name, label=job.name, period=period)]
+
+
+def _of_caller(metric: str) -> OfResource:
+    return lambda _, environment, job, period: [
+        of_function(environment, caller_of(job), metric, job=job.name, label=job.name, period=period)
     ]
 
 
-def _dead_letter_queue(environment: Environment, job: str, period: Duration) -> list[cloudwatch.Metric]:
-    queue = names.dead_letter_queue_name(environment.name, job)
+def _of_dead_letter_queue(
+    _: Construct, environment: Environment, job: Job, period: Duration
+) -> list[cloudwatch.Metric]:
+    if job.delivery is not None:
+        return []
+    queue = names.dead_letter_queue_name(environment.name, job.name)
     return [
-        of_queue(queue, WAITING, label=f"{job}, waiting", period=period),
-        of_queue(queue, IN_FLIGHT, label=f"{job}, in flight", period=period),
+        of_queue(queue, WAITING, label=f"{job.name}, waiting", period=period),
+        of_queue(queue, IN_FLIGHT, label=f"{job.name}, in flight", period=period),
     ]
+
+
+def _of_executions(scope: Construct, environment: Environment, job: Job, period: Duration) -> list[cloudwatch.Metric]:
+    if job.delivery is None:
+        return []
+    return [of_state_machine(scope, environment, job.name, "ExecutionsFailed", label=job.name, period=period)]
 
 
 #: All but the last are there for single jobs, too, where these ask for alarms of their own.
@@ -85,31 +104,39 @@ RULES = (
     Rule(
         name="fan-out-failing",
         says="A fan-out function fails, and so do its retries.",
-        watches=_failing("fan_out", "Errors"),
-        # An event is tried three times within four minutes.
+        watches=_of_fan_out,
+        # An event is tried three times.
         at_least=3,
-        minutes=15,
+        minutes=HOUR,
     ),
     Rule(
         name="workers-failing",
-        says="Worker functions crash, or run out of time or memory.",
-        watches=_failing("worker", "Errors"),
-        # As many as one entry causes that takes down each worker that calls it.
+        says="Worker or batch functions crash, or run out of time or memory.",
+        watches=_of_caller("Errors"),
+        # As many as one entry causes that takes down each worker that calls it; a batch is tried four times.
         at_least=5,
-        minutes=15,
+        minutes=HOUR,
     ),
     Rule(
         name="workers-throttled",
-        says="Worker functions get no room to run.",
-        watches=_failing("worker", "Throttles"),
-        periods=3,
+        says="Worker or batch functions get no room to run.",
+        watches=_of_caller("Throttles"),
+        # Batches that found no room are tried again by the watchdog, some eight minutes later.
+        minutes=10,
+        periods=2,
     ),
     Rule(
         name="dead-letter-queue-stuck",
         says="A dead-letter queue has not been empty for an hour.",
-        watches=_dead_letter_queue,
-        statistic="Maximum",
+        watches=_of_dead_letter_queue,
         periods=12,
+    ),
+    Rule(
+        name="executions-failed",
+        says="A state machine gave up a run's batches.",
+        watches=_of_executions,
+        # Step Functions may tell of it late.
+        minutes=15,
     ),
     Rule(
         name="watchdog-silent",
@@ -140,28 +167,30 @@ class Alarms(Construct):
         *,
         environment: Environment,
         rules: Sequence[Rule],
-        jobs: Sequence[str],
+        jobs: Sequence[Job],
         topic: sns.ITopic,
         #: The one job that they are for.
-        job: str | None = None,
+        job: Job | None = None,
     ) -> None:
         super().__init__(scope, id_)
         self._environment = environment
         self._action = SnsAction(topic)
         #: By their names.
         self.alarms = dict(
-            self._alarm(rule, metric, number, job)
+            self._alarm(rule, metric, number, job.name if job is not None else None)
             for rule in rules
             if job is None or not rule.silence
-            for number, metric in enumerate(self._metrics(rule, [job] if job is not None else jobs, job), start=1)
+            for number, metric in enumerate(self._metrics(rule, jobs, job), start=1)
         )
 
-    def _metrics(self, rule: Rule, jobs: Sequence[str], job: str | None) -> Iterator[cloudwatch.IMetric]:
+    def _metrics(self, rule: Rule, jobs: Sequence[Job], job: Job | None) -> Iterator[cloudwatch.IMetric]:
         period = Duration.minutes(rule.minutes)
         if isinstance(rule.watches, Metric):
-            yield measure(self._environment, rule.watches, rule.statistic, job=job, period=period)
+            name = job.name if job is not None else None
+            yield measure(self._environment, rule.watches, rule.statistic, job=name, period=period)
             return
-        metrics = [metric for each in jobs for metric in rule.watches(self._environment, each, period)]
+        some_jobs = jobs if job is None else [job]
+        metrics = [metric for each in some_jobs for metric in rule.watches(self, self._environment, each, period)]
         for first in range(0, len(metrics), MOST_METRICS):
             some = {f"m{number}": metric for number, metric in enumerate(metrics[first : first + MOST_METRICS])}
             filled = ", ".join(f"FILL({name}, 0)" for name in some)
@@ -197,10 +226,9 @@ def alarms_of(
     scope: Construct, *, environment: Environment, rules: Sequence[Rule], jobs: Sequence[Job], topic: sns.ITopic
 ) -> dict[str, cloudwatch.Alarm]:
     """The set over all jobs, and one for each job that asks for its own; by their names."""
-    every = [job.name for job in jobs]
-    found = dict(Alarms(scope, "Alarms", environment=environment, rules=rules, jobs=every, topic=topic).alarms)
+    found = dict(Alarms(scope, "Alarms", environment=environment, rules=rules, jobs=jobs, topic=topic).alarms)
     for job in (each for each in jobs if each.own_alarms):
         id_ = "AlarmsOf" + "".join(word.title() for word in job.name.split("-"))
-        own = Alarms(scope, id_, environment=environment, rules=rules, jobs=every, topic=topic, job=job.name)
+        own = Alarms(scope, id_, environment=environment, rules=rules, jobs=jobs, topic=topic, job=job)
         found |= own.alarms
     return found

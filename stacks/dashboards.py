@@ -11,7 +11,7 @@ from rollcall.core.job import Job
 from rollcall.core.metrics import Metric
 from rollcall.core.values import batched
 from stacks.environment import Environment
-from stacks.measures import IN_FLIGHT, WAITING, measure, of_function, of_queue
+from stacks.measures import IN_FLIGHT, WAITING, caller_of, measure, of_function, of_queue, of_state_machine
 
 #: Of the grid that CloudWatch lays widgets out on, a page is so wide
 #: (https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/CloudWatch-Dashboard-Body-Structure.html).
@@ -202,7 +202,7 @@ class SystemDashboard(Dashboard):
         self._show(system, [[_text(title, 2)], *(row for job in jobs for row in self._job(job))])
 
     def _job(self, job: Job) -> Iterable[list[cloudwatch.IWidget]]:
-        environment, name = self._environment, job.name
+        name = job.name
         when = ", ".join(f"`{expression}`" for expression in job.schedule.expressions())
         yield [
             _text(
@@ -230,44 +230,64 @@ class SystemDashboard(Dashboard):
                 axis="seconds",
             ),
         ]
+        caller = caller_of(job)
+        yield [
+            self._delivery(job),
+            self._graph(
+                "Workers at once" if job.delivery is None else "Batches at once",
+                4,
+                [of_function(self._environment, caller, "ConcurrentExecutions", "Maximum", job=name, label="at once")],
+            ),
+            self._graph("Functions that failed or were throttled", 4, self._failing(job)),
+            self._graph("Trouble", 4, self._trouble(job)),
+        ]
+
+    def _delivery(self, job: Job) -> cloudwatch.GraphWidget:
+        """What is between fan-out and the calls."""
+        environment, name = self._environment, job.name
+        if job.delivery is not None:
+            labels = {"Started": "started", "Succeeded": "went through", "Failed": "failed", "Aborted": "aborted"}
+            return self._graph(
+                "Executions of the state machine",
+                4,
+                [
+                    of_state_machine(self, environment, name, f"Executions{metric}", label=label)
+                    for metric, label in labels.items()
+                ],
+            )
         queue = names.queue_name(environment.name, name)
         dead_letters = names.dead_letter_queue_name(environment.name, name)
-        yield [
-            self._graph(
-                "Messages",
-                4,
-                [
-                    of_queue(queue, WAITING, label="waiting"),
-                    of_queue(queue, IN_FLIGHT, label="in flight"),
-                    of_queue(dead_letters, WAITING, label="dead letters"),
-                ],
-            ),
-            self._graph(
-                "Workers at once",
-                4,
-                [of_function(environment, "worker", "ConcurrentExecutions", "Maximum", job=name, label="at once")],
-            ),
-            self._graph(
-                "Functions that failed or were throttled",
-                4,
-                [
-                    of_function(environment, "fan_out", "Errors", job=name, label="fan-out failed"),
-                    of_function(environment, "worker", "Errors", job=name, label="worker failed"),
-                    of_function(environment, "worker", "Throttles", job=name, label="worker throttled"),
-                    of_function(environment, "dead_letter", "Errors", job=name, label="dead letter failed"),
-                ],
-            ),
-            self._graph(
-                "Trouble",
-                4,
-                [
-                    self._measure(Metric.RUNS_OVERDUE, "Maximum", job=name, label="past its deadline"),
-                    self._measure(Metric.RUNS_STALLED, "Maximum", job=name, label="not moving"),
-                    self._measure(Metric.BREAKER_OPENINGS, job=name, label="breaker opened"),
-                    self._measure(Metric.DEAD_LETTERS, job=name, label="dead letters"),
-                ],
-            ),
+        return self._graph(
+            "Messages",
+            4,
+            [
+                of_queue(queue, WAITING, label="waiting"),
+                of_queue(queue, IN_FLIGHT, label="in flight"),
+                of_queue(dead_letters, WAITING, label="dead letters"),
+            ],
+        )
+
+    def _failing(self, job: Job) -> list[cloudwatch.Metric]:
+        environment, name, caller = self._environment, job.name, caller_of(job)
+        found = [
+            of_function(environment, "fan_out", "Errors", job=name, label="fan-out failed"),
+            of_function(environment, caller, "Errors", job=name, label=f"{caller} failed"),
+            of_function(environment, caller, "Throttles", job=name, label=f"{caller} throttled"),
         ]
+        if job.delivery is None:
+            found.append(of_function(environment, "dead_letter", "Errors", job=name, label="dead letter failed"))
+        return found
+
+    def _trouble(self, job: Job) -> list[cloudwatch.Metric]:
+        name = job.name
+        found = [
+            self._measure(Metric.RUNS_OVERDUE, "Maximum", job=name, label="past its deadline"),
+            self._measure(Metric.RUNS_STALLED, "Maximum", job=name, label="not moving"),
+            self._measure(Metric.BREAKER_OPENINGS, job=name, label="breaker opened"),
+        ]
+        if job.delivery is None:
+            found.append(self._measure(Metric.DEAD_LETTERS, job=name, label="dead letters"))
+        return found
 
 
 def _axis(label: str) -> cloudwatch.YAxisProps:

@@ -9,10 +9,11 @@ from stacks.environment import Ceilings, Environment
 
 DEV = Environment(
     name="dev",
-    systems=("accounting", "transfers"),
+    systems=("accounting", "donations", "transfers"),
     targets={
         "accounting": Location("https://accounting.dev.example.com", "rollcall/dev/accounting"),
         "bank": Location("https://bank.dev.example.com", "rollcall/dev/bank"),
+        "payments": Location("https://payments.dev.example.com", "rollcall/dev/payments"),
     },
     reports={
         "client-deposits": Location("https://workday.dev.example.com/raas/client-deposits", "rollcall/dev/workday"),
@@ -33,10 +34,11 @@ DEV = Environment(
 
 STAGING = Environment(
     name="staging",
-    systems=("accounting", "transfers"),
+    systems=("accounting", "donations", "transfers"),
     targets={
         "accounting": Location("https://accounting.staging.example.com", "rollcall/staging/accounting"),
         "bank": Location("https://bank.staging.example.com", "rollcall/staging/bank"),
+        "payments": Location("https://payments.staging.example.com", "rollcall/staging/payments"),
     },
     reports={
         "client-deposits": Location(
@@ -60,10 +62,11 @@ STAGING = Environment(
 
 PROD = Environment(
     name="prod",
-    systems=("accounting", "transfers"),
+    systems=("accounting", "donations", "transfers"),
     targets={
         "accounting": Location("https://accounting.prod.example.com", "rollcall/prod/accounting"),
         "bank": Location("https://bank.prod.example.com", "rollcall/prod/bank"),
+        "payments": Location("https://payments.prod.example.com", "rollcall/prod/payments"),
     },
     reports={
         "client-deposits": Location("https://workday.prod.example.com/raas/client-deposits", "rollcall/prod/workday"),

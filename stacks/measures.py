@@ -1,9 +1,11 @@
-"""Metrics as alarms and dashboards take them: our own, and AWS's about functions and queues, found by name."""
+"""Metrics as alarms and dashboards take them: our own, and AWS's about what is deployed, found by name."""
 
-from aws_cdk import Duration
+from aws_cdk import ArnFormat, Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
+from constructs import Construct
 
 from rollcall.core import names
+from rollcall.core.job import Job
 from rollcall.core.metrics import ENVIRONMENT, JOB, NAMESPACE, Metric
 from stacks.environment import Environment
 
@@ -64,3 +66,34 @@ def of_queue(queue: str, metric: str, *, label: str, period: Duration = FIVE_MIN
         label=label,
         period=period,
     )
+
+
+def of_state_machine(
+    scope: Construct,
+    environment: Environment,
+    job: str,
+    metric: str,
+    *,
+    label: str,
+    period: Duration = FIVE_MINUTES,
+) -> cloudwatch.Metric:
+    """https://docs.aws.amazon.com/step-functions/latest/dg/procedure-cw-metrics.html"""
+    arn = Stack.of(scope).format_arn(
+        service="states",
+        resource="stateMachine",
+        resource_name=names.state_machine_name(environment.name, job),
+        arn_format=ArnFormat.COLON_RESOURCE_NAME,
+    )
+    return cloudwatch.Metric(
+        namespace="AWS/States",
+        metric_name=metric,
+        dimensions_map={"StateMachineArn": arn},
+        statistic="Sum",
+        label=label,
+        period=period,
+    )
+
+
+def caller_of(job: Job) -> str:
+    """The kind of function that calls the target for `job`."""
+    return "worker" if job.delivery is None else "batch"

@@ -39,6 +39,7 @@ LAW = {
     "tests": ("*",),
     # It deploys the stacks, and looks at what was deployed.
     "tools.deploy_local": ("rollcall*", "stacks*", "tools*", "aws_cdk*", "boto3*", "typer*"),
+    "tools.drawings": ("rollcall*", "stacks*", "tools*", "aws_cdk*"),
     # Clients come from the adapters; what AWS answers them with is told by name.
     "tools": ("rollcall*", "functions*", "tools*", "pydantic*", "typer*", "rich*", "botocore.exceptions"),
     # It stands in for AWS itself, with credentials of its own.

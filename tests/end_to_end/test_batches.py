@@ -2,11 +2,14 @@
 
 import json
 import time
+from typing import Any
 
 import pytest
 
+from bench.donations import BUDGET_MB, run_donations
 from functions.jobs.donations import scheduled_donations
 from functions.jobs.donations._targets import DONATIONS
+from rollcall import Batches
 from rollcall.core.catalog import Declared
 from rollcall.core.names import execution_name, state_machine_name
 from tests.end_to_end.local import Local, declared, stand_ins
@@ -17,9 +20,11 @@ from tools.local_cloud.resources import ENVIRONMENT
 pytestmark = pytest.mark.end_to_end
 
 CHARGED = 70
+DONATIONS_DUE = 150
 ENTRIES = 18
 SLICES = 5
 JOB = "batched"
+batches = scheduled_donations.job.delivery or Batches()
 
 
 def test_every_entry_is_called_once_in_batches_with_pauses_and_the_run_completes_once(local: Local) -> None:
@@ -41,6 +46,21 @@ def test_every_entry_is_called_once_in_batches_with_pauses_and_the_run_completes
     assert execution["name"] == execution_name(run, 1)
     given = sfn.describe_execution(executionArn=execution["executionArn"])["input"]
     assert json.loads(given)["slices"] == list(range(SLICES))
+
+
+def test_batches_do_not_overlap_and_rest_and_nobody_is_charged_twice_though_slices_are_repeated() -> None:
+    faults: dict[str, Any] = {"bank_error_rate": 0.02, "bank_lost_rate": 0.02, "bank_refusal_rate": 0.02}
+    ran = run_donations(DONATIONS_DUE, **faults)
+    seen, pause = ran.seen, batches.pause.total_seconds()
+    assert seen.overlapping == 0
+    assert seen.shortest_pause >= pause
+    assert seen.most_calls_at_once <= batches.size
+    assert seen.called_after_a_decline == 0
+    assert seen.waits[1][0] >= 2, "a slice that is repeated does not shorten a wait"
+    assert ran.repeated > 0
+    assert (ran.charged, ran.charged_twice) == (ran.outcomes["succeeded"], 0)
+    assert sum(ran.outcomes.values()) == DONATIONS_DUE
+    assert ran.peak_memory_mb < BUDGET_MB
 
 
 def test_no_donation_is_charged_twice_though_a_batch_dies_and_answers_are_lost(local: Local) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rollcall import Batches, Call
+from rollcall import Batches, Breaker, Call
 from rollcall.adapters.executions import Executions
 from rollcall.core.actions import Action
 from rollcall.core.batches import definition
@@ -31,6 +31,7 @@ PAUSE = 3 * SECOND
 #: Slices and chunks (of 5) do not begin at the same entries.
 BATCHES = Batches(size=4, at_once=1, pause=PAUSE, most_entries=100)
 TIME = timedelta(minutes=5)
+BREAKER = Breaker(failures=10, pause=timedelta(minutes=1))
 
 
 class Batched:
@@ -140,11 +141,41 @@ def test_a_declined_entry_is_not_tried_again_and_an_outage_is_after_2_4_and_8_se
     assert world.outcomes() == {Outcome.SUCCEEDED: 2, Outcome.REJECTED: 1, Outcome.FAILED: 1}
 
 
+def test_after_ten_failures_in_a_row_nobody_is_called_for_a_minute(world: World) -> None:
+    batched = Batched(world, delivery=Batches(size=20, most_entries=100), concurrency=1, breaker=BREAKER)
+    for key in keys(20):
+        world.target.script(key, 503)
+    batched.start(20)
+    handled = batched.handle(0)
+    assert world.target.keys == keys(10)
+    assert handled.again
+    world.later(handled.wait)
+    batched.go_through()
+    assert world.target.calls[10].at - world.target.calls[9].at >= BREAKER.pause
+    assert world.target.times()["D15"] == 2, "being held used up no attempt"
+    assert world.outcomes() == {Outcome.SUCCEEDED: 20}
+
+
 def test_a_slice_that_is_repeated_calls_nobody_twice(batched: Batched, world: World) -> None:
     batched.start(8)
     first = batched.handle(0)
     assert batched.handle(0) == first == Handled(again=False, wait=PAUSE)
     assert world.target.keys == keys(4)
+
+
+def test_a_slice_that_is_repeated_while_its_entries_wait_does_not_shorten_their_waits(
+    batched: Batched, world: World
+) -> None:
+    world.target.script("D01", then=503)
+    batched.start(4)
+    batched.handle(0)
+    world.later(SECOND)
+    assert batched.handle(0) == Handled(again=True, wait=2 * SECOND), "the second that is left, and one more"
+    assert world.target.times()["D01"] == 1
+    world.later(SECOND)
+    batched.go_through()
+    at = [call.at for call in world.target.calls if call.key == "D01"]
+    assert [later - earlier for earlier, later in pairwise(at)] == [2 * SECOND, 4 * SECOND, 8 * SECOND]
 
 
 def test_a_slice_that_runs_twice_in_parallel_calls_nobody_twice(batched: Batched, world: World) -> None:

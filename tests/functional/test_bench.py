@@ -11,13 +11,14 @@ from types import ModuleType
 
 import pytest
 
-from bench import cost, fan_out_memory, http_clients, imports, kills, requests, throughput
+from bench import cost, donations, executions, fan_out_memory, http_clients, imports, kills, requests, throughput
 from bench.__main__ import BENCHMARKS, main
 from bench.http_client import MODULES
 from bench.main_job import Ran, run_main_job
 from bench.result import Result
 from tools.local_cloud.isolation import isolate
 from tools.local_cloud.ministack import CHECKOUT
+from tools.stand_ins.bank import Call
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.accounting]
 
@@ -99,6 +100,37 @@ def test_a_broken_claim_is_an_exit_code(monkeypatch: pytest.MonkeyPatch, capsys:
     monkeypatch.setattr(sys, "argv", ["bench", "imports"])
     assert main() == 1
     assert "BROKEN" in capsys.readouterr().out
+
+
+def test_donations_are_run_and_told_of() -> None:
+    found = donations.measure(arguments(donations, "--small", "0", "--entries", "60"))
+    assert found.broken == []
+    assert found.fields["60"]["charged"] == found.fields["60"]["outcomes"]["succeeded"]
+    assert found.fields["60"]["state_transitions"] >= 1 + 2 * 4
+
+
+def test_what_the_bank_saw_of_batches_is_told_from_its_calls() -> None:
+    batch_of = {"a": 0, "b": 0, "c": 1}
+    calls = [Call("a", 0.0, 0.5, 201), Call("b", 0.25, 0.75, 503), Call("b", 2.75, 3.25, 422), Call("b", 4, 4.5, 422)]
+    seen = donations.look([*calls, Call("c", 4.25, 4.75, 201)], batch_of)
+    assert (seen.overlapping, seen.shortest_pause, seen.most_calls_at_once) == (1, -0.25, 2)
+    assert seen.waits == {1: (2.0, 2.0), 2: (0.75, 0.75)}
+    assert (seen.waited, seen.called_after_a_decline) == (2.75, 1)
+    rested = donations.look([*calls[:3], Call("c", 4.25, 4.75, 201)], batch_of)
+    assert (rested.overlapping, rested.shortest_pause, rested.called_after_a_decline) == (0, 1.0, 0)
+
+
+def test_transitions_follow_from_an_executions_events() -> None:
+    """A batch that is handled once takes four, another three for each time more, and the Map is one."""
+    once = ["ExecutionStarted", "TaskScheduled", "TaskSucceeded"]
+    assert executions.transitions(once, 1) == 1 + 4
+    assert executions.transitions([*once, "TaskScheduled", "TaskSucceeded"], 1) == 1 + 4 + 3
+
+
+def test_a_batch_costs_transitions_above_all() -> None:
+    bill = cost.bill_of_batches({("dynamodb", "UpdateItem"): 0.1}, {}, transitions=0.1, rounds=0.02)
+    assert bill["Step Functions"] == pytest.approx(2.5)
+    assert sum(bill.values()) == pytest.approx(2.5 + 0.0625 + 0.02 * 0.2 + 0.02 * 1e6 * 0.2 * 0.25 * 1.33334e-5)
 
 
 def test_fan_outs_memory_is_measured() -> None:

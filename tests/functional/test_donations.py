@@ -1,6 +1,7 @@
 """Scheduled donations over their tables: what a run takes, and what each answer of the payment service leads to."""
 
 import asyncio
+import random
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,13 +10,14 @@ import pytest
 
 from functions.jobs.donations import scheduled_donations
 from functions.jobs.donations._targets import DONATION_AUDIT, DONATIONS
-from rollcall import NotSent, Outcome, Run, Table, Unanswered
+from rollcall import Batches, Breaker, NotSent, Outcome, Overlap, Run, Table, Unanswered
 from rollcall.adapters.clients import Clients
 from rollcall.adapters.tables import TableItems
 from rollcall.core import names
 from rollcall.core.answers import Answer
 from rollcall.core.message import Message
 from rollcall.core.run import RunRecord, RunState, run_id
+from rollcall.core.sizing import worker_sizing
 from rollcall.engine.calling import Caller
 from tests.functional.test_transfers import Bank
 from tests.functional.world import VirtualClock
@@ -79,6 +81,16 @@ def story(aws: Clients, clock: VirtualClock) -> Iterator[Story]:
         story = Story(aws, clock, runner)
         story.put(item())
         yield story
+
+
+def test_the_declaration_says_what_was_asked_for() -> None:
+    assert JOB.delivery == Batches(size=50, at_once=1, pause=timedelta(seconds=1), most_entries=20_000)
+    assert worker_sizing(JOB).width == 50, "all of a batch at the same time"
+    waits = [JOB.retry.wait(number, random.Random(0)) for number in (1, 2, 3)]  # noqa: S311
+    assert (JOB.retry.retries, waits) == (3, [timedelta(seconds=seconds) for seconds in (2, 4, 8)])
+    assert JOB.target.breaker == Breaker(failures=10, pause=timedelta(minutes=1))
+    assert list(JOB.schedule.expressions()) == ["cron(0 * * * ? *)"]
+    assert JOB.overlap is Overlap.SKIP, "never two runs at once"
 
 
 def test_what_is_due_is_taken_under_a_key_of_its_own(aws: Clients, clock: VirtualClock) -> None:

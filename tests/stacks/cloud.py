@@ -76,6 +76,12 @@ class Cloud:
         name = names.function_name(self.environment.name, kind, job)
         return self.one("AWS::Lambda::Function", FunctionName=name)
 
+    def state_machine(self, job: str) -> str:
+        """The ARN of the job's state machine."""
+        name = names.state_machine_name(self.environment.name, job)
+        assert self.one("AWS::StepFunctions::StateMachine", StateMachineName=name)
+        return ARNS["AWS::StepFunctions::StateMachine"][1].format(name)
+
     def mapping(self, function: Properties) -> Properties:
         return self.one("AWS::Lambda::EventSourceMapping", FunctionName=function["FunctionName"])
 

@@ -60,3 +60,13 @@ def case(request: pytest.FixtureRequest, clouds: Mapping[str, Cloud]) -> tuple[C
     """Each job of each environment in turn."""
     name, declared = request.param
     return clouds[name], declared
+
+
+@pytest.fixture(
+    params=[(name, declared) for name, jobs in DEPLOYED.items() for declared in jobs if declared.job.delivery is None],
+    ids=lambda case: f"{case[0]}-{case[1].job.name}",
+)
+def queued(request: pytest.FixtureRequest, clouds: Mapping[str, Cloud]) -> tuple[Cloud, Declared]:
+    """Each job of each environment that is delivered by a queue."""
+    name, declared = request.param
+    return clouds[name], declared

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from rollcall.core.catalog import catalog
+from rollcall.core.job import Job
 from stacks.environments import ENVIRONMENTS
 from tests.stacks import sample
 
@@ -14,3 +15,8 @@ DEPLOYED = {
     name: tuple(declared for declared in JOBS[name] if declared.system in environment.systems)
     for name, environment in EVERY.items()
 }
+
+
+def kinds_of(job: Job) -> tuple[str, ...]:
+    """The functions that a job has of its own."""
+    return ("fan_out", "worker", "dead_letter") if job.delivery is None else ("fan_out", "batch")

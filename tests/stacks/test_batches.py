@@ -22,6 +22,7 @@ from stacks.runtime import Build
 from tests.stacks import sample
 from tests.stacks.cloud import Cloud, Properties, sqs_arn
 from tests.stacks.test_nag import findings
+from tests.stacks.test_operations import alarms, bodies, named, objection, shown, watched
 
 ENVIRONMENT = replace(sample.ENVIRONMENT, name="batched")
 NAME = "pay-slowly"
@@ -33,8 +34,11 @@ job = Job(
     concurrency=2,
     delivery=BATCHES,
     needs=[sample.IN_BUCKET, Secret("signing"), sample.ANSWERS],
+    own_alarms=True,
 )
 STATES = "arn:aws:states:eu-west-1:111122223333"
+#: Over all jobs, of which there is one, and its own.
+SETS = pytest.mark.parametrize("own", [None, NAME])
 FUNCTION = "arn:aws:lambda:eu-west-1:111122223333:function:rollcall-batched-pay-slowly-batch"
 
 
@@ -174,3 +178,40 @@ def test_there_is_no_queue_of_entries_and_nobody_may_count_one(cloud: Cloud) -> 
 def test_resources_are_counted_as_they_are(cloud: Cloud) -> None:
     template = cloud.templates[f"rollcall-{ENVIRONMENT.name}-jobs-payments"]
     assert resources_of(JOBS) == len(template["Resources"])
+
+
+# --- what it is watched by ---
+
+
+@SETS
+@pytest.mark.parametrize(("rule", "metric"), [("workers-failing", "Errors"), ("workers-throttled", "Throttles")])
+def test_its_function_is_watched_as_workers_are(cloud: Cloud, rule: str, metric: str, own: str | None) -> None:
+    function = {"FunctionName": "rollcall-batched-pay-slowly-batch"}
+    assert watched(named(cloud, rule, own)) == [("AWS/Lambda", metric, function)]
+
+
+@SETS
+def test_an_execution_that_fails_is_an_alarm(cloud: Cloud, own: str | None) -> None:
+    alarm = named(cloud, "executions-failed", own)
+    machine = {"StateMachineArn": f"{STATES}:stateMachine:rollcall-batched-pay-slowly-batches"}
+    assert watched(alarm) == [("AWS/States", "ExecutionsFailed", machine)]
+    _, asked = alarm["Metrics"]
+    assert (asked["MetricStat"]["Stat"], alarm["Threshold"]) == ("Sum", 1)
+
+
+def test_no_alarm_watches_what_it_has_not(cloud: Cloud) -> None:
+    assert not any("dead-letter-queue" in name for name in alarms(cloud))
+    for name, alarm in alarms(cloud).items():
+        for metric in watched(alarm):
+            assert objection(cloud, *metric) is None, name
+
+
+def test_its_block_of_the_dashboard_shows_executions_and_batches_in_place_of_messages_and_workers(
+    cloud: Cloud,
+) -> None:
+    body = bodies(cloud)["rollcall-batched-payments"]
+    titles = {each["properties"].get("title") for each in body["widgets"]}
+    assert {"Executions of the state machine", "Batches at once"} <= titles
+    assert not titles & {"Messages", "Workers at once"}
+    for metric in shown(cloud):
+        assert objection(cloud, *metric) is None

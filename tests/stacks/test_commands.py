@@ -77,8 +77,8 @@ def test_the_fan_out_of_a_job_is_found(case: tuple[Cloud, Declared]) -> None:
     )
 
 
-def test_the_queue_of_a_job_is_found(case: tuple[Cloud, Declared]) -> None:
-    cloud, declared = case
+def test_the_queue_of_a_job_is_found(queued: tuple[Cloud, Declared]) -> None:
+    cloud, declared = queued
     name = asked(cloud.environment.name, lambda deployment: deployment.queues.url(declared.job.name))
     assert cloud.queue(name)["FifoQueue"]
 

@@ -20,10 +20,14 @@ from tests.stacks.sample import SMALL
 
 RUNBOOK = ROOT / "docs/runbook"
 OWN = {rule.name for rule in RULES if isinstance(rule.watches, Metric)}
-#: What AWS measures of functions and queues: namespace -> the dimension that names the resource, and the metrics used.
+#: What AWS measures of what is deployed: namespace -> the dimension that names the resource, and the metrics used.
 OF_RESOURCES = {
     "AWS/Lambda": ("FunctionName", {"Errors", "Throttles", "ConcurrentExecutions"}),
     "AWS/SQS": ("QueueName", {"ApproximateNumberOfMessagesVisible", "ApproximateNumberOfMessagesNotVisible"}),
+    "AWS/States": (
+        "StateMachineArn",
+        {"ExecutionsStarted", "ExecutionsSucceeded", "ExecutionsFailed", "ExecutionsAborted"},
+    ),
 }
 #: Metrics that belong to no job.
 OF_ENVIRONMENT = {Metric.WATCHDOG_ROUNDS.value}
@@ -65,7 +69,9 @@ def bodies(cloud: Cloud) -> dict[str, Properties]:
 
 
 def deployed(cloud: Cloud, dimension: str) -> set[str]:
-    """The names of the functions, or queues, that the templates make."""
+    """The names of the functions or queues, or the ARNs of the state machines, that the templates make."""
+    if dimension == "StateMachineArn":
+        return {cloud.state_machine(each.job.name) for each in cloud.jobs if each.job.delivery is not None}
     type_ = {"FunctionName": "AWS::Lambda::Function", "QueueName": "AWS::SQS::Queue"}[dimension]
     return {resource[dimension] for resource in cloud.of_type(type_)}
 
@@ -111,12 +117,21 @@ def test_an_alarm_names_its_page(cloud: Cloud) -> None:
         assert Path(page).stem in alarm["AlarmName"]
 
 
+def without(*deliveries: bool) -> set[str]:
+    """The rules about what jobs of these deliveries (whether in batches) have not."""
+    return ({"executions-failed"} if True not in deliveries else set()) | (
+        {"dead-letter-queue-stuck"} if False not in deliveries else set()
+    )
+
+
 def test_there_is_one_set_for_the_environment_and_one_for_each_job_that_asks(cloud: Cloud) -> None:
     environment = cloud.environment.name
-    expected = {names.alarm_name(environment, rule.name) for rule in RULES}
-    for each in cloud.jobs:
-        if each.job.own_alarms:
-            expected |= {names.alarm_name(environment, rule.name, each.job.name) for rule in RULES if not rule.silence}
+    lacking = without(*(each.job.delivery is not None for each in cloud.jobs))
+    expected = {names.alarm_name(environment, rule.name) for rule in RULES if rule.name not in lacking}
+    for job in (each.job for each in cloud.jobs if each.job.own_alarms):
+        lacking = without(job.delivery is not None)
+        own = (rule.name for rule in RULES if not rule.silence and rule.name not in lacking)
+        expected |= {names.alarm_name(environment, rule, job.name) for rule in own}
     assert alarms(cloud).keys() == expected
 
 
@@ -140,7 +155,8 @@ def test_every_alarm_watches_what_there_is(cloud: Cloud) -> None:
     ],
 )
 def test_an_alarm_on_functions_watches_those_of_all_jobs(cloud: Cloud, rule: str, kind: str, metric: str) -> None:
-    functions = [cloud.function(kind, each.job.name)["FunctionName"] for each in cloud.jobs]
+    kinds = {each.job.name: "batch" if kind == "worker" and each.job.delivery else kind for each in cloud.jobs}
+    functions = [cloud.function(kind, job)["FunctionName"] for job, kind in kinds.items()]
     expected = [("AWS/Lambda", metric, {"FunctionName": function}) for function in functions]
     assert watched(named(cloud, rule)) == expected
 
@@ -150,6 +166,7 @@ def test_the_alarm_on_dead_letter_queues_watches_all_their_messages(cloud: Cloud
     expected = [
         ("AWS/SQS", metric, {"QueueName": names.dead_letter_queue_name(cloud.environment.name, each.job.name)})
         for each in cloud.jobs
+        if each.job.delivery is None
         for metric in metrics
     ]
     assert watched(named(cloud, "dead-letter-queue-stuck")) == expected
@@ -166,12 +183,14 @@ def test_an_alarm_of_a_jobs_own_watches_that_job_alone(clouds: dict[str, Cloud])
 def test_what_an_alarm_adds_up_is_named_after_the_jobs_and_gaps_count_nothing(cloud: Cloud) -> None:
     """An expression of several metrics has no value where one of them has none, but for FILL."""
     for rule in RULES:
-        if rule.name in OWN:
+        if rule.name in OWN or rule.name in without(*(each.job.delivery is not None for each in cloud.jobs)):
             continue
         expression, *metrics = named(cloud, rule.name)["Metrics"]
         filled = ", ".join(f"FILL({each['Id']}, 0)" for each in metrics)
         assert expression["Expression"] == f"SUM([{filled}])"
-        assert {each["Label"].partition(",")[0] for each in metrics} == {each.job.name for each in cloud.jobs}
+        lacking = {each.job.name for each in cloud.jobs if rule.name in without(each.job.delivery is not None)}
+        jobs = {each.job.name for each in cloud.jobs} - lacking
+        assert {each["Label"].partition(",")[0] for each in metrics} == jobs
 
 
 def test_silence_is_an_alarm_of_the_watchdog_alone(cloud: Cloud) -> None:

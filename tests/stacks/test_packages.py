@@ -13,7 +13,7 @@ from rollcall.core.errors import RollcallError
 from stacks.package import Packages
 from tests.stacks import sample
 from tests.stacks.cloud import Cloud
-from tests.stacks.deployed import DEPLOYED, ROOT
+from tests.stacks.deployed import DEPLOYED, ROOT, kinds_of
 
 PACKAGED = {
     "functions/__init__.py",
@@ -58,11 +58,11 @@ def test_a_job_file_is_in_the_packages_of_its_own_functions_and_the_engines(
         for function in cloud.of_type("AWS::Lambda::Function")
         if file in cloud.package(function)
     }
-    own = {cloud.function(kind, declared.job.name)["FunctionName"] for kind in ("fan_out", "worker", "dead_letter")}
+    own = {cloud.function(kind, declared.job.name)["FunctionName"] for kind in kinds_of(declared.job)}
     assert holders == own | {cloud.function(kind)["FunctionName"] for kind in ("completion", "watchdog")}
 
 
-@pytest.mark.parametrize("kind", sample.KINDS)
+@pytest.mark.parametrize("kind", [*sample.KINDS, "batch"])
 def test_the_handler_can_be_imported_from_the_package_alone(clouds: Mapping[str, Cloud], kind: str) -> None:
     """With every job that is in it, and nothing of the checkout but the engine's layer."""
     cloud = clouds["dev"]

@@ -6,17 +6,18 @@ from fnmatch import fnmatchcase as fnmatch
 from itertools import permutations
 
 import boto3
-import pytest
 
 from rollcall.core import names
 from rollcall.core.catalog import Declared
 from stacks.keys import item_of_target, items_of
 from tests.stacks.cloud import Cloud
-from tests.stacks.deployed import ROOT
+from tests.stacks.deployed import ROOT, kinds_of
 
-OF_A_JOB = ("fan_out", "worker", "dead_letter")
+OF_A_JOB = ("fan_out", "worker", "dead_letter", "batch")
 QUEUES = (names.queue_name, names.dead_letter_queue_name, names.undelivered_queue_name)
-SERVICES = {"dynamodb", "s3", "sqs", "events", "lambda", "secretsmanager"}
+SERVICES = {"dynamodb", "s3", "sqs", "events", "lambda", "secretsmanager", "states"}
+#: Where boto3 has another name for it.
+CLIENTS = {"states": "stepfunctions"}
 #: Operations that are allowed by actions of another name.
 ACTIONS = {
     "dynamodb:TransactWriteItems": {"dynamodb:PutItem", "dynamodb:UpdateItem"},
@@ -36,7 +37,10 @@ def operations() -> dict[str, str]:
     found: dict[str, str] = {}
     for service in sorted(SERVICES):
         client = boto3.client(  # type: ignore[call-overload]
-            service, region_name="eu-west-1", aws_access_key_id="none", aws_secret_access_key="none"
+            CLIENTS.get(service, service),
+            region_name="eu-west-1",
+            aws_access_key_id="none",
+            aws_secret_access_key="none",
         )
         methods: dict[str, str] = client.meta.method_to_api_mapping
         found |= {method: f"{service}:{operation}" for method, operation in methods.items()}
@@ -59,9 +63,10 @@ def asked_for() -> set[str]:
 
 
 def test_the_functions_together_may_do_what_the_adapters_do_and_no_more(clouds: dict[str, Cloud]) -> None:
-    cloud = clouds["sample"]
+    """Between them, the two have a report in a bucket, a network and a job in batches."""
     granted = {
         action
+        for cloud in (clouds["sample"], clouds["dev"])
         for function in cloud.of_type("AWS::Lambda::Function")
         for service in SERVICES
         for actions in cloud.allowed(function, service).values()
@@ -75,20 +80,22 @@ def test_the_functions_together_may_do_what_the_adapters_do_and_no_more(clouds: 
 def test_no_function_of_a_job_may_touch_what_is_another_jobs(cloud: Cloud) -> None:
     for job, other in permutations((each.job for each in cloud.jobs), 2):
         run = f"{other.name}-20261121T023000Z"
-        items = [f"job#{other.name}", f"run#{run}", f"node#{run}#1#0#0", f"entry#{run}#00ff"]
+        items = [f"job#{other.name}", f"run#{run}", f"node#{run}#1#0#0", f"entry#{run}#00ff", f"slice#{run}#1#0"]
         name = cloud.environment.name
         of_other = [
             *(f"{queue(name, other.name)}" for queue in QUEUES),
             *(f":function:{names.function_name(name, kind, other.name)}" for kind in OF_A_JOB),
+            f":stateMachine:{names.state_machine_name(name, other.name)}",
+            f"arn:aws:states:eu-west-1:111122223333:execution:{names.state_machine_name(name, other.name)}:{run}-g1",
             f"/{run}/1/nonce/000000.jsonl",
             *(f"/{names.table_name(name, table.name)}" for table in other.tables if table not in job.tables),
         ]
-        for kind in OF_A_JOB:
+        for kind in kinds_of(job):
             for statement in cloud.statements(cloud.function(kind, job.name)["Role"]):
                 if statement["Effect"] == "Deny":
                     continue
                 for resource in statement["Resource"]:
-                    bucket = resource.partition("/")[0]
+                    bucket = resource.partition("/")[0] if "/" in resource else ""
                     touched = [each for each in of_other if resource.endswith(each) or fnmatch(bucket + each, resource)]
                     assert resource == "*" or not touched, (kind, job, resource)
                     if resource.endswith("-ledger"):
@@ -96,17 +103,20 @@ def test_no_function_of_a_job_may_touch_what_is_another_jobs(cloud: Cloud) -> No
                         assert not [item for item in items for each in allowed if fnmatch(item, each)]
 
 
-@pytest.mark.parametrize("kind", OF_A_JOB)
-def test_of_the_ledger_a_jobs_function_may_touch_its_own_items_and_the_worker_its_targets_too(
-    case: tuple[Cloud, Declared], kind: str
+def test_of_the_ledger_a_jobs_function_may_touch_its_own_items_and_the_one_that_calls_its_targets_too(
+    case: tuple[Cloud, Declared],
 ) -> None:
     cloud, declared = case
-    statements = [
-        statement
-        for statement in cloud.statements(cloud.function(kind, declared.job.name)["Role"])
-        if any(resource.endswith("-ledger") for resource in statement["Resource"])
-    ]
-    expected = {*items_of(declared.job)} | ({item_of_target(declared.job)} if kind == "worker" else set())
-    (condition,) = (each["Condition"] for each in statements)
-    assert set(condition["ForAllValues:StringLike"].pop("dynamodb:LeadingKeys")) == expected
-    assert condition == {"ForAllValues:StringLike": {}}
+    for kind in kinds_of(declared.job):
+        statements = [
+            statement
+            for statement in cloud.statements(cloud.function(kind, declared.job.name)["Role"])
+            if any(resource.endswith("-ledger") for resource in statement["Resource"])
+        ]
+        target = {item_of_target(declared.job)} if kind in {"worker", "batch"} else set()
+        (condition,) = (each["Condition"] for each in statements)
+        assert set(condition["ForAllValues:StringLike"].pop("dynamodb:LeadingKeys")) == {
+            *items_of(declared.job),
+            *target,
+        }
+        assert condition == {"ForAllValues:StringLike": {}}

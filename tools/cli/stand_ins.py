@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from tools.local_cloud.isolation import isolated
 from tools.local_cloud.ministack import CHECKOUT
+from tools.stand_ins.bank import Call
 
 #: Which stand-in plays which target, by the path of its base; every other target is played by the generic one.
 PLAYED_BY = {"bank": "/bank", "payments": "/bank"}
@@ -73,8 +74,15 @@ class StandIns:
 
     def stats(self) -> dict[str, Any]:
         """What the target counted, and under `bank` what the bank did. Raises StandInsError."""
+        return self._get("stats")
+
+    def bank_calls(self) -> list[Call]:
+        """Every POST to the bank so far, where it keeps them (`bank_keeps_calls`). Raises StandInsError."""
+        return [Call(*call) for call in self._get("bank-calls")["calls"]]
+
+    def _get(self, what: str) -> dict[str, Any]:
         try:
-            with urllib.request.urlopen(f"{self.base}/-/stats") as answer:  # noqa: S310 - loopback
+            with urllib.request.urlopen(f"{self.base}/-/{what}") as answer:  # noqa: S310 - loopback
                 found: dict[str, Any] = json.load(answer)
         except OSError as error:
             raise StandInsError(f"the stand-ins do not answer any more ({error}); start the run again") from error

@@ -261,6 +261,11 @@ class Function:
         """Whether an invocation is under way."""
         return bool(self._busy)
 
+    def at_work(self) -> list[Any]:
+        """The events of the invocations under way."""
+        with self._lock:
+            return [*self._busy.values()]
+
     def _acquire(self, event: object) -> Environment:
         with self._lock:
             if self._stopped:

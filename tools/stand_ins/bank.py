@@ -36,6 +36,16 @@ class Reply(NamedTuple):
     delay: float = 0
 
 
+class Call(NamedTuple):
+    """One POST; times are seconds that never go back."""
+
+    reference: str
+    came_at: float
+    ends_at: float
+    #: None where the connection is closed instead of an answer.
+    status: int | None
+
+
 class Bank:
     """`POST /bank/transfers` and `GET /bank/transfers?reference=…`. Raises OptionsError.
 
@@ -68,6 +78,8 @@ class Bank:
             ("posts", "probes", "errors", "lost", "late", "silent", "replayed", "in_progress", "key_reused"), 0
         )
         self._counts["bad_requests"] = 0
+        #: Every POST, where they are kept, in the order in which they came.
+        self.calls: list[Call] = []
 
     def close(self) -> None:
         self._books.close()
@@ -78,8 +90,16 @@ class Bank:
 
     def serve(self, request: Request, connection: Connection) -> None:
         reply = self._judge(request)
+        if self._options.bank_keeps_calls and request.method == "POST":
+            self._keep(request, reply)
         end = connection.hang_up if reply.response is None else partial(connection.answer, reply.response)
         self._clock.later(self._latency + reply.delay, end)
+
+    def _keep(self, request: Request, reply: Reply) -> None:
+        transfer, now = _parse(request.body), self._clock.now()
+        status = None if reply.response is None else int(reply.response.head.split()[1])
+        reference = "" if transfer is None else transfer.reference
+        self.calls.append(Call(reference, now, now + self._latency + reply.delay, status))
 
     def _judge(self, request: Request) -> Reply:
         url = urlsplit(request.path)

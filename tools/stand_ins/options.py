@@ -89,6 +89,8 @@ class Options(BaseModel):
     #: With this POST the bank goes down: it answers everything with 503 for `bank_outage_s` seconds.
     bank_outage_after_calls: CallNumber | None = None
     bank_outage_s: Seconds = 30
+    #: Whether it keeps every POST for `GET /-/bank-calls`.
+    bank_keeps_calls: bool = False
     #: The file in which the bank remembers what it did, made if it is missing; without it it forgets with its process.
     bank_books: Path | None = None
 

@@ -20,9 +20,8 @@ _NOT_FOUND = answer(404, {"error": "not found"})
 
 
 class StandIns:
-    """`/target/…`, `/bank/…`, `GET /report/<job>`, `GET /-/stats`; `POST /-/reset`, `/-/outage`, `/-/credentials`.
-
-    Raises OptionsError.
+    """`/target/…`, `/bank/…`, `GET /report/<job>`, `/-/stats`, `/-/bank-calls`; `POST /-/reset`, `/-/outage`,
+    `/-/credentials`. Raises OptionsError.
     """
 
     def __init__(self, options: Options, clock: Clock | None = None) -> None:
@@ -58,6 +57,8 @@ class StandIns:
             case "GET", "/-/stats":
                 own = {"bank": self._bank.stats(), "cpu_seconds": time.process_time()}
                 return answer(200, self._target.stats() | own)
+            case "GET", "/-/bank-calls":
+                return answer(200, {"calls": [list(call) for call in self._bank.calls]})
             case "POST", "/-/reset":
                 self._target.reset()
                 self._bank.reset()

@@ -10,10 +10,10 @@ from rollcall.core.run import RunRecord, from_iso, iso
 
 
 class Leased(RollcallError):
-    """Another invocation may be calling the slice's entries."""
+    """Another invocation may be calling the slice's entries, or these wait for another attempt."""
 
     def __init__(self, until: datetime) -> None:
-        super().__init__(f"another invocation handles the slice, until {iso(until)} at most")
+        super().__init__(f"another invocation handles the slice, or it rests, until {iso(until)} at most")
         self.until = until
 
 
@@ -41,9 +41,10 @@ def take(ledger: Ledger, run: RunRecord, number: int, owner: str, until: datetim
     return Lease(owner, None if began is None else from_iso(began))
 
 
-def give_back(ledger: Ledger, run: RunRecord, number: int, lease: Lease) -> None:
-    """End the lease, unless another has it by now."""
-    update = Update().remove("lease_until").when_equal(owner=lease.owner)
+def give_back(ledger: Ledger, run: RunRecord, number: int, lease: Lease, rest: datetime | None) -> None:
+    """End the lease, unless another has it by now; with `rest`, nobody gets it before then."""
+    update = Update().when_equal(owner=lease.owner)
+    update = update.remove("lease_until") if rest is None else update.set(lease_until=iso(rest))
     try:
         update.send(ledger.client, ledger.table, slice_key(run.id, run.generation, number))
     except ConditionFailed:

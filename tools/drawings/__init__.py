@@ -1,0 +1,1 @@
+"""Drawings of the state machines, made from the synthesized templates."""
