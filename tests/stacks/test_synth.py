@@ -170,6 +170,20 @@ def test_make_deploy_without_an_environment_deploys_nothing_and_asks_for_one() -
     assert done.stderr == "rollcall: say which environment: make deploy ENV=dev\n"
 
 
+def test_a_make_that_only_tells_what_it_would_do_makes_nothing(tmp_path: Path) -> None:
+    """Environments are installed by a make within the make."""
+    pins = ("requirements.txt", "tools/requirements.txt", "tools/local_cloud/ministack-requirements.txt")
+    of_cdk = ("tools/deploy_local/package.json", "tools/deploy_local/package-lock.json")
+    for name in ("Makefile", *pins, *of_cdk):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    before = sorted(tmp_path.rglob("*"))
+    make = ["make", "--dry-run", "deploy", "ENV=dev"]
+    told = subprocess.run(make, cwd=tmp_path, capture_output=True, text=True, check=True, env=without_make())
+    assert ".venv/bin/python -m venv --clear --without-pip .venv-ministack" in told.stdout
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def without_make() -> dict[str, str]:
     """The environment of this process, without what a make above it has left there."""
     left = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "ENV"}
