@@ -190,6 +190,29 @@ def without_make() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in left}
 
 
+def test_a_wrong_value_in_an_environment_is_one_line(
+    checkout: Path, dependencies: Path, context: dict[str, Any]
+) -> None:
+    environments = checkout / "stacks/environments.py"
+    environments.write_text(environments.read_text().replace("schedules_enabled=False", 'schedules_enabled="no"'))
+    done = synthesize(checkout, dependencies, context, "prod")
+    assert done.returncode == 1
+    assert done.stderr == "rollcall: environment dev: schedules_enabled is 'no'; take True or False\n"
+
+
+def test_a_system_may_have_a_name_of_two_words(checkout: Path, dependencies: Path, context: dict[str, Any]) -> None:
+    """Its folder is a package of Python, which takes no hyphen, and a stack's name no underscore."""
+    (checkout / "functions/jobs/transfers").rename(checkout / "functions/jobs/money_transfers")
+    for file in (checkout / "functions/jobs/money_transfers").glob("*.py"):
+        file.write_text(file.read_text().replace("jobs.transfers", "jobs.money_transfers"))
+    environments = checkout / "stacks/environments.py"
+    environments.write_text(environments.read_text().replace('"transfers"', '"money_transfers"'))
+    done = synthesize(checkout, dependencies, context, "prod")
+    assert done.returncode == 0, done.stderr
+    stacks = {f"rollcall-prod-{kind}-money-transfers" for kind in ("jobs", "tables", "dashboard")}
+    assert stacks <= set(templates(checkout))
+
+
 def test_a_layer_that_is_not_built_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as end:
         app.main(dependencies=tmp_path / "arm64")

@@ -76,7 +76,7 @@ class Announcer:
             log(Action.HOOK_FAILED, logging.ERROR, run=completed.run, job=completed.job, reason=reason)
 
     def _count(self, run: RunRecord, completed: RunCompleted) -> None:
-        """Told in a line, of which metrics are made, before it is noted: at least once. Who took over counts instead."""
+        """A line, of which metrics are made, then a note: at least once. Who took the claim over counts instead."""
         with suppress(runs.Claimed):
             runs.claim_announcement(self.ledger, run, self.owner, self.clock.now())
             log(Action.RUN_ANNOUNCED, **completed.detail())
