@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from aws_cdk import App, RemovalPolicy
+from aws_cdk import App, RemovalPolicy, Stack
 from aws_cdk.assertions import Annotations, Match
 from aws_cdk.aws_logs import RetentionDays
 
@@ -168,8 +168,7 @@ def test_a_system_without_jobs_is_a_warning_for_its_name_may_be_misspelt(tmp_pat
     build = Build(root=sample.write_checkout(tmp_path), dependencies=dependencies, staging=tmp_path / "staging")
     app = App(outdir=str(tmp_path / "cdk.out"))
     deploy(app, environment=environment, jobs=sample.JOBS, build=build)
-    app.synth()
-    (warned,) = Annotations.from_stack(app.node.find_child("rollcall-sample-ledger")).find_warning(
-        "*", Match.any_value()
-    )
+    ledger = app.node.find_child("rollcall-sample-ledger")
+    assert isinstance(ledger, Stack)
+    (warned,) = Annotations.from_stack(ledger).find_warning("*", Match.any_value())
     assert "'paymnets', and functions/jobs/paymnets has no jobs" in str(warned.entry.data)
