@@ -84,12 +84,15 @@ simulate: install-dev ## lives of runs under faults, many seeds and every crash 
 mutate: install-dev ## loses every guarding line of the engine in turn, for the simulation to find; adds to docs/mutations.md
 	@$(WITHOUT_MAKE) $(PYTHON_OF_VENV) -m tests.simulation.mutate $(ARGS)
 
+# A make that only tells what it would do (-n) runs lines that call make, for these to tell as well.
+ONLY_TELL = $(findstring n,$(filter-out --%,$(firstword -$(MAKEFLAGS))))
+
 # Two environments, filled side by side.
 install:
-	@MAKEFLAGS= $(MAKE) --silent --no-print-directory --jobs=2 $(VENV)/.linked $(VENV)/.run $(MINISTACK)/.installed
+	@MAKEFLAGS=$(ONLY_TELL) $(MAKE) --silent --no-print-directory --jobs=2 $(VENV)/.linked $(VENV)/.run $(MINISTACK)/.installed
 
 install-dev:
-	@MAKEFLAGS= $(MAKE) --silent --no-print-directory --jobs=2 $(VENV)/.linked $(VENV)/.dev $(MINISTACK)/.installed
+	@MAKEFLAGS=$(ONLY_TELL) $(MAKE) --silent --no-print-directory --jobs=2 $(VENV)/.linked $(VENV)/.dev $(MINISTACK)/.installed
 
 clean: ## remove what the other targets made
 	@rm -rf $(VENV) $(MINISTACK) $(UV) $(CDK_CLI) layers/dependencies/build cdk.out .hypothesis .mypy_cache .pytest_cache .ruff_cache

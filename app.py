@@ -8,7 +8,6 @@ from aws_cdk import App
 from rollcall.core.catalog import catalog
 from rollcall.core.errors import RollcallError
 from stacks.deployment import deploy
-from stacks.environments import chosen
 from stacks.runtime import Build
 
 ROOT = Path(__file__).resolve().parent
@@ -19,6 +18,9 @@ def main(*, dependencies: Path = ROOT / "layers/dependencies/build/arm64") -> No
     app = App()
     build = Build(root=ROOT, dependencies=dependencies, staging=Path(app.outdir, "packages"))
     try:
+        # Jobs and environments are checked when they are imported.
+        from stacks.environments import chosen
+
         jobs = catalog().values()
         for environment in chosen(app.node.try_get_context("environment")):
             deploy(app, environment=environment, jobs=jobs, build=build)

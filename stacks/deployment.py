@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import aws_cdk
+from aws_cdk import Annotations
 from constructs import Construct
 
 from rollcall.core.catalog import Declared
@@ -44,16 +45,25 @@ def deploy(scope: Construct, *, environment: Environment, jobs: Iterable[Declare
     operations.add_stack_dependency(engine)
     tables = tables_of(deployed)
     for system in environment.systems:
-        if mine := [declared for declared in deployed if declared.system == system]:
-            stack = JobsStack(scope, f"{prefix}-jobs-{system}", jobs=mine, build=build, **common)
-            stack.add_stack_dependency(ledger)
-            DashboardStack(scope, f"{prefix}-dashboard-{system}", jobs=mine, **common)
-            if system in tables:
-                needed = TablesStack(
-                    scope,
-                    f"{prefix}-tables-{system}",
-                    tables=tables[system],
-                    termination_protection=environment.retained,
-                    **common,
-                )
-                stack.add_stack_dependency(needed)
+        mine = [declared for declared in deployed if declared.system == system]
+        if not mine:
+            Annotations.of(ledger).add_warning_v2(
+                "rollcall:system-without-jobs",
+                f"environment {environment.name} deploys the system {system!r}, and functions/jobs/{system} has no jobs;"
+                f" if that is misspelt, mend it in stacks/environments.py",
+            )
+            continue
+        # A folder's name may have underscores, a stack's may not.
+        suffix = system.replace("_", "-")
+        stack = JobsStack(scope, f"{prefix}-jobs-{suffix}", jobs=mine, build=build, **common)
+        stack.add_stack_dependency(ledger)
+        DashboardStack(scope, f"{prefix}-dashboard-{suffix}", jobs=mine, **common)
+        if system in tables:
+            needed = TablesStack(
+                scope,
+                f"{prefix}-tables-{suffix}",
+                tables=tables[system],
+                termination_protection=environment.retained,
+                **common,
+            )
+            stack.add_stack_dependency(needed)

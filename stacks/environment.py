@@ -1,7 +1,7 @@
 """An environment: what is deployed there, and where targets and reports live."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TypeVar
@@ -11,9 +11,10 @@ from aws_cdk.aws_logs import RetentionDays
 
 from rollcall.core.errors import DeclarationError
 from rollcall.core.job import Job
-from rollcall.core.names import LONGEST_ENVIRONMENT
+from rollcall.core.names import checked_environment
 from rollcall.core.sizing import LEAST_MAXIMUM_CONCURRENCY, MOST_MAXIMUM_CONCURRENCY, worker_sizing
 from rollcall.core.target import Location, checked_name
+from stacks import bound
 
 #: 14 days on the queue and 14 on the dead-letter queue: an entry that takes so long can still be redriven.
 LEAST_MANIFEST_RETENTION_DAYS = 30
@@ -25,8 +26,23 @@ MOST_RESERVED = 1_000 - 100
 MOST_SUBNETS = 16
 MOST_SECURITY_GROUPS = 5
 
-_TOPIC = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}")
+_TOPIC = re.compile(r"arn:aws[a-z-]*:sns:(?P<region>[a-z0-9-]+):\d{12}:[A-Za-z0-9_-]{1,256}")
+_ACCOUNT = re.compile(r"\d{12}")
+_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
+#: What keeps data, and what does not; between these nothing is tested.
+_REMOVAL_POLICIES = (RemovalPolicy.RETAIN, RemovalPolicy.DESTROY)
+#: Of a folder under functions/jobs: what a stack's and a dashboard's name leave room for.
+LONGEST_SYSTEM = 40
 BoundT = TypeVar("BoundT")
+
+
+def _matches(pattern: re.Pattern[str], text: object) -> bool:
+    return isinstance(text, str) and pattern.fullmatch(text) is not None
+
+
+def _is_tag(key: object, value: object) -> bool:
+    """https://docs.aws.amazon.com/tag-editor/latest/userguide/best-practices-and-strats.html"""
+    return isinstance(key, str) and isinstance(value, str) and bool(key) and not key.lower().startswith("aws:")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,19 +116,54 @@ class Environment:
     tags: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        checked_name("environment", self.name, LONGEST_ENVIRONMENT)
-        if self.alarm_topic is not None and not _TOPIC.fullmatch(self.alarm_topic):
-            raise DeclarationError(
-                f"environment {self.name}: alarm_topic is {self.alarm_topic!r}; take the ARN of an SNS topic, such as "
-                f"arn:aws:sns:eu-west-1:111122223333:on-call, or None for a topic of the environment's own"
-            )
-        if self.manifest_retention_days < LEAST_MANIFEST_RETENTION_DAYS:
-            raise DeclarationError(
-                f"environment {self.name}: manifest_retention_days is {self.manifest_retention_days}; a dead letter "
-                f"can be 28 days old when its entry is redriven, so take {LEAST_MANIFEST_RETENTION_DAYS} or more"
-            )
+        checked_environment(self.name)
+        # Whoever deploys has not always asked mypy, and a text is true and has letters.
+        if (objection := next(self._objections(), None)) is not None:
+            raise DeclarationError(f"environment {self.name}: {objection}")
         for bindings in ("targets", "reports", "tags"):
             object.__setattr__(self, bindings, MappingProxyType(dict(getattr(self, bindings))))
+
+    def _objections(self) -> Iterator[str]:
+        if isinstance(self.systems, str) or len(set(self.systems)) != len(self.systems):
+            yield f"systems is {self.systems!r}; list each folder of functions/jobs once, as in ('accounting',)"
+        for system in self.systems:
+            checked_name("system", system.replace("_", "-"), LONGEST_SYSTEM)
+        yield from bound.objections("targets", self.targets)
+        yield from bound.objections("reports", self.reports)
+        if not isinstance(self.schedules_enabled, bool):
+            yield f"schedules_enabled is {self.schedules_enabled!r}; take True or False"
+        if self.account is not None and not _matches(_ACCOUNT, self.account):
+            yield f"account is {self.account!r}; take the 12 digits of an account's id, as text"
+        if self.region is not None and not _matches(_REGION, self.region):
+            yield f"region is {self.region!r}; take a region's id, such as 'eu-west-1'"
+        yield from self._objections_to_topic()
+        yield from self._objections_to_retention()
+        if not all(_is_tag(*pair) for pair in self.tags.items()):
+            yield f"tags are {dict(self.tags)!r}; both sides are texts, and no key begins with aws:"
+
+    def _objections_to_topic(self) -> Iterator[str]:
+        if self.alarm_topic is None:
+            return
+        topic = _TOPIC.fullmatch(self.alarm_topic)
+        if topic is None:
+            yield (
+                f"alarm_topic is {self.alarm_topic!r}; take the ARN of an SNS topic, such as "
+                f"arn:aws:sns:eu-west-1:111122223333:on-call, or None for a topic of the environment's own"
+            )
+        elif self.region not in {None, topic["region"]}:
+            yield f"alarm_topic is in {topic['region']}; alarms tell topics of their own region, here {self.region}"
+
+    def _objections_to_retention(self) -> Iterator[str]:
+        days = self.manifest_retention_days
+        if not isinstance(days, int) or days < LEAST_MANIFEST_RETENTION_DAYS:
+            yield (
+                f"manifest_retention_days is {days!r}; a dead letter can be 28 days old when its entry is redriven, so "
+                f"take {LEAST_MANIFEST_RETENTION_DAYS} or more whole days"
+            )
+        if not isinstance(self.log_retention, RetentionDays) or self.log_retention is RetentionDays.INFINITE:
+            yield f"log_retention is {self.log_retention!r}; take one of RetentionDays that ends, such as ONE_MONTH"
+        if self.removal_policy not in _REMOVAL_POLICIES:
+            yield f"removal_policy is {self.removal_policy!r}; take RemovalPolicy.RETAIN or RemovalPolicy.DESTROY"
 
     @property
     def retained(self) -> bool:

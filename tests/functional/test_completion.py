@@ -150,7 +150,7 @@ def test_a_record_whose_end_another_announces_is_delivered_again_until_that_is_d
     record = change(a_run("running"), a_run("complete"))
     assert handle(record) == {"batchItemFailures": [{"itemIdentifier": record["dynamodb"]["SequenceNumber"]}]}
     assert handler.announcements() == []
-    runs.announced(handler.ledger, handler.run(), "another", handler.clock.now())
+    runs.note_announced(handler.ledger, handler.run(), "another", handler.clock.now())
     assert handle(record) == {"batchItemFailures": []}
     assert handler.announcements() == []
 

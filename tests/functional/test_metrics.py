@@ -143,6 +143,11 @@ def test_two_announcers_at_once_count_an_end_once(world: World, written: Written
     assert written.of(Metric.RUNS_COMPLETED) == [1.0]
 
 
+def notes(sent: Sent) -> bool:
+    """Whether it is noted that an end was announced; a claim only sets fields."""
+    return sent.operation == "UpdateItem" and "REMOVE" in sent.fields["UpdateExpression"]
+
+
 def test_an_announcer_whose_note_is_answered_only_the_second_time_counts_the_end(
     world: World, written: Written
 ) -> None:
@@ -154,32 +159,40 @@ def test_an_announcer_whose_note_is_answered_only_the_second_time_counts_the_end
     def again(sent: Sent) -> None:
         """The SDK sends the note twice, for its first answer is lost."""
         nonlocal answered
-        if sent.operation == "UpdateItem" and "announced_by" in str(sent.fields) and not answered:
+        if notes(sent) and not answered:
             answered = True
             world.clients.dynamodb.update_item(**sent.fields)
 
     world.wire.before = again
     world.announce()
     assert answered
+    assert world.run().announced
     assert written.of(Metric.RUNS_COMPLETED) == [1.0]
 
 
-def test_an_announcer_that_dies_before_it_has_noted_the_end_counts_nothing(world: World, written: Written) -> None:
+@pytest.mark.parametrize(("dies_at", "counted"), [("the renewal of its claim", 0), ("its note", 1)])
+def test_an_end_is_counted_at_least_once_and_twice_where_its_announcer_dies_between_line_and_note(
+    world: World, written: Written, dies_at: str, counted: int
+) -> None:
     world.begin(3)
     world.drain()
+    world.wire.reset()
 
     def dies(sent: Sent) -> None:
-        if sent.operation == "UpdateItem" and "announced_by" in str(sent.fields):
+        renews = sent.operation == "UpdateItem" and not notes(sent) and bool(world.wire.of("PutEvents"))
+        if renews if dies_at == "the renewal of its claim" else notes(sent):
             raise Killed(str(sent))
 
     world.wire.before = dies
     with pytest.raises(Killed):
         world.announce()
     world.wire.heal()
-    assert written.of(Metric.RUNS_COMPLETED) == []
+    assert written.of(Metric.RUNS_COMPLETED) == [1.0] * counted
     world.later(runs.ANNOUNCEMENT_LEASE + MINUTE)
     world.watchdog()
-    assert written.of(Metric.RUNS_COMPLETED) == [1.0]
+    assert written.of(Metric.RUNS_COMPLETED) == [1.0] * (counted + 1)
+    world.watchdog()
+    assert written.of(Metric.RUNS_COMPLETED) == [1.0] * (counted + 1)
 
 
 def test_a_duplicate_start_is_no_other_run(world: World, written: Written) -> None:

@@ -6,9 +6,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from aws_cdk import App
+from aws_cdk import App, RemovalPolicy, Stack
+from aws_cdk.assertions import Annotations, Match
+from aws_cdk.aws_logs import RetentionDays
 
-from rollcall import DeclarationError
+from rollcall import DeclarationError, Location, Secret
 from stacks.deployment import deploy
 from stacks.environment import Ceilings, Environment
 from stacks.environments import ENVIRONMENTS, chosen
@@ -88,7 +90,7 @@ def test_a_ceiling_is_one_that_a_mapping_takes(workers: int) -> None:
 
 
 def test_manifests_are_kept_longer_than_a_dead_letter_can_be() -> None:
-    with pytest.raises(DeclarationError, match=r"manifest_retention_days is 28.*take 30 or more"):
+    with pytest.raises(DeclarationError, match=r"manifest_retention_days is 28.*take 30 or more whole days"):
         replace(sample.ENVIRONMENT, manifest_retention_days=28)
 
 
@@ -97,3 +99,76 @@ def test_one_environment_is_chosen_by_name_and_all_without() -> None:
     assert [environment.name for environment in chosen("prod")] == ["prod"]
     with pytest.raises(DeclarationError, match=r"no environment 'production'; there are: dev, staging, prod"):
         chosen("production")
+
+
+def at(url: str) -> dict[str, Location]:
+    return {"slow-bank": Location(url)}
+
+
+#: Field, wrong value, what the line says of it.
+WRONG: list[tuple[str, object, str]] = [
+    ("systems", "payments", "systems is 'payments'; list each folder"),
+    ("systems", ("payments", "payments"), "list each folder of functions/jobs once"),
+    ("systems", ("Payments",), "the system name 'Payments' is not usable"),
+    (
+        "targets",
+        {"slow-bank": "https://bank.example.com"},
+        "targets['slow-bank'] is 'https://bank.example.com'; write Loc",
+    ),
+    ("targets", at("bank.example.com"), "take a URL that begins with https:// or http://"),
+    ("targets", at("https://bank.example.com:99999"), "take a URL that begins with https:// or http://"),
+    ("targets", at("s3://bucket/key.json"), "take a URL that begins with https:// or http://"),
+    ("targets", at("http://bank.example.com"), "which anybody on the way can read; take https://"),
+    ("targets", at("https://me:secret@bank.example.com"), "has credentials in its URL, 'bank.example.com'"),
+    ("reports", {"in-bucket": Location("s3://bucket/*")}, "name one object, as in s3://bucket/key.csv"),
+    ("reports", {"in-bucket": Location("s3://bucket")}, "name one object, as in s3://bucket/key.csv"),
+    ("reports", {"in-bucket": Location("report.csv")}, "begins with https:// or http:// or s3://"),
+    ("schedules_enabled", "no", "schedules_enabled is 'no'; take True or False"),
+    ("account", 111122223333, "take the 12 digits of an account's id, as text"),
+    ("region", "Ireland", "take a region's id, such as 'eu-west-1'"),
+    ("region", "us-east-1", "alarm_topic is in eu-west-1; alarms tell topics of their own region, here us-east-1"),
+    ("manifest_retention_days", 30.5, "manifest_retention_days is 30.5"),
+    ("log_retention", 14, "log_retention is 14; take one of RetentionDays"),
+    ("log_retention", RetentionDays.INFINITE, "take one of RetentionDays that ends"),
+    ("removal_policy", RemovalPolicy.SNAPSHOT, "take RemovalPolicy.RETAIN or RemovalPolicy.DESTROY"),
+    ("removal_policy", "destroy", "take RemovalPolicy.RETAIN or RemovalPolicy.DESTROY"),
+    ("tags", {"owner": 7}, "both sides are texts"),
+    ("tags", {"aws:owner": "me"}, "no key begins with aws:"),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "said"), WRONG, ids=[f"{field}={value}" for field, value, _ in WRONG])
+def test_a_wrong_value_is_one_line_that_says_what_to_write(field: str, value: object, said: str) -> None:
+    with pytest.raises(DeclarationError) as error:
+        replace(sample.ENVIRONMENT, **{field: value})  # type: ignore[arg-type]
+    assert said in str(error.value)
+    assert "secret@" not in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["dev-eu", "Dev", "", "a" * 17, "1st"])
+def test_the_name_of_an_environment_can_be_told_from_what_follows_it(name: str) -> None:
+    """Else two environments of one account would share names: `dev` with a job `eu-pay`, `dev-eu` with a job `pay`."""
+    with pytest.raises(DeclarationError, match=r"the environment name .* is not usable"):
+        replace(sample.ENVIRONMENT, name=name)
+
+
+@pytest.mark.parametrize(
+    "name", ["*", "", "arn:aws:secretsmanager:eu-west-1:111122223333:secret:bank-AbCdEf", "bank-?"]
+)
+def test_a_secret_is_one_and_not_a_pattern(name: str) -> None:
+    for make in (lambda: Location("https://bank.example.com", name), lambda: Secret(name)):
+        with pytest.raises(DeclarationError, match=r"the secret name .* is not usable"):
+            make()
+
+
+def test_a_system_without_jobs_is_a_warning_for_its_name_may_be_misspelt(tmp_path: Path, dependencies: Path) -> None:
+    """No error: the last job of a system may be taken away."""
+    environment = replace(sample.ENVIRONMENT, systems=("payments", "paymnets"))
+    build = Build(root=sample.write_checkout(tmp_path), dependencies=dependencies, staging=tmp_path / "staging")
+    app = App(outdir=str(tmp_path / "cdk.out"))
+    deploy(app, environment=environment, jobs=sample.JOBS, build=build)
+    ledger = app.node.find_child("rollcall-sample-ledger")
+    assert isinstance(ledger, Stack)
+    (warned,) = Annotations.from_stack(ledger).find_warning("*", Match.any_value())
+    assert "'paymnets', and functions/jobs/paymnets has no jobs" in str(warned.entry.data)

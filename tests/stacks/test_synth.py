@@ -170,10 +170,47 @@ def test_make_deploy_without_an_environment_deploys_nothing_and_asks_for_one() -
     assert done.stderr == "rollcall: say which environment: make deploy ENV=dev\n"
 
 
+def test_a_make_that_only_tells_what_it_would_do_makes_nothing(tmp_path: Path) -> None:
+    """Environments are installed by a make within the make."""
+    pins = ("requirements.txt", "tools/requirements.txt", "tools/local_cloud/ministack-requirements.txt")
+    of_cdk = ("tools/deploy_local/package.json", "tools/deploy_local/package-lock.json")
+    for name in ("Makefile", *pins, *of_cdk):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    before = sorted(tmp_path.rglob("*"))
+    make = ["make", "--dry-run", "deploy", "ENV=dev"]
+    told = subprocess.run(make, cwd=tmp_path, capture_output=True, text=True, check=True, env=without_make())
+    assert ".venv/bin/python -m venv --clear --without-pip .venv-ministack" in told.stdout
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def without_make() -> dict[str, str]:
     """The environment of this process, without what a make above it has left there."""
     left = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "ENV"}
     return {name: value for name, value in os.environ.items() if name not in left}
+
+
+def test_a_wrong_value_in_an_environment_is_one_line(
+    checkout: Path, dependencies: Path, context: dict[str, Any]
+) -> None:
+    environments = checkout / "stacks/environments.py"
+    environments.write_text(environments.read_text().replace("schedules_enabled=False", 'schedules_enabled="no"'))
+    done = synthesize(checkout, dependencies, context, "prod")
+    assert done.returncode == 1
+    assert done.stderr == "rollcall: environment dev: schedules_enabled is 'no'; take True or False\n"
+
+
+def test_a_system_may_have_a_name_of_two_words(checkout: Path, dependencies: Path, context: dict[str, Any]) -> None:
+    """Its folder is a package of Python, which takes no hyphen, and a stack's name no underscore."""
+    (checkout / "functions/jobs/transfers").rename(checkout / "functions/jobs/money_transfers")
+    for file in (checkout / "functions/jobs/money_transfers").glob("*.py"):
+        file.write_text(file.read_text().replace("jobs.transfers", "jobs.money_transfers"))
+    environments = checkout / "stacks/environments.py"
+    environments.write_text(environments.read_text().replace('"transfers"', '"money_transfers"'))
+    done = synthesize(checkout, dependencies, context, "prod")
+    assert done.returncode == 0, done.stderr
+    stacks = {f"rollcall-prod-{kind}-money-transfers" for kind in ("jobs", "tables", "dashboard")}
+    assert stacks <= set(templates(checkout))
 
 
 def test_a_layer_that_is_not_built_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:

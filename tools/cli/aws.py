@@ -10,7 +10,6 @@ from rollcall.adapters.manifests import Manifests
 from rollcall.adapters.queue import Queues
 from rollcall.core import names
 from rollcall.core.errors import RollcallError
-from rollcall.core.target import checked_name
 from tools.cli.aws_errors import Place, explained
 from tools.cli.deployment import Deployment, Interrupted
 
@@ -21,7 +20,7 @@ def deployed(environment: str, clients: Clients | None = None) -> Iterator[Deplo
 
     Within it, what AWS answers with is a RollcallError that says what to do, and Ctrl-C an Interrupted.
     """
-    checked_name("environment", environment, names.LONGEST_ENVIRONMENT)
+    names.checked_environment(environment)
     place = Place(environment)
     try:
         clients = clients or Clients()

@@ -11,6 +11,7 @@ import typer
 
 from rollcall.core.catalog import catalog
 from rollcall.core.errors import RollcallError
+from tools.cli.deployment import Interrupted
 from tools.cli.exit_codes import INTERRUPTED
 from tools.cli.stand_ins import StandInsError
 from tools.deploy_local.cdk import CdkError
@@ -57,7 +58,7 @@ if __name__ == "__main__":
     app.command()(main)
     try:
         code = app(standalone_mode=False)
-    except (KeyboardInterrupt, typer.Abort):
+    except (KeyboardInterrupt, typer.Abort, Interrupted):
         code = INTERRUPTED
     except typer.TyperException as error:
         _tell(error.format_message())

@@ -6,6 +6,7 @@ from typing import Any
 
 import boto3
 
+from rollcall.adapters.clients import Clients
 from rollcall.core.actions import Action
 from tools.local_cloud.isolation import REGION
 
@@ -15,16 +16,31 @@ HEARING_SECONDS = 1
 INVOCATION = '"START RequestId"'
 
 
+class _Session(boto3.Session):
+    """Whose clients ask the emulator at `endpoint`, and nobody else."""
+
+    def __init__(self, endpoint: str) -> None:
+        super().__init__(region_name=REGION)
+        self._endpoint = endpoint
+
+    def client(self, service_name: str, **options: Any) -> Any:  # type: ignore[override]
+        return super().client(service_name, endpoint_url=self._endpoint, **options)  # type: ignore[call-overload]
+
+
 class Account:
     """Behind the emulator at `endpoint`, with the credentials of this process."""
 
     def __init__(self, endpoint: str) -> None:
-        self._endpoint = endpoint
-        self._session = boto3.Session(region_name=REGION)
+        self._session = _Session(endpoint)
 
     def client(self, service: str) -> Any:
         """A client of an AWS service."""
-        return self._session.client(service, endpoint_url=self._endpoint)  # type: ignore[call-overload]
+        return self._session.client(service)
+
+    @property
+    def clients(self) -> Clients:
+        """As the commands of `rollcall` take them."""
+        return Clients(self._session)
 
     def everything(self) -> frozenset[tuple[str, str]]:
         """All resources of the types in LISTED, each as its type and what tells it from others."""

@@ -1,20 +1,20 @@
 """Deploy, start a run, see it end, destroy."""
 
-import json
+import secrets
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
-from rollcall.adapters.ledger import Ledger
 from rollcall.core import names
 from rollcall.core.catalog import Declared
+from rollcall.core.clock import SystemClock
 from rollcall.core.errors import RollcallError
 from rollcall.core.outcome import Outcome
-from rollcall.core.run import RunRecord, iso, run_id
-from rollcall.engine.progress import outcomes
+from tools.cli.aws import deployed
+from tools.cli.looks import Look
 from tools.cli.stand_ins import StandIns
+from tools.cli.watching import Watch, standing
 from tools.deploy_local.account import PARTS, Account
 from tools.deploy_local.app import NAME
 from tools.deploy_local.assembly import taken_types
@@ -24,7 +24,6 @@ from tools.deploy_local.shown import Seen, Shown, wrong
 from tools.local_cloud.isolation import REGION
 from tools.local_cloud.ministack import MiniStack
 
-LOOK_SECONDS = 0.5
 WATCHDOG = names.function_name(NAME, "watchdog")
 COMPLETION = names.function_name(NAME, "completion")
 
@@ -49,6 +48,7 @@ class Showing:
         self.shown = Shown()
         self._wanted = wanted
         self._tell = tell
+        self._settled = -1
 
     def go(self) -> list[str]:
         """All of it; what is not as it must be, a line each. Ends whatever it started, also when it is cut short.
@@ -97,27 +97,27 @@ class Showing:
         return stacks
 
     def _run(self, account: Account, stand_ins: StandIns) -> Seen:
-        """Start the job as its schedule would, and see the end that its deployed functions bring about."""
+        """Start the job as `rollcall start --env` does, and see the end that its deployed functions bring about."""
         job = self._wanted.declared.job
         # It would announce a run's end, too. So nobody does but the function behind the stream.
         account.switch_off(WATCHDOG)
-        now, heard = datetime.now(UTC), account.listen(names.bus_name(NAME))
+        heard = account.listen(names.bus_name(NAME))
         functions = {kind: names.function_name(NAME, kind, job.name) for kind in ("fan_out", "worker", "dead_letter")}
-        self._tell(f"{functions['fan_out']} is started")
-        start = json.dumps({"job": job.name, "scheduled_time": iso(now)})
-        account.client("lambda").invoke(FunctionName=functions["fan_out"], InvocationType="Event", Payload=start)
-        ledger = Ledger(account.client("dynamodb"), names.ledger_name(NAME))
-        run = self._ended(ledger, run_id(job.name, now))
+        clock = SystemClock()
+        with deployed(NAME, account.clients) as deployment:
+            run = deployment.functions.start(job.name, clock.now(), secrets.token_hex(3), {})
+            self._tell(f"{functions['fan_out']} is asked for {run}")
+            found = standing(deployment, Watch(deployment, job, clock, self._look, self._tell).until_end(run, 1), job)
         # Once more over everything: what was announced is not announced again.
         answer = account.client("lambda").invoke(FunctionName=WATCHDOG, Payload=b"{}")
         if "FunctionError" in answer:
             raise RollcallError(f"{WATCHDOG} failed: {answer['Payload'].read().decode()}")
         self.shown = replace(
             self.shown,
-            run_state=run.state.value,
-            total=run.total or 0,
-            succeeded=outcomes(ledger, run)[Outcome.SUCCEEDED],
-            completions=sum(detail["run"] == run.id for detail in heard.details()),
+            run_state=found.record.state.value,
+            total=found.record.total or 0,
+            succeeded=found.outcomes[Outcome.SUCCEEDED],
+            completions=sum(detail["run"] == run for detail in heard.details()),
         )
         heard.end()
         counted = stand_ins.counts(job.target.name)
@@ -131,14 +131,10 @@ class Showing:
             announced=account.announcements(COMPLETION),
         )
 
-    def _ended(self, ledger: Ledger, name: str) -> RunRecord:
-        end, told = time.monotonic() + self._wanted.within, -1
-        while time.monotonic() < end:
-            run = ledger.run(name)
-            if run is not None and run.state.terminal and run.announced:
-                return run
-            if run is not None and run.nonce is not None and (settled := sum(outcomes(ledger, run).values())) != told:
-                told = settled
-                self._tell(f"{name} is {run.state}: {settled} of {run.total} settled")
-            time.sleep(LOOK_SECONDS)
-        raise RollcallError(f"{name} did not end within {self._wanted.within:.0f} seconds; make run shows what it does")
+    def _look(self, look: Look) -> None:
+        if look.record is not None and look.record.nonce is not None and look.settled != self._settled:
+            self._settled = look.settled
+            self._tell(f"{look.run} is {look.record.state}: {look.settled} of {look.record.total} settled")
+        if look.seconds > self._wanted.within:
+            within = f"{self._wanted.within:.0f} seconds"
+            raise RollcallError(f"{look.run} did not end within {within}; make run shows what it does")

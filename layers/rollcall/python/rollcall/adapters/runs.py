@@ -301,7 +301,7 @@ def complete(ledger: Ledger, run: RunRecord, now: datetime) -> bool:
 
 
 def claim_announcement(ledger: Ledger, run: RunRecord, owner: str, now: datetime) -> None:
-    """Lease the right to announce this generation. Raises Claimed while another has it."""
+    """Lease the right to announce this generation, or renew the lease. Raises Claimed where another has, or had, it."""
     update = Update().set(announcer=owner, announcing_until=iso(now + ANNOUNCEMENT_LEASE))
     update.when_equal(generation=run.generation).when_absent("announced_at")
     until, limit = update.name("announcing_until"), update.value(iso(now))
@@ -323,16 +323,14 @@ def give_up_announcement(ledger: Ledger, run: RunRecord, owner: str) -> None:
         return
 
 
-def announced(ledger: Ledger, run: RunRecord, owner: str, now: datetime) -> bool:
-    """Note that this generation's end was announced and acted on; False where it is another's to note."""
-    update = Update().set(announced_at=iso(now), announced_by=owner).remove("announcing_until", "announcer")
+def note_announced(ledger: Ledger, run: RunRecord, owner: str, now: datetime) -> None:
+    """Note that this generation's end was announced and acted on, where that is still ours to note."""
+    update = Update().set(announced_at=iso(now)).remove("announcing_until", "announcer")
     update.when_equal(generation=run.generation, announcer=owner)
     try:
         update.send(ledger.client, ledger.table, run_key(run.id))
-    except ConditionFailed as failure:
-        # An SDK's retry after a lost answer finds what it wrote itself.
-        return (failure.old.get("announced_by"), failure.old.get("generation")) == (owner, run.generation)
-    return True
+    except ConditionFailed:  # An SDK's retry after a lost answer finds what it wrote itself.
+        return
 
 
 def close(ledger: Ledger, run: RunRecord) -> None:

@@ -1,6 +1,9 @@
 """The names of what is deployed, by environment and job, written in one place for stacks and functions."""
 
 import hashlib
+import re
+
+from rollcall.core.errors import DeclarationError
 
 #: https://docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html
 LONGEST_FUNCTION_NAME = 64
@@ -13,6 +16,20 @@ LONGEST_STATE_MACHINE_NAME = 80
 FIFO = ".fifo"
 #: Of an environment's name: what all of these names, cut or not, leave room for.
 LONGEST_ENVIRONMENT = 16
+
+
+def checked_environment(name: str) -> str:
+    """`name`, if an environment can have it. Raises DeclarationError otherwise.
+
+    Without hyphens: of `dev` and `dev-eu`, the one's job `eu-pay` and the other's job `pay` would have the same names,
+    and who is allowed `rollcall-dev-*` would be allowed the other's as well.
+    """
+    if not re.fullmatch(rf"[a-z][a-z0-9]{{0,{LONGEST_ENVIRONMENT - 1}}}", name):
+        raise DeclarationError(
+            f"the environment name {name!r} is not usable: take up to {LONGEST_ENVIRONMENT} characters of a-z and 0-9,"
+            f" beginning with a letter, such as 'dev' or 'prodeu'"
+        )
+    return name
 
 
 def function_name(environment: str, kind: str, job: str | None = None) -> str:

@@ -20,6 +20,8 @@ UNLIMITED = "unlimited"
 #: What the engine calls its own table.
 LEDGER = "ledger"
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+#: https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_CreateSecret.html
+_SECRET = re.compile(r"[A-Za-z0-9/_+=.@-]{1,450}")
 
 
 def checked_name(kind: str, name: str, longest: int) -> str:
@@ -28,6 +30,15 @@ def checked_name(kind: str, name: str, longest: int) -> str:
         raise DeclarationError(
             f"the {kind} name {name!r} is not usable: take at most {longest} characters of a-z, 0-9 and single hyphens,"
             f" beginning with a letter, such as 'client-deposit-update'"
+        )
+    return name
+
+
+def checked_secret(name: str) -> str:
+    """`name`, if a secret can have it: no ARN, no pattern. Raises DeclarationError otherwise."""
+    if not _SECRET.fullmatch(name):
+        raise DeclarationError(
+            f"the secret name {name!r} is not usable: take its name in Secrets Manager, of letters, digits and /_+=.@-"
         )
     return name
 
@@ -112,6 +123,9 @@ class Secret:
 
     name: str
 
+    def __post_init__(self) -> None:
+        checked_secret(self.name)
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -163,6 +177,8 @@ class Location:
     def __post_init__(self) -> None:
         if not self.url:
             raise DeclarationError("a location needs a URL; name where the target or report lives")
+        if self.secret is not None:
+            checked_secret(self.secret)
         if self.rate is not None and self.rate != UNLIMITED:
             Rate.parse(self.rate)
 
