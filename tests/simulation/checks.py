@@ -13,6 +13,11 @@ from rollcall.core.run import OPEN, RunState, job_of
 from rollcall.core.sizing import MAX_RECEIVE_COUNT
 from rollcall.engine.progress import outcomes
 from rollcall.engine.verifying import verify
+from tests.simulation.batch_checks import (
+    batches_keep_their_turns,
+    executions_end_well,
+    one_execution_after_another,
+)
 from tests.simulation.counterparty import Mishap, Ordered
 from tests.simulation.history import History, Told
 from tests.simulation.plans import Deed, JobPlan, ReportFault
@@ -458,4 +463,7 @@ CHECKS: tuple[Check, ...] = (
     nothing_is_left_behind,
     limits_are_kept,
     requests_are_few,
+    batches_keep_their_turns,
+    one_execution_after_another,
+    executions_end_well,
 )

@@ -44,6 +44,10 @@ class Mishap(StrEnum):
     POISON_AFTER = "poison after the effect"
 
 
+#: What takes the worker down.
+POISON = frozenset({Mishap.POISON_BEFORE, Mishap.POISON_AFTER})
+
+
 @dataclass(slots=True, repr=False)
 class Ordered:
     """One order as it arrived, or found nobody."""

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TypeVar
 
+from rollcall.core.batches import Batches
 from rollcall.core.job import Overlap
 from tests.simulation.counterparty import Mishap
-from tests.simulation.faults import Fault
+from tests.simulation.faults import OF_EXECUTIONS, Fault
 
 Kind = TypeVar("Kind", bound=StrEnum)
 
@@ -79,6 +80,8 @@ class JobPlan:
     #: Minutes after which a run is overdue.
     deadline: int = 480
     hook_fails: bool = False
+    #: Where it is delivered in batches instead of by a queue.
+    batches: Batches | None = None
     mishaps: Mapping[Mishap, float] = field(default_factory=dict)
 
 
@@ -129,7 +132,7 @@ def drawn(seed: int) -> Plan:
             for job in jobs
         ),
         acts=tuple(sorted(acts, key=lambda act: act.at)),
-        faults=_some(chance, tuple(Fault), (0.002, 0.01, 0.03, 0.1)),
+        faults=_some(chance, tuple(kind for kind in Fault if kind not in OF_EXECUTIONS), (0.002, 0.01, 0.03, 0.1)),
         quiet_at=chance.choice((2, 5, 20, 40)) * MINUTE,
         redrives=chance.choice((0, 1, 2)),
         new_key=new_key,

@@ -37,7 +37,7 @@ LONG_POLL = timedelta(days=1)
 #: Somebody tries a command so often, and then lets it be.
 MOST_COMMANDS = 10
 #: An invocation that stands still does so for longer than a fan-out's lease and a message's visibility.
-FREEZE_SECONDS = {"fan-out": 1_000.0, "worker": 400.0, "completion": 400.0, "watchdog": 100.0}
+FREEZE_SECONDS = {"fan-out": 1_000.0, "worker": 400.0, "batch": 400.0, "completion": 400.0, "watchdog": 100.0}
 
 
 class Heard(logging.Handler):
@@ -156,7 +156,8 @@ class Play:
         cloud, plan = self._cloud, self._plan
         cloud.suffer(self.played.faults)
         for job in plan.jobs:
-            cloud.services.sqs.queue(cloud.queues[job.name][0].url).most_receives = job.most_receives
+            if job.batches is None:
+                cloud.services.sqs.queue(cloud.queues[job.name][0].url).most_receives = job.most_receives
         if self._trace is not None:
             self._listeners.append(self._trace)
             cloud.services.gate.interceptor = self._trace.around(cloud.services.gate.interceptor)
@@ -207,7 +208,7 @@ class Play:
         if self._cloud.waiting_events or not all(run.state.terminal and run.announced for run in found.values()):
             return False
         jobs = [self._cloud.ledger.job(job.name) for job in self._cloud.jobs]
-        if any(job.open or job.queued for job in jobs):
+        if self._cloud.in_batches() or any(job.open or job.queued for job in jobs):
             return False
         return not any(
             self._cloud.on_queue(job, dead_letters=dead) for job in self._cloud.jobs for dead in (False, True)
