@@ -3,6 +3,7 @@
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from enum import StrEnum
 from typing import TypeVar
 
@@ -109,6 +110,8 @@ class Plan:
         return any(job.mishaps for job in self.jobs)
 
 
+#: Share of the jobs that are delivered in batches.
+IN_BATCHES = 0.2
 _SHARES = {Deed.CANCEL: 0.2, Deed.PAUSE: 0.1, Deed.DEPLOY: 0.1, Deed.DEPLOY_KEYS: 0.1, Deed.LOSE: 0.1}
 
 
@@ -124,6 +127,9 @@ def drawn(seed: int) -> Plan:
             act for act in acts if act.deed is not Deed.DEPLOY_KEYS
         ]  # of the target of one job, it changes the other's
     new_key = chance.random() < 0.2
+    # Drawn apart, so that all else of a seed is as it was.
+    apart = random.Random(f"batches {seed}")  # noqa: S311
+    jobs = [_in_batches(apart, job) if apart.random() < IN_BATCHES else job for job in jobs]
     changing = {act.job for act in acts if act.deed is Deed.DEPLOY_KEYS}
     return Plan(
         seed=seed,
@@ -132,13 +138,31 @@ def drawn(seed: int) -> Plan:
             for job in jobs
         ),
         acts=tuple(sorted(acts, key=lambda act: act.at)),
-        faults=_some(chance, tuple(kind for kind in Fault if kind not in OF_EXECUTIONS), (0.002, 0.01, 0.03, 0.1)),
+        faults=_faults(chance, apart, jobs),
         quiet_at=chance.choice((2, 5, 20, 40)) * MINUTE,
         redrives=chance.choice((0, 1, 2)),
         new_key=new_key,
         fan_in=chance.choice((2, 3)),
         scatter=chance.choice((0, 0, 10)),
     )
+
+
+def _in_batches(apart: random.Random, job: JobPlan) -> JobPlan:
+    batches = Batches(
+        size=apart.choice((1, 4, 6)),
+        at_once=apart.choice((1, 1, 2, 3)),
+        pause=timedelta(seconds=apart.choice((0, 1, 5))),
+        most_entries=100,
+    )
+    return replace(job, batches=batches, most_receives=1_000)
+
+
+def _faults(chance: random.Random, apart: random.Random, jobs: list[JobPlan]) -> dict[Fault, float]:
+    rates = (0.002, 0.01, 0.03, 0.1)
+    found = _some(chance, tuple(kind for kind in Fault if kind not in OF_EXECUTIONS), rates)
+    if found and any(job.batches is not None for job in jobs):
+        found |= {kind: apart.choice(rates) for kind in OF_EXECUTIONS if apart.random() < 0.4}
+    return found
 
 
 def _some(chance: random.Random, kinds: tuple[Kind, ...], rates: tuple[float, ...]) -> dict[Kind, float]:

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from rollcall.core.batches import MOST_EVENTS
 from rollcall.core.values import Json
-from tests.simulation.refusals import refusal
+from tests.simulation.refusals import invalid, refusal
 from tests.simulation.states_language import NO_CHOICE, RUNTIME, StateFailed, filled, holds, kept, selected
 from tools.local_cloud.isolation import REGION
 from tools.local_cloud.resources import ACCOUNT
@@ -128,7 +128,9 @@ class StepFunctions:
 
     def start_execution(self, *, stateMachineArn: str, name: str, input: str) -> dict[str, Any]:  # noqa: A002, N803
         definition = self._machine(stateMachineArn, "StartExecution")
-        if len(name) > LONGEST_NAME or not _NAME.fullmatch(name):
+        if len(name) > LONGEST_NAME:
+            raise invalid("StartExecution", f"a name has up to {LONGEST_NAME} characters: '{name}'")
+        if not _NAME.fullmatch(name):
             raise refusal("InvalidName", "StartExecution", f"Invalid Name: '{name}'", kind=InvalidName)
         given = _parsed(input)
         arn = f"{stateMachineArn.replace(':stateMachine:', ':execution:')}:{name}"
