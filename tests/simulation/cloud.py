@@ -187,6 +187,10 @@ class SimulatedCloud:
         self.function("completion").deploy(partial(handlers.completion, self.jobs))
         self.function("watchdog").deploy(partial(handlers.watchdog, self.jobs))
 
+    def outdated(self, job: Job) -> bool:
+        """Whether calls are still made as a declaration said that is no longer the job's."""
+        return self.function("worker" if job.delivery is None else "batch", job).outdated
+
     def lose_messages(self, job: Job, chance: random.Random) -> None:
         """About half of the messages on the job's queue are gone."""
         if job.name not in self.queues:

@@ -154,7 +154,8 @@ def _in_batches(apart: random.Random, job: JobPlan) -> JobPlan:
         pause=timedelta(seconds=apart.choice((0, 1, 5))),
         most_entries=100,
     )
-    return replace(job, batches=batches, most_receives=1_000)
+    overlap = Overlap.QUEUE if job.overlap is Overlap.ALLOW else job.overlap
+    return replace(job, batches=batches, overlap=overlap, most_receives=1_000)
 
 
 def _faults(chance: random.Random, apart: random.Random, jobs: list[JobPlan]) -> dict[Fault, float]:

@@ -34,6 +34,8 @@ Result = TypeVar("Result")
 LIVENESS = timedelta(hours=12)
 LOOK_EVERY = timedelta(seconds=30)
 LONG_POLL = timedelta(days=1)
+#: How often it is looked whether keys are still needed.
+KEYS_EVERY_SECONDS = 0.1
 #: Somebody tries a command so often, and then lets it be.
 MOST_COMMANDS = 10
 #: An invocation that stands still does so for longer than a fan-out's lease and a message's visibility.
@@ -254,8 +256,20 @@ class Play:
                 cloud.redeploy(self._jobs.job(self._plans[act.job], deployed=1))
             case Deed.DEPLOY_KEYS:
                 plan = self._plans[act.job] = replace(self._plans[act.job], keys=not self._plans[act.job].keys)
-                self.played.targets[plan.target].key_window = KEY_WINDOW if plan.keys else None
                 cloud.redeploy(self._jobs.job(plan, deployed=1))
+                if plan.keys or not cloud.outdated(job):
+                    self._take_keys(plan)
+                else:
+                    cloud.start(self._take_keys_no_longer(plan))
+
+    def _take_keys(self, plan: JobPlan) -> None:
+        self.played.targets[plan.target].key_window = KEY_WINDOW if plan.keys else None
+
+    async def _take_keys_no_longer(self, plan: JobPlan) -> None:
+        """Nobody gives up keys with which calls are still being made."""
+        while self._cloud.outdated(self._job(plan.name)):
+            await asyncio.sleep(KEYS_EVERY_SECONDS)
+        self._take_keys(plan)
 
     def _cancel(self, run: str) -> None:
         self.played.cancelled.add(run)
