@@ -147,6 +147,21 @@ def test_a_slice_that_is_repeated_calls_nobody_twice(batched: Batched, world: Wo
     assert world.target.keys == keys(4)
 
 
+def test_a_slice_that_is_repeated_before_its_wait_is_over_calls_nobody(batched: Batched, world: World) -> None:
+    """The answer with the wait was lost on its way to the state machine."""
+    world.target.script("D01", then=503)
+    batched.start(4)
+    assert batched.handle(0) == Handled(again=True, wait=2 * SECOND)
+    world.later(SECOND)
+    repeated = batched.handle(0)
+    assert repeated.again
+    assert SECOND <= repeated.wait <= 2 * SECOND
+    assert world.target.times()["D01"] == 1
+    world.later(repeated.wait)
+    batched.handle(0)
+    assert world.target.times()["D01"] == 2
+
+
 def test_a_slice_that_runs_twice_in_parallel_calls_nobody_twice(batched: Batched, world: World) -> None:
     batched.start(4)
     both: list[Handled] = []

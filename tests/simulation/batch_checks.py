@@ -4,15 +4,19 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import pairwise
 
 from rollcall.core.actions import Action
 from rollcall.core.batches import Batches
 from rollcall.core.names import execution_name
-from rollcall.core.run import OPEN, RunRecord, RunState
-from tests.simulation.counterparty import POISON, Ordered
+from rollcall.core.run import OPEN, RunRecord, RunState, job_of
+from tests.simulation.counterparty import BUSY_SECONDS, POISON, Ordered
+from tests.simulation.faults import Fault
 from tests.simulation.history import History
 from tests.simulation.stepfunctions import Execution
+
+BUSY = 429
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,19 @@ def _turns(history: History) -> Iterator[tuple[RunRecord, Batches, list[Turn]]]:
 def _turn(number: int, orders: list[Ordered], pause: float) -> Turn:
     ends = [order.ended or order.at for order in orders]
     return Turn(number, min(order.at for order in orders).timestamp(), max(ends).timestamp() + pause)
+
+
+def a_busy_target_is_left_alone(history: History) -> Iterator[str]:
+    """No entry of a batch comes back before its target's Retry-After, whoever is asked to handle its slice again."""
+    played = history.played
+    if played.frozen or played.faults.counts[Fault.CLOCK_SKEW]:
+        return
+    for (run, _, reference), orders in history.orders.items():
+        if history.plans[job_of(run)].batches is None:
+            continue
+        for one, other in pairwise(orders):
+            if one.status == BUSY and one.ended and other.at < one.ended + timedelta(seconds=BUSY_SECONDS):
+                yield f"{reference} came too early: {one}, {other}"
 
 
 def one_execution_after_another(history: History) -> Iterator[str]:

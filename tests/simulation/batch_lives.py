@@ -48,6 +48,7 @@ BATCH_LIVES = {
     ),
     "in batches, paused, and resumed": _life(_then(3.0, Deed.PAUSE), _then(90.0, Deed.RESUME), entries=9),
     "in batches, a target that is down": _life(entries=9, breaker=3, mishaps={Mishap.UNAVAILABLE: 0.7}),
+    "in batches, a busy target": _life(entries=9, batches=TWO_AT_ONCE, mishaps={Mishap.BUSY: 0.4}),
     "in batches, another declaration": _life(
         _then(4.0, Deed.DEPLOY_KEYS), entries=9, redrives=1, mishaps={Mishap.BROKEN: 0.2, Mishap.ANSWER_LOST: 0.2}
     ),

@@ -14,6 +14,7 @@ from rollcall.core.sizing import MAX_RECEIVE_COUNT
 from rollcall.engine.progress import outcomes
 from rollcall.engine.verifying import verify
 from tests.simulation.batch_checks import (
+    a_busy_target_is_left_alone,
     batches_keep_their_turns,
     executions_end_well,
     one_execution_after_another,
@@ -464,6 +465,7 @@ CHECKS: tuple[Check, ...] = (
     limits_are_kept,
     requests_are_few,
     batches_keep_their_turns,
+    a_busy_target_is_left_alone,
     one_execution_after_another,
     executions_end_well,
 )

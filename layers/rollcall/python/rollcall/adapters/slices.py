@@ -10,10 +10,10 @@ from rollcall.core.run import RunRecord, from_iso, iso
 
 
 class Leased(RollcallError):
-    """Another invocation may be calling the slice's entries."""
+    """Another invocation may be calling the slice's entries, or those wait for another attempt."""
 
     def __init__(self, until: datetime) -> None:
-        super().__init__(f"another invocation handles the slice, until {iso(until)} at most")
+        super().__init__(f"the slice is in other hands, or waits for another attempt, until {iso(until)} at most")
         self.until = until
 
 
@@ -27,23 +27,32 @@ class Lease:
 
 
 def take(ledger: Ledger, run: RunRecord, number: int, owner: str, until: datetime, now: datetime) -> Lease:
-    """Lease slice `number` until `until`, when the invocation `owner` is killed. Raises Leased."""
+    """Lease slice `number` until `until`, when the invocation `owner` is killed. Raises Leased where it is not yet to be
+    handled.
+    """
     update = Update().set(owner=owner, lease_until=iso(until), expires_at=expiry(run)).set_once(began_at=iso(now))
     held, limit, mine = update.name("lease_until"), update.value(iso(now)), update.value(owner)
     update.when(f"attribute_not_exists({held}) OR {held} <= {limit} OR {update.name('owner')} = {mine}")
+    waits = update.name("not_before")
+    update.when(f"attribute_not_exists({waits}) OR {waits} <= {limit}")
     try:
         old = update.send(ledger.client, ledger.table, slice_key(run.id, run.generation, number), "ALL_OLD")
     except ConditionFailed as failure:
-        raise Leased(from_iso(failure.old["lease_until"])) from failure
+        known = [failure.old[name] for name in ("lease_until", "not_before") if name in failure.old]
+        raise Leased(max(map(from_iso, known))) from failure
     began = old.get("began_at")
     if old.get("owner") == owner and began == iso(now):
         began = None  # our own write, made again by the SDK after a lost answer
     return Lease(owner, None if began is None else from_iso(began))
 
 
-def give_back(ledger: Ledger, run: RunRecord, number: int, lease: Lease) -> None:
-    """End the lease, unless another has it by now."""
+def give_back(ledger: Ledger, run: RunRecord, number: int, lease: Lease, not_before: datetime | None) -> None:
+    """End the lease, unless another has it by now. Where entries wait for another attempt, `not_before` is when for it:
+    the state machine waits, but it may repeat the slice, having lost how long.
+    """
     update = Update().remove("lease_until").when_equal(owner=lease.owner)
+    if not_before is not None:
+        update.set(not_before=iso(not_before))
     try:
         update.send(ledger.client, ledger.table, slice_key(run.id, run.generation, number))
     except ConditionFailed:
