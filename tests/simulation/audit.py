@@ -184,10 +184,9 @@ class Audit(Stream):
 
     @staticmethod
     def _slice(at: float, _name: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
-        taken = "lease_until" in new and old.get("owner") not in {None, new["owner"]}
-        if taken and "lease_until" in old:
-            if datetime.fromisoformat(old["lease_until"]).timestamp() > at + LONGEST_SKEW.total_seconds():
-                yield "a slice is taken away from its owner"
+        taken = "lease_until" in old and "lease_until" in new and old["owner"] != new["owner"]
+        if taken and datetime.fromisoformat(old["lease_until"]).timestamp() > at + LONGEST_SKEW.total_seconds():
+            yield "a slice is taken away from its owner"
         if "began_at" in old and old["began_at"] != new.get("began_at"):
             yield "it is forgotten when a slice was first handled"
 

@@ -11,8 +11,8 @@ from moto import mock_aws
 
 from rollcall.adapters.clients import CONFIG
 from tests.simulation.emulated import MovedMiniStack, moved_ministack
-from tests.simulation.story_functions import served_functions
 from tests.simulation.stories import SERVICES, Side, StoryClock, emulated_side, make_table, model_side
+from tests.simulation.story_functions import served_functions
 from tools.local_cloud.isolation import REGION
 
 

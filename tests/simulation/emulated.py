@@ -16,7 +16,8 @@ from tools.local_cloud.ministack import MiniStack
 
 _SECONDS = struct.Struct("d")
 
-#: MiniStack asks `time.time` for the time of everything that it says or keeps; the waits of its state machines take none.
+#: MiniStack asks `time.time` for the time of everything that it says or keeps. Its waits go by another clock; those of
+#: its state machines take no time.
 _PRELUDE = """
 import mmap, os, struct, time
 os.environ["SFN_WAIT_SCALE"] = "0"

@@ -32,7 +32,7 @@ class _Nothing(Exception):
 
 
 def selected(path: str, data: Json, context: Json, failure: str = RUNTIME) -> Any:
-    """What `$.a.b` names in `data`, or `$$.a.b` in `context`. Raises StateFailed with `failure` for a path to nothing."""
+    """What `$.a.b` names in `data`, or `$$.a.b` in `context`. Raises StateFailed, with `failure`, for nothing."""
     try:
         if path.startswith("$$"):
             return _followed(path[2:], context)
@@ -42,7 +42,7 @@ def selected(path: str, data: Json, context: Json, failure: str = RUNTIME) -> An
 
 
 def _steps(path: str) -> list[str]:
-    if path and not path.startswith(".") or any(mark in path for mark in "[*@?"):
+    if (path and not path.startswith(".")) or any(mark in path for mark in "[*@?"):
         raise NotImplementedError(f"a path with more than names: {path}")
     return path.split(".")[1:]
 

@@ -170,10 +170,9 @@ class StepFunctions:
     def stop_execution(self, *, executionArn: str) -> dict[str, Any]:  # noqa: N803
         """What it has invoked goes on, and nobody waits for it any more."""
         found = self._execution(executionArn, "StopExecution")
-        if found.at_work:
-            self._end(found, "ABORTED")
-            if found.work is not None:
-                found.work.cancel()
+        self._end(found, "ABORTED")
+        if found.work is not None:
+            found.work.cancel()
         return {"stopDate": _date(found.stopped or self._now())}
 
     def _machine(self, arn: str, operation: str) -> States:
@@ -196,20 +195,19 @@ class StepFunctions:
         run = _Run(execution, self.invoke, self._random)
         execution.work = asyncio.get_running_loop().create_task(run.whole(given))
         await asyncio.wait({execution.work})
-        if not execution.at_work:
+        if execution.work.cancelled():
             return
-        failure = execution.work.exception()
-        if failure is None:
+        try:
             execution.output = execution.work.result()
-            self._end(execution, "SUCCEEDED")
-        elif isinstance(failure, StateFailed):
+        except StateFailed as failure:
             execution.error, execution.cause = failure.error, failure.cause
             self._end(execution, "FAILED")
         else:
-            raise failure
+            self._end(execution, "SUCCEEDED")
 
     def _end(self, execution: Execution, status: str) -> None:
-        execution.status, execution.stopped = status, self._now()
+        if execution.at_work:
+            execution.status, execution.stopped = status, self._now()
 
 
 class _Run:
@@ -278,7 +276,8 @@ class _Run:
             raise NotImplementedError("a distributed Map")
         items = selected(state.get("ItemsPath", "$"), data, context)
         self._note(2)  # it starts and succeeds
-        waiting, results = iter(list(enumerate(items))), [None] * len(items)
+        waiting = iter(list(enumerate(items)))
+        results: list[Json] = [None] * len(items)
 
         async def iterate() -> None:
             for index, item in waiting:
@@ -291,7 +290,7 @@ class _Run:
         async with _AllOrNone() as together:
             for _ in range(min(most, len(items))):
                 together.start(iterate())
-        return results  # type: ignore[return-value]
+        return results
 
     async def _task(self, state: States, data: Json, context: Context) -> tuple[Json, str | None]:
         used: dict[int, int] = {}
@@ -395,4 +394,5 @@ def _forget(work: "asyncio.Future[Json]") -> None:
 
 
 async def _no_function(function: str, execution: Execution, payload: Json) -> Json:
-    raise StateFailed("Lambda.ResourceNotFoundException", f"{execution.name}: there is no function {function}: {payload}")
+    del execution, payload
+    raise StateFailed("Lambda.ResourceNotFoundException", f"there is no function {function}")

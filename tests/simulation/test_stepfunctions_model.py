@@ -196,9 +196,7 @@ def test_what_is_not_there_is_told(machines: Machines) -> None:
     nobody = f"{machine.replace(':stateMachine:', ':execution:')}:nobody"
     assert refused(lambda: machines.start(machine + "x")) == "StateMachineDoesNotExist"
     assert refused(lambda: machines.described(nobody)) == "ExecutionDoesNotExist"
-    assert (
-        refused(lambda: machines.side.stepfunctions.stop_execution(executionArn=nobody)) == "ExecutionDoesNotExist"
-    )
+    assert refused(lambda: machines.side.stepfunctions.stop_execution(executionArn=nobody)) == "ExecutionDoesNotExist"
     with pytest.raises(machines.side.stepfunctions.exceptions.ExecutionDoesNotExist):
         machines.described(nobody)
 
@@ -329,7 +327,8 @@ def test_a_wait_takes_its_time_and_a_map_keeps_to_its_concurrency(modelled: Mach
 
 
 def test_a_history_has_no_more_than_25_000_events(modelled: Machines) -> None:
-    states = {"StartAt": "A", "States": {"A": {"Type": "Pass", "Next": "B"}, "B": {"Type": "Wait", "Seconds": 0, "Next": "A"}}}
+    there, back = {"Type": "Pass", "Next": "Back"}, {"Type": "Wait", "Seconds": 0, "Next": "There"}
+    states = {"StartAt": "There", "States": {"There": there, "Back": back}}
     found = modelled.end(modelled.start(modelled.make(states)))
     assert (found["status"], found["error"]) == ("FAILED", "States.Runtime")
     assert str(MOST_EVENTS) in found["cause"]
@@ -352,7 +351,10 @@ def test_no_retry_and_no_catch_helps_against_a_path_to_nothing(modelled: Machine
 
 
 def test_what_is_not_modelled_is_refused(modelled: Machines) -> None:
-    for state in ({"Type": "Task", "Resource": "arn:aws:states:::sqs:sendMessage"}, {"Type": "Pass", "InputPath": "$.a"}):
+    for state in (
+        {"Type": "Task", "Resource": "arn:aws:states:::sqs:sendMessage"},
+        {"Type": "Pass", "InputPath": "$.a"},
+    ):
         modelled.start(modelled.make(_one(state)))
         with pytest.raises(NotImplementedError):
             modelled.loop.run_until_complete(asyncio.gather(*asyncio.all_tasks(modelled.loop)))

@@ -89,9 +89,7 @@ class SliceHandler:
             log(Action.SLICE_LEASED, logging.WARNING, run=run.id, job=run.job, slice=wanted.number)
             return Handled(again=True, wait=leased.until - self._clock.now() + SECOND)
         waits = await self._call(run, wanted.number, lease, deadline)
-        slices.give_back(
-            self._ledger, run, wanted.number, lease, self._clock.now() + max(waits) if waits else None
-        )
+        slices.give_back(self._ledger, run, wanted.number, lease, self._clock.now() + max(waits) if waits else None)
         if waits:
             return Handled(again=True, wait=max(waits))
         stopping = run.state is RunState.CANCELLING
