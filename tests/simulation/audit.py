@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from rollcall.core.outcome import EXCEPTIONAL
 from rollcall.core.run import TERMINAL, RunState
 from rollcall.core.tree import Node, Tree
 from tests.simulation.attributes import Item, Value
+from tests.simulation.faults import LONGEST_SKEW
 from tests.simulation.stream import Stream
 from tests.simulation.table import Table
 
@@ -43,7 +45,14 @@ class Audit(Stream):
         super().append(at, key, old, new)
         name = str(key["pk"][1])
         kind, before, after = name.partition("#")[0], _plain(old), _plain(new)
-        rules = {"run": self._run, "node": self._node, "entry": self._entry, "job": self._job, "target": self._target}
+        rules = {
+            "run": self._run,
+            "node": self._node,
+            "entry": self._entry,
+            "slice": self._slice,
+            "job": self._job,
+            "target": self._target,
+        }
         for broken in rules[kind](at, name, before, after):
             self.violations.append(f"{broken}: {name}: {_difference(before, after)}")
 
@@ -172,6 +181,14 @@ class Audit(Stream):
         for field_ in new:
             if field_.endswith("_attempts") and new[field_] not in {old.get(field_, 0), old.get(field_, 0) + 1}:
                 yield "attempts leap"
+
+    @staticmethod
+    def _slice(at: float, _name: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
+        taken = "lease_until" in old and "lease_until" in new and old["owner"] != new["owner"]
+        if taken and datetime.fromisoformat(old["lease_until"]).timestamp() > at + LONGEST_SKEW.total_seconds():
+            yield "a slice is taken away from its owner"
+        if "began_at" in old and old["began_at"] != new.get("began_at"):
+            yield "it is forgotten when a slice was first handled"
 
     def _job(self, _: float, name: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
         current, before = new.get("current"), old.get("current")

@@ -14,6 +14,12 @@ from rollcall.core.run import OPEN, RunState, job_of
 from rollcall.core.sizing import MAX_RECEIVE_COUNT
 from rollcall.engine.progress import outcomes
 from rollcall.engine.verifying import verify
+from tests.simulation.batch_checks import (
+    a_busy_target_is_left_alone,
+    batches_keep_their_turns,
+    executions_end_well,
+    one_execution_after_another,
+)
 from tests.simulation.counterparty import Mishap, Ordered
 from tests.simulation.history import History, Told
 from tests.simulation.plans import Deed, JobPlan, ReportFault
@@ -434,6 +440,8 @@ def windows_are_kept(history: History) -> Iterator[str]:
     if not played.calm:
         return
     for job in played.cloud.jobs:
+        if job.name not in played.cloud.queues:
+            continue
         address, _ = played.cloud.queues[job.name]
         changes: list[tuple[float, int]] = []
         sent: set[tuple[str, int, int]] = set()
@@ -506,4 +514,8 @@ CHECKS: tuple[Check, ...] = (
     limits_are_kept,
     windows_are_kept,
     requests_are_few,
+    batches_keep_their_turns,
+    a_busy_target_is_left_alone,
+    one_execution_after_another,
+    executions_end_well,
 )

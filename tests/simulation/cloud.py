@@ -14,12 +14,14 @@ import random
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import ExitStack
+from contextvars import Context
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
+from rollcall.adapters.clients import AWS_ERRORS
 from rollcall.adapters.ledger import Ledger
 from rollcall.adapters.tables import TableItems
 from rollcall.core.job import Job
@@ -37,20 +39,31 @@ from rollcall.core.sizing import (
 from rollcall.core.tables import Items
 from rollcall.core.target import Table as JobTable
 from rollcall.core.tree import CHUNK_SIZE, FAN_IN
+from rollcall.core.values import Json
 from rollcall.engine import progress
 from tests.simulation import fibers, handlers
-from tests.simulation.faults import MAPPING, Faults
-from tests.simulation.functions import Environment, Event, Failure, Handler, SimulatedFunction, invoke_async
-from tests.simulation.gate import Gate
+from tests.simulation.faults import MAPPING, STATES, Faults
+from tests.simulation.functions import (
+    Environment,
+    Event,
+    Failure,
+    Handler,
+    InvocationFailed,
+    SimulatedFunction,
+    invoke_async,
+)
+from tests.simulation.gate import Answer, Gate, Sent
 from tests.simulation.polling import QueuePoller
 from tests.simulation.repeatable import repeatable
 from tests.simulation.services import Services, SimulatedClients
+from tests.simulation.states_language import StateFailed
+from tests.simulation.stepfunctions import Execution
 from tests.simulation.table import Table
 from tests.simulation.target import SimulatedTarget
 from tests.simulation.virtual_time import START, VirtualClock, VirtualLoop
 from tools.local_cloud.event_source import LONG_POLL_SECONDS, EventSource
 from tools.local_cloud.partial_batch import failed_items
-from tools.local_cloud.resources import ENVIRONMENT, LEDGER, QueueAddress, make_queues
+from tools.local_cloud.resources import ENVIRONMENT, LEDGER, QueueAddress, make_queues, make_state_machine
 from tools.local_cloud.stream import StreamSource
 
 Make: TypeAlias = Callable[[Environment], Handler]
@@ -93,7 +106,9 @@ class SimulatedCloud:
         self.ledger = Ledger(self.observer.dynamodb, LEDGER)
         self.targets = {job.target.name: SimulatedTarget(self.clock) for job in self.jobs}
         self.functions: dict[str, SimulatedFunction] = {}
+        #: Of jobs by name: queue and dead-letter queue, or the state machine's ARN.
         self.queues: dict[str, tuple[QueueAddress, QueueAddress]] = {}
+        self.state_machines: dict[str, str] = {}
         self.faults: Faults | None = None
         #: Whether jobs are started by their schedules, so that one may be missed.
         self.scheduled = False
@@ -157,21 +172,30 @@ class SimulatedCloud:
         """Let `faults` at everything that happens from now on."""
         self.faults = faults
         self.services.gate.interceptor, self.services.gate.latency = faults, faults.latency
+        faults.abort = lambda arn: self.services.stepfunctions.stop_execution(executionArn=arn)
         for function in self.functions.values():
             function.refused, function.skew = faults.not_invoked, faults.skew
 
     def redeploy(self, job: Job) -> None:
         """Deploy a changed declaration of a job of the same name, with the same queues."""
         self.jobs[:] = [job if each.name == job.name else each for each in self.jobs]
-        queue, _ = self.queues[job.name]
-        fan_out, worker = self._handlers_of(job, queue)
-        self.function("fan_out", job).deploy(fan_out)
-        self.function("worker", job).deploy(worker)
+        self.function("fan_out", job).deploy(self._fan_out(job))
+        if job.delivery is None:
+            self.function("worker", job).deploy(self._worker(job))
+        else:
+            self._make_state_machine(job)
+            self.function("batch", job).deploy(self._batch(job))
         self.function("completion").deploy(partial(handlers.completion, self.jobs))
         self.function("watchdog").deploy(partial(handlers.watchdog, self.jobs, lambda: self.scheduled))
 
+    def outdated(self, job: Job) -> bool:
+        """Whether calls are still made as a declaration said that is no longer the job's."""
+        return self.function("worker" if job.delivery is None else "batch", job).outdated
+
     def lose_messages(self, job: Job, chance: random.Random) -> None:
         """About half of the messages on the job's queue are gone."""
+        if job.name not in self.queues:
+            return
         messages = self.services.sqs.queue(self.queues[job.name][0].url).messages
         for message in list(messages):
             if chance.random() < 0.5:
@@ -183,7 +207,7 @@ class SimulatedCloud:
         return self.targets[job.target.name]
 
     def function(self, kind: str, job: Job | None = None) -> SimulatedFunction:
-        """One of fan_out and worker, with a job, and dead_letter, completion and watchdog without."""
+        """One of fan_out, worker and batch, with a job, and dead_letter, completion and watchdog without."""
         return self.functions[function_name(ENVIRONMENT, kind, job.name if job else None)]
 
     @property
@@ -215,13 +239,23 @@ class SimulatedCloud:
         return {outcome: count for outcome, count in progress.outcomes(self.ledger, self.run(run)).items() if count}
 
     def on_queue(self, job: Job, *, dead_letters: bool = False) -> int:
-        """Messages on the job's queue, those in flight included."""
+        """Messages on the job's queue, those in flight included; none, where it is delivered in batches."""
+        if job.name not in self.queues:
+            return 0
         address = self.queues[job.name][1 if dead_letters else 0]
         return len(self.services.sqs.queue(address.url).messages)
+
+    def in_batches(self) -> bool:
+        """Whether an execution, or what one has invoked, is at work."""
+        if any(each.at_work for each in self.services.stepfunctions.executions.values()):
+            return True
+        return any(self.function("batch", job).busy for job in self.jobs if job.delivery is not None)
 
     # --- how it is made ---
 
     async def _deploy(self) -> None:
+        self.services.stepfunctions.launch = self.start
+        self.services.stepfunctions.invoke = self._invoke_task
         self._deploy_function("dead_letter", None, DEAD_LETTER_TIMEOUT, handlers.dead_letter)
         self._deploy_function("completion", None, COMPLETION_TIMEOUT, partial(handlers.completion, self.jobs))
         self._deploy_function(
@@ -239,18 +273,39 @@ class SimulatedCloud:
             self.services.dynamodb.tables[table_name(ENVIRONMENT, table.name)] = Table(table.key, indexes)
 
     def _deploy_job(self, job: Job) -> None:
-        queue, dead = self.queues[job.name] = make_queues(self.observer.sqs, job)
-        sizing = worker_sizing(job)
-        make_fan_out, make_worker = self._handlers_of(job, queue)
-        fan_out = self._deploy_function("fan_out", job, FAN_OUT_TIMEOUT, make_fan_out)
+        if job.delivery is None:
+            self.queues[job.name] = make_queues(self.observer.sqs, job)
+        else:
+            self._make_state_machine(job)
+        fan_out = self._deploy_function("fan_out", job, FAN_OUT_TIMEOUT, self._fan_out(job))
         self.services.lambda_.functions[fan_out.name] = partial(self._invoke_async, fan_out)
-        worker = self._deploy_function("worker", job, sizing.timeout, make_worker)
+        self._deploy_caller(job)
+
+    def _deploy_caller(self, job: Job) -> None:
+        """The function that calls the job's callback, and what feeds it."""
+        sizing = worker_sizing(job)
+        if job.delivery is not None:
+            self._deploy_function("batch", job, sizing.timeout, self._batch(job))
+            return
+        queue, dead = self.queues[job.name]
+        worker = self._deploy_function("worker", job, sizing.timeout, self._worker(job))
         self._deploy_mapping(queue, worker, sizing.batch_size, sizing.maximum_concurrency)
         self._deploy_mapping(dead, self.function("dead_letter"), sizing.batch_size, LEAST_MAXIMUM_CONCURRENCY)
 
-    def _handlers_of(self, job: Job, queue: QueueAddress) -> tuple[Make, Make]:
-        fan_out = partial(handlers.fan_out, job, queue.url, self._shape)
-        return fan_out, partial(handlers.worker, job, queue.url, self.target(job))
+    def _make_state_machine(self, job: Job) -> None:
+        """Make it, or make it anew."""
+        function = function_name(ENVIRONMENT, "batch", job.name)
+        self.state_machines[job.name] = make_state_machine(self.observer.stepfunctions, job, function)
+
+    def _fan_out(self, job: Job) -> Make:
+        deliver_to = self.queues[job.name][0].url if job.delivery is None else self.state_machines[job.name]
+        return partial(handlers.fan_out, job, deliver_to, self._shape)
+
+    def _worker(self, job: Job) -> Make:
+        return partial(handlers.worker, job, self.queues[job.name][0].url, self.target(job))
+
+    def _batch(self, job: Job) -> Make:
+        return partial(handlers.batch, job, self.target(job))
 
     def _deploy_function(self, kind: str, job: Job | None, timeout: timedelta, make: Make) -> SimulatedFunction:
         name = function_name(ENVIRONMENT, kind, job.name if job else None)
@@ -299,6 +354,23 @@ class SimulatedCloud:
             # What failed is tried again, more and more seldom.
             wait = min(2 * wait, LONGEST_STREAM_SECONDS) if changed.is_set() else STREAM_SECONDS
 
+    async def _invoke_task(self, arn: str, execution: Execution, payload: Json) -> Json:
+        """A function, invoked by a state machine: a request, to which may happen what happens to all."""
+        function = self.functions[arn.rpartition(":")[2]]
+        assert isinstance(payload, dict)
+
+        def serve() -> Answer:
+            return {"Payload": fibers.block(asyncio.ensure_future(function.invoke(payload)))}
+
+        about = {"FunctionName": function.name, "Execution": execution.arn, "Payload": payload}
+        try:
+            answer: Json = self.services.gate.let_through(Sent("lambda", "Invoke", about, STATES), serve)["Payload"]
+        except InvocationFailed as error:
+            raise StateFailed("Lambda.Unknown", str(error)) from error
+        except AWS_ERRORS as error:
+            raise StateFailed("Lambda.ServiceException", str(error)) from error
+        return answer
+
     def _invoke_async(self, function: SimulatedFunction, event: Event) -> None:
         for delay in (0.0,) if self.faults is None else self.faults.deliveries():
             self.start(self._invoke_later(function, event, delay))
@@ -311,8 +383,8 @@ class SimulatedCloud:
         self.waiting_events -= 1
 
     def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Let something go on beside everything else, from the next moment that time passes."""
-        task = self._runner.get_loop().create_task(coroutine)
+        """Let something go on beside everything else, in no process, from the next moment that time passes."""
+        task = self._runner.get_loop().create_task(coroutine, context=Context())
         self._tasks.add(task)
 
     def _check(self) -> None:

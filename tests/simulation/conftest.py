@@ -12,6 +12,7 @@ from moto import mock_aws
 from rollcall.adapters.clients import CONFIG
 from tests.simulation.emulated import MovedMiniStack, moved_ministack
 from tests.simulation.stories import SERVICES, Side, StoryClock, emulated_side, make_table, model_side
+from tests.simulation.story_functions import served_functions
 from tools.local_cloud.isolation import REGION
 
 
@@ -28,6 +29,13 @@ def nobodys_account() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def story_functions() -> Iterator[str]:
+    """Where the functions of stories are invoked."""
+    with served_functions() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="session")
 def moto_clients(nobodys_account: None) -> dict[str, Any]:  # noqa: ARG001 - must come first
     session = boto3.Session("dummy", "dummy", region_name=REGION)
     # moto does not know the endpoints of streams that have an account in their names.
@@ -39,9 +47,10 @@ def moto_clients(nobodys_account: None) -> dict[str, Any]:  # noqa: ARG001 - mus
 def ministack_process(
     nobodys_account: None,  # noqa: ARG001 - must come first
     tmp_path_factory: pytest.TempPathFactory,
+    story_functions: str,
 ) -> Iterator[MovedMiniStack]:
     """One for all stories: each makes what it needs, under names of its own."""
-    with moved_ministack(tmp_path_factory.mktemp("ministack")) as process:
+    with moved_ministack(tmp_path_factory.mktemp("ministack"), story_functions) as process:
         yield process
 
 

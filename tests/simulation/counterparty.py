@@ -44,6 +44,12 @@ class Mishap(StrEnum):
     POISON_AFTER = "poison after the effect"
 
 
+#: How long a busy target asks to be left alone.
+BUSY_SECONDS = 3
+#: What takes the worker down.
+POISON = frozenset({Mishap.POISON_BEFORE, Mishap.POISON_AFTER})
+
+
 @dataclass(slots=True, repr=False)
 class Ordered:
     """One order as it arrived, or found nobody."""
@@ -126,7 +132,7 @@ class Counterparty:
                 order.not_sent = True
                 raise NotSent("connection refused")
             case Mishap.BUSY:
-                return await self._answer(order, 429, {"retry-after": "3"})
+                return await self._answer(order, 429, {"retry-after": str(BUSY_SECONDS)})
             case Mishap.UNAVAILABLE:
                 return await self._answer(order, 503)
             case Mishap.LOCKED_OUT:

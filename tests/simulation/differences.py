@@ -10,6 +10,7 @@ EMULATORS = {"moto": "moto", "ministack": "MiniStack"}
 
 _SQS = "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_"
 _SQS_GUIDE = "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/"
+_STATES = "https://docs.aws.amazon.com/step-functions/latest/apireference/API_"
 _DYNAMODB = "https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_"
 _DYNAMODB_GUIDE = "https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/"
 
@@ -303,6 +304,34 @@ MALFORMED_DETAIL = Difference(
     "an entry whose detail is no JSON fails, alone and in its place, with the code MalformedDetail",
     "https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEventsResultEntry.html",
     ministack="takes it",
+)
+
+
+# --- Step Functions ---
+
+SAME_EXECUTION = Difference(
+    "Step Functions StartExecution",
+    "the same name and input as a running execution succeeds, and starts nothing",
+    f"{_STATES}StartExecution.html",
+    ministack="ExecutionAlreadyExists",
+)
+NAMES = Difference(
+    "Step Functions StartExecution",
+    "InvalidName for a name with blanks, colons and some others",
+    f"{_STATES}StartExecution.html",
+    ministack="takes any text",
+)
+LONG_NAMES = Difference(
+    "Step Functions StartExecution",
+    "a name has up to 80 characters (that more are a ValidationException is moto's word)",
+    f"{_STATES}StartExecution.html",
+    ministack="takes any text",
+)
+INPUT = Difference(
+    "Step Functions StartExecution",
+    "InvalidExecutionInput for an input that is no JSON",
+    f"{_STATES}StartExecution.html",
+    ministack="takes any text",
 )
 
 

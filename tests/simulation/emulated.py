@@ -16,9 +16,11 @@ from tools.local_cloud.ministack import MiniStack
 
 _SECONDS = struct.Struct("d")
 
-#: MiniStack asks `time.time` for the time of everything that it says or keeps; its waits go by another clock.
+#: MiniStack asks `time.time` for the time of everything that it says or keeps. Its waits go by another clock; those of
+#: its state machines take no time.
 _PRELUDE = """
 import mmap, os, struct, time
+os.environ["SFN_WAIT_SCALE"] = "0"
 time.time = lambda clock=mmap.mmap(os.open({path!r}, os.O_RDONLY), {size}, access=mmap.ACCESS_READ): (
     struct.unpack("d", clock[:])[0]
 )
@@ -43,12 +45,15 @@ class MovedMiniStack:
 
 
 @contextmanager
-def moved_ministack(folder: Path) -> Iterator[MovedMiniStack]:
-    """Start it with its data in `folder`; it ends with the context, and with this process."""
+def moved_ministack(folder: Path, functions: str | None = None) -> Iterator[MovedMiniStack]:
+    """Start it with its data in `folder`; it ends with the context, and with this process.
+
+    `functions` is where its state machines invoke functions.
+    """
     path = folder / "clock"
     path.write_bytes(_SECONDS.pack(0))
     with path.open("r+b") as file, mmap.mmap(file.fileno(), _SECONDS.size) as clock:
-        process = MiniStack(folder, prelude=_PRELUDE.format(path=str(path), size=_SECONDS.size))
+        process = MiniStack(folder, prelude=_PRELUDE.format(path=str(path), size=_SECONDS.size), functions=functions)
         try:
             yield MovedMiniStack(process, clock)
         finally:

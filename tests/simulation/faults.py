@@ -16,6 +16,8 @@ from tests.simulation.refusals import TransactionCanceledException, refusal
 
 #: Who receives from queues and streams for Lambda: a part of AWS that neither crashes nor freezes.
 MAPPING = "event source mapping"
+#: Who invokes functions for executions of state machines: another such part.
+STATES = "state machine"
 
 
 class Fault(StrEnum):
@@ -35,6 +37,10 @@ class Fault(StrEnum):
     CRASH_AFTER = "crash after"
     #: The environment stands still for longer than its lease, its timeout and its messages' visibility, and goes on.
     FROZEN = "frozen"
+    #: A task that Step Functions invokes twice, the one while the other is at work.
+    TASK_TWICE = "task twice at once"
+    #: An execution that somebody, or Step Functions itself, ends in the middle of a task.
+    ABORTED = "execution aborted"
     #: An invocation that Lambda does not start.
     NOT_INVOKED = "not invoked"
     #: An asynchronous invocation that is made twice, or late.
@@ -57,7 +63,11 @@ OF_REQUESTS = (
     Fault.CRASH_BEFORE,
     Fault.CRASH_AFTER,
     Fault.FROZEN,
+    Fault.TASK_TWICE,
+    Fault.ABORTED,
 )
+#: What happens to executions of state machines only.
+OF_EXECUTIONS = (Fault.TASK_TWICE, Fault.ABORTED)
 _WRITES = frozenset({"UpdateItem", "PutItem", "TransactWriteItems"})
 _BATCHES = frozenset({"SendMessageBatch", "DeleteMessageBatch", "ChangeMessageVisibilityBatch", "BatchGetItem"})
 _THROTTLES = {
@@ -67,6 +77,7 @@ _THROTTLES = {
     "lambda": "TooManyRequestsException",
     "events": "ThrottlingException",
     "secretsmanager": "ThrottlingException",
+    "stepfunctions": "ThrottlingException",
 }
 LONGEST_SKEW = timedelta(seconds=2)
 
@@ -80,6 +91,8 @@ class Faults:
     seed: int
     #: How long the environment of that name stands still when it freezes; None where it cannot.
     freeze: Callable[[str], float | None] = lambda _: None
+    #: Ends the execution of that ARN.
+    abort: Callable[[str], object] = lambda _: None
     on: bool = True
     counts: Counter[Fault] = field(default_factory=Counter)
 
@@ -116,7 +129,9 @@ class Faults:
             case Fault.PARTIAL:
                 return sent.operation in _BATCHES
             case Fault.CRASH_BEFORE | Fault.CRASH_AFTER | Fault.FROZEN:
-                return sent.origin != MAPPING
+                return sent.origin not in {MAPPING, STATES}
+            case Fault.TASK_TWICE | Fault.ABORTED:
+                return sent.origin == STATES
         return True
 
     def _suffer(self, fault: Fault, sent: Sent, serve: Serve) -> Answer:
@@ -144,6 +159,12 @@ class Faults:
             case Fault.CRASH_AFTER:
                 serve()
                 raise Crash(f"after {sent}")
+            case Fault.TASK_TWICE:
+                fibers.beside(serve, self._random.choice([0.0, 0.05, self._random.uniform(0.0, 20.0)]))
+                return serve()
+            case Fault.ABORTED:
+                self.abort(sent.parameters["Execution"])
+                return serve()
             case _:
                 seconds = self.freeze(sent.origin)
                 if self._random.random() < 0.5:

@@ -7,6 +7,7 @@ here all share one thread and one virtual clock, and a task that blocks gives bo
 import asyncio
 from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Executor, Future
+from contextlib import suppress
 from contextvars import Context, ContextVar, copy_context
 from typing import Any, TypeVar
 
@@ -161,6 +162,23 @@ def pause(seconds: float) -> None:
         block(woken)
     finally:
         timer.cancel()
+
+
+#: Kept by somebody while they run.
+_beside: set["asyncio.Task[None]"] = set()
+
+
+def beside(work: Callable[[], object], after: float) -> None:
+    """Have blocking code run beside whoever asks for it, some seconds later; what comes of it is nobody's business."""
+
+    async def run() -> None:
+        await asyncio.sleep(after)
+        with suppress(Exception):
+            work()
+
+    task = asyncio.get_running_loop().create_task(run(), context=Context())
+    _beside.add(task)
+    task.add_done_callback(_beside.discard)
 
 
 def _wake(future: "asyncio.Future[None]") -> None:

@@ -96,7 +96,12 @@ class SimulatedFunction:
         """Replace what runs in it; invocations under way end as they began."""
         self._make = make
         self._idle.clear()
-        self._outdated = {*self.busy}
+        self._outdated = {*self.busy, *self.zombies}
+
+    @property
+    def outdated(self) -> bool:
+        """Whether an invocation that began before the latest deployment still goes on."""
+        return bool(self._outdated.intersection([*self.busy, *self.zombies]))
 
     async def invoke(self, event: Event) -> object:
         """The handler's result. Raises InvocationFailed."""

@@ -9,6 +9,7 @@ from typing import Any
 from functions.completion.handler import ended_run
 from rollcall.adapters.bus import Bus
 from rollcall.adapters.clients import AWS_ERRORS
+from rollcall.adapters.executions import Executions
 from rollcall.adapters.functions import Functions
 from rollcall.adapters.ledger import Ledger
 from rollcall.adapters.manifests import Manifests
@@ -27,17 +28,21 @@ from rollcall.engine.calling import Caller
 from rollcall.engine.completion import Announcer
 from rollcall.engine.dead_letter import DeadLetters
 from rollcall.engine.fan_out import FanOut
+from rollcall.engine.slices import Slice, SliceHandler
+from rollcall.engine.slices import Waits as SliceWaits
 from rollcall.engine.starting import Invocation, request_of
 from rollcall.engine.watchdog import Watchdog
-from rollcall.engine.worker import Worker
+from rollcall.engine.worker import Waits, Worker
 from tests.simulation.functions import Environment, Event, Handler
 from tests.simulation.gate import Crash
 from tests.simulation.target import SimulatedTarget
 from tools.local_cloud.resources import BUS, ENVIRONMENT, LEDGER, MANIFESTS
 
 
-def new_worker(environment: Environment, job: Job, queue_url: str, target: SimulatedTarget) -> Worker:
-    """A worker's engine in a new environment: the one place that knows how it is put together."""
+def new_worker(environment: Environment, job: Job, waits: Waits, target: SimulatedTarget) -> Worker:
+    """A worker's engine in a new environment, which puts off into `waits`: the one place that knows how it is put
+    together.
+    """
 
     async def send(request: Request) -> Response:
         environment.check()
@@ -51,8 +56,8 @@ def new_worker(environment: Environment, job: Job, queue_url: str, target: Simul
 
     parts = Parts(environment)
     caller = Caller(job, send, parts.secret, parts.table, parts.clock)
-    queue, spread = parts.queue(queue_url), random.Random(environment.seed)  # noqa: S311
-    return Worker(job, parts.ledger, queue, caller, parts.clock, spread, worker_sizing(job).width, environment.name)
+    spread = random.Random(environment.seed)  # noqa: S311
+    return Worker(job, parts.ledger, waits, caller, parts.clock, spread, worker_sizing(job).width, environment.name)
 
 
 @dataclass
@@ -90,14 +95,17 @@ class Parts:
         return Announcer(self.ledger, bus, self.functions(), hooks.get, self.clock, self.token())
 
 
-def fan_out(job: Job, queue_url: str, shape: tuple[int, int], environment: Environment) -> Handler:
-    """The handler of a job's fan-out; `shape` is chunk size and fan-in of new runs."""
-    parts = Parts(environment)
+def fan_out(job: Job, deliver_to: str, shape: tuple[int, int], environment: Environment) -> Handler:
+    """The handler of a job's fan-out, to a queue's URL or a state machine's ARN; `shape` is chunk size and fan-in of
+    new runs.
+    """
+    parts, in_batches = Parts(environment), job.delivery is not None
     engine = FanOut(
         job=job,
         ledger=parts.ledger,
         manifests=parts.manifests,
-        queue=parts.queue(queue_url),
+        queue=None if in_batches else parts.queue(deliver_to),
+        executions=Executions(environment.clients.stepfunctions, deliver_to) if in_batches else None,
         read=Reports({}, parts.secrets, environment.clients).read,
         secret=parts.secret,
         table=parts.table,
@@ -114,10 +122,23 @@ def fan_out(job: Job, queue_url: str, shape: tuple[int, int], environment: Envir
 
 def worker(job: Job, queue_url: str, target: SimulatedTarget, environment: Environment) -> Handler:
     """The handler of a job's workers."""
-    engine = new_worker(environment, job, queue_url, target)
+    engine = new_worker(environment, job, Parts(environment).queue(queue_url), target)
 
     async def handle(event: Event, deadline: datetime) -> object:
         return _failed(await engine.handle(event["Records"], deadline))
+
+    return handle
+
+
+def batch(job: Job, target: SimulatedTarget, environment: Environment) -> Handler:
+    """The handler of a job's slices."""
+    assert job.delivery is not None
+    parts, waits = Parts(environment), SliceWaits()
+    engine = new_worker(environment, job, waits, target)
+    slices = SliceHandler(job.delivery, parts.ledger, parts.manifests, engine, waits, parts.clock)
+
+    async def handle(event: Event, deadline: datetime) -> object:
+        return (await slices.handle(Slice.of(event), parts.token(), deadline)).fields()
 
     return handle
 

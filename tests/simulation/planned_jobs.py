@@ -79,6 +79,7 @@ class PlannedJobs:
             concurrency=plan.concurrency,
             retry=Retry(plan.retries + deployed, first=timedelta(seconds=1), cap=timedelta(seconds=20)),
             overlap=plan.overlap,
+            delivery=plan.batches,
             moves_money=plan.moves_money,
             deadline=timedelta(minutes=plan.deadline),
             expect=AtLeast(plan.entries + plan.invalid + 1) if plan.report is ReportFault.SHORT else None,

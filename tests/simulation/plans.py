@@ -3,12 +3,14 @@
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from enum import StrEnum
 from typing import TypeVar
 
+from rollcall.core.batches import Batches
 from rollcall.core.job import Overlap
 from tests.simulation.counterparty import Mishap
-from tests.simulation.faults import Fault
+from tests.simulation.faults import OF_EXECUTIONS, Fault
 
 Kind = TypeVar("Kind", bound=StrEnum)
 
@@ -85,6 +87,8 @@ class JobPlan:
     #: Minutes between its occurrences, where its schedule starts it; and the share of them of which no start comes.
     every: int | None = None
     never_fired: float = 0.0
+    #: Where it is delivered in batches instead of by a queue.
+    batches: Batches | None = None
     mishaps: Mapping[Mishap, float] = field(default_factory=dict)
 
 
@@ -119,6 +123,8 @@ _STARTS = frozenset({Deed.FIRE, Deed.START_BY_HAND})
 LONG_CALLS = 0.15
 #: In seconds: what they take, and after which nobody waits any more.
 LONG_LATENCY, LONG_TIMEOUT = 70.0, 90.0
+#: Share of the jobs that are delivered in batches.
+IN_BATCHES = 0.2
 _SHARES = {Deed.CANCEL: 0.2, Deed.PAUSE: 0.1, Deed.DEPLOY: 0.1, Deed.DEPLOY_KEYS: 0.1, Deed.LOSE: 0.1}
 
 
@@ -140,6 +146,8 @@ def drawn(seed: int) -> Plan:
     if (apart := random.Random(f"schedules {seed}")).random() < SCHEDULED:  # noqa: S311
         jobs[0] = replace(jobs[0], every=apart.choice((15, 60)), never_fired=apart.choice((0.0, 0.2, 0.5)))
         acts = [act for act in acts if act.job != jobs[0].name or act.deed not in _STARTS]
+    apart = random.Random(f"batches {seed}")  # noqa: S311
+    jobs = [_in_batches(apart, job) if apart.random() < IN_BATCHES else job for job in jobs]
     changing = {act.job for act in acts if act.deed is Deed.DEPLOY_KEYS}
     return Plan(
         seed=seed,
@@ -148,13 +156,32 @@ def drawn(seed: int) -> Plan:
             for job in jobs
         ),
         acts=tuple(sorted(acts, key=lambda act: act.at)),
-        faults=_some(chance, tuple(Fault), (0.002, 0.01, 0.03, 0.1)),
+        faults=_faults(chance, apart, jobs),
         quiet_at=chance.choice((2, 5, 20, 40)) * MINUTE,
         redrives=chance.choice((0, 1, 2)),
         new_key=new_key,
         fan_in=chance.choice((2, 3)),
         scatter=chance.choice((0, 0, 10)),
     )
+
+
+def _in_batches(apart: random.Random, job: JobPlan) -> JobPlan:
+    batches = Batches(
+        size=apart.choice((1, 4, 6)),
+        at_once=apart.choice((1, 1, 2, 3)),
+        pause=timedelta(seconds=apart.choice((0, 1, 5))),
+        most_entries=100,
+    )
+    overlap = Overlap.QUEUE if job.overlap is Overlap.ALLOW else job.overlap
+    return replace(job, batches=batches, overlap=overlap, most_receives=1_000)
+
+
+def _faults(chance: random.Random, apart: random.Random, jobs: list[JobPlan]) -> dict[Fault, float]:
+    rates = (0.002, 0.01, 0.03, 0.1)
+    found = _some(chance, tuple(kind for kind in Fault if kind not in OF_EXECUTIONS), rates)
+    if found and any(job.batches is not None for job in jobs):
+        found |= {kind: apart.choice(rates) for kind in OF_EXECUTIONS if apart.random() < 0.4}
+    return found
 
 
 def _some(chance: random.Random, kinds: tuple[Kind, ...], rates: tuple[float, ...]) -> dict[Kind, float]:

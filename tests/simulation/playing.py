@@ -39,13 +39,15 @@ LOOK_EVERY = timedelta(seconds=30)
 LONG_POLL = timedelta(days=1)
 #: How many times longer than anybody waits a slow answer takes.
 SLOW = 15
+#: How often it is looked whether keys are still needed.
+KEYS_EVERY_SECONDS = 0.1
 #: Somebody tries a command so often, and then lets it be.
 MOST_COMMANDS = 10
 #: Occurrences are due for so long.
 SCHEDULED_FOR = timedelta(hours=2)
 SCHEDULER_INPUT = json.dumps({"scheduled_time": SCHEDULED_TIME})
 #: An invocation that stands still does so for longer than a fan-out's lease and a message's visibility.
-FREEZE_SECONDS = {"fan-out": 1_000.0, "worker": 400.0, "completion": 400.0, "watchdog": 100.0}
+FREEZE_SECONDS = {"fan-out": 1_000.0, "worker": 400.0, "batch": 400.0, "completion": 400.0, "watchdog": 100.0}
 
 
 class Heard(logging.Handler):
@@ -168,7 +170,8 @@ class Play:
         cloud, plan = self._cloud, self._plan
         cloud.suffer(self.played.faults)
         for job in plan.jobs:
-            cloud.services.sqs.queue(cloud.queues[job.name][0].url).most_receives = job.most_receives
+            if job.batches is None:
+                cloud.services.sqs.queue(cloud.queues[job.name][0].url).most_receives = job.most_receives
         if self._trace is not None:
             self._listeners.append(self._trace)
             cloud.services.gate.interceptor = self._trace.around(cloud.services.gate.interceptor)
@@ -219,7 +222,7 @@ class Play:
         if self._cloud.waiting_events or not all(run.state.terminal and run.announced for run in found.values()):
             return False
         jobs = [self._cloud.ledger.job(job.name) for job in self._cloud.jobs]
-        if any(job.open or job.queued for job in jobs):
+        if self._cloud.in_batches() or any(job.open or job.queued for job in jobs):
             return False
         return not any(
             self._cloud.on_queue(job, dead_letters=dead) for job in self._cloud.jobs for dead in (False, True)
@@ -287,8 +290,20 @@ class Play:
                 cloud.redeploy(self._jobs.job(self._plans[act.job], deployed=1))
             case Deed.DEPLOY_KEYS:
                 plan = self._plans[act.job] = replace(self._plans[act.job], keys=not self._plans[act.job].keys)
-                self.played.targets[plan.target].key_window = KEY_WINDOW if plan.keys else None
                 cloud.redeploy(self._jobs.job(plan, deployed=1))
+                if plan.keys or not cloud.outdated(job):
+                    self._take_keys(plan)
+                else:
+                    cloud.start(self._take_keys_no_longer(plan))
+
+    def _take_keys(self, plan: JobPlan) -> None:
+        self.played.targets[plan.target].key_window = KEY_WINDOW if plan.keys else None
+
+    async def _take_keys_no_longer(self, plan: JobPlan) -> None:
+        """Nobody gives up keys with which calls are still being made."""
+        while self._cloud.outdated(self._job(plan.name)):
+            await asyncio.sleep(KEYS_EVERY_SECONDS)
+        self._take_keys(plan)
 
     def _cancel(self, run: str) -> None:
         self.played.cancelled.add(run)

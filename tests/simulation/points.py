@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rollcall.core.job import Overlap
+from tests.simulation.batch_lives import BATCH_LIVES
 from tests.simulation.counterparty import Mishap
-from tests.simulation.faults import MAPPING, Fault, Faults
+from tests.simulation.faults import MAPPING, OF_EXECUTIONS, Fault, Faults
 from tests.simulation.gate import Answer, Sent, Serve
 from tests.simulation.plans import LONG_LATENCY, LONG_TIMEOUT, Act, Deed, JobPlan, Plan, ReportFault
 from tests.simulation.playing import Play, Played
@@ -24,6 +25,7 @@ ANSWERS = (
     Fault.CONFLICT,
     Fault.PARTIAL,
     Fault.FROZEN,
+    *OF_EXECUTIONS,
 )
 _JOB = JobPlan(
     "pay-rent",
@@ -81,6 +83,7 @@ LIVES = {
     "messages lost during long calls": _life(_then(20.0, Deed.LOSE), entries=12, window=50, **_LONG),
     "skipped": _life(_then(0.2, Deed.START_BY_HAND), entries=8, overlap=Overlap.SKIP),
     "a list that is too short": _life(entries=8, report=ReportFault.SHORT),
+    **BATCH_LIVES,
 }
 #: A smaller life, for crashes in pairs: 6 entries in two chunks and a root.
 SMALL = replace(_life(), jobs=(replace(_JOB, entries=5, window=50),), chunk_size=3, fan_in=2)

@@ -59,5 +59,5 @@ def refusal(
 
 
 def invalid(operation: str, message: str) -> ClientError:
-    """DynamoDB's answer to what it does not take."""
+    """The answer to a request that the service does not take."""
     return refusal("ValidationException", operation, message)

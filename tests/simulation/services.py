@@ -13,6 +13,7 @@ from tests.simulation.plain import PlainDynamoDB
 from tests.simulation.s3 import S3
 from tests.simulation.secretsmanager import SecretsManager
 from tests.simulation.sqs import Sqs
+from tests.simulation.stepfunctions import StepFunctions
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -33,6 +34,7 @@ class Services:
     events: Events
     lambda_: Lambda
     secretsmanager: SecretsManager
+    stepfunctions: StepFunctions
 
     @classmethod
     def new(
@@ -53,6 +55,7 @@ class Services:
             Events(),
             Lambda(),
             SecretsManager(secrets),
+            StepFunctions(now, seed),
         )
 
 
@@ -68,6 +71,7 @@ class SimulatedClients(Clients):
             "events": services.events,
             "lambda": services.lambda_,
             "secretsmanager": services.secretsmanager,
+            "stepfunctions": services.stepfunctions,
         }
         self._made = {
             name: Client(_SERVICES.get(name, name), model, services.gate, origin) for name, model in models.items()

@@ -12,7 +12,7 @@ from tests.simulation.services import Services, SimulatedClients
 
 TABLE = "ledger"
 #: As boto3 calls them.
-SERVICES = ("dynamodb", "dynamodbstreams", "sqs", "s3", "events", "lambda", "secretsmanager")
+SERVICES = ("dynamodb", "dynamodbstreams", "sqs", "s3", "events", "lambda", "secretsmanager", "stepfunctions")
 BROKEN = "breaks down"
 _NAMES = count()
 _AS_DOCUMENTED: Final[Any] = object()
@@ -46,6 +46,7 @@ class Side:
     events: Any
     lambda_: Any
     secretsmanager: Any
+    stepfunctions: Any
     #: The client that reads a stream, by its ARN.
     streams: Callable[[str], Any]
     #: The models; None for an emulator.
@@ -250,6 +251,7 @@ def model_side(clock: StoryClock) -> Side:
         clients.events,
         clients.lambda_,
         clients.secretsmanager,
+        clients.stepfunctions,
         services.dynamodb.stream,
         services,
     )
@@ -264,5 +266,6 @@ def emulated_side(name: str, clients: Mapping[str, Any]) -> Side:
         clients["events"],
         clients["lambda"],
         clients["secretsmanager"],
+        clients["stepfunctions"],
         lambda _: clients["dynamodbstreams"],
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from rollcall import Batches, DeclarationError, Keys, Retry, Target
+from rollcall import Batches, DeclarationError, Keys, Overlap, Retry, Target
 from rollcall.core.batches import MOST_EVENTS, definition
 from rollcall.core.sizing import worker_sizing
 from tests.unit.jobs import TARGET, job
@@ -62,6 +62,11 @@ def test_a_job_in_batches_may_make_one_call_at_a_time() -> None:
     assert worker_sizing(job(concurrency=1, delivery=Batches(size=10, most_entries=100))).width == 1
     with pytest.raises(DeclarationError, match="2 batches are at work at once"):
         job(concurrency=1, delivery=Batches(size=10, at_once=2, most_entries=100))
+
+
+def test_runs_in_batches_do_not_overlap() -> None:
+    with pytest.raises(DeclarationError, match=r"take Overlap\.SKIP or Overlap\.QUEUE"):
+        job(overlap=Overlap.ALLOW, delivery=Batches())
 
 
 def test_a_batch_that_cannot_be_called_in_a_functions_longest_timeout_is_refused() -> None:

@@ -27,7 +27,7 @@ class Lease:
 
 
 def take(ledger: Ledger, run: RunRecord, number: int, owner: str, until: datetime, now: datetime) -> Lease:
-    """Lease slice `number` until `until`, when the invocation `owner` is killed. Raises Leased."""
+    """Lease slice `number` until `until`, when the invocation `owner` is killed. Raises Leased if it is too early."""
     update = Update().set(owner=owner, lease_until=iso(until), expires_at=expiry(run)).set_once(began_at=iso(now))
     held, limit, mine = update.name("lease_until"), update.value(iso(now)), update.value(owner)
     update.when(f"attribute_not_exists({held}) OR {held} <= {limit} OR {update.name('owner')} = {mine}")

@@ -110,6 +110,12 @@ class Job:
     def _check(self) -> None:
         if self.delivery is not None:
             self.delivery.check(self.name, self.retry.retries)
+            if self.overlap is Overlap.ALLOW:
+                raise DeclarationError(
+                    f"job {self.name}: its runs may overlap, and it is delivered in batches; only a queue keeps two "
+                    f"runs from calling for the same entity at the same time, so take Overlap.SKIP or Overlap.QUEUE, "
+                    f"or leave delivery out"
+                )
             if self.concurrency < self.delivery.at_once:
                 raise DeclarationError(
                     f"job {self.name}: concurrency is {self.concurrency}, but {self.delivery.at_once} batches are at "
