@@ -290,8 +290,9 @@ def _facts(fields: dict[str, Any]) -> list[str]:
             f"{counted(twice, 'transfer')}; "
             f"it refused {bank['refused']:,}"
         )
-    lines.append(f"{counted(fields['messages_sent'], 'message')} sent")
     requests = fields["requests"]
+    in_batches = isinstance(requests, dict) and "sfn" in requests
+    lines.append("in batches" if in_batches else f"{counted(fields['messages_sent'], 'message')} sent")
     if isinstance(requests, dict):
         told = ", ".join(f"{sum(counts.values()):,} {service}" for service, counts in requests.items())
         per_entry = fields["requests_per_entry"]
