@@ -291,8 +291,12 @@ def _facts(fields: dict[str, Any]) -> list[str]:
             f"it refused {bank['refused']:,}"
         )
     requests = fields["requests"]
-    in_batches = isinstance(requests, dict) and "sfn" in requests
-    lines.append("in batches" if in_batches else f"{counted(fields['messages_sent'], 'message')} sent")
+    executions = requests.get("sfn", {}).get("StartExecution") if isinstance(requests, dict) else None
+    lines.append(
+        f"{counted(fields['messages_sent'], 'message')} sent"
+        if executions is None
+        else f"in batches, by {counted(executions, 'execution')} of the state machine"
+    )
     if isinstance(requests, dict):
         told = ", ".join(f"{sum(counts.values()):,} {service}" for service, counts in requests.items())
         per_entry = fields["requests_per_entry"]
