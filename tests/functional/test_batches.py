@@ -25,6 +25,9 @@ from stacks.keys import item_of_target, items_of
 from tests.functional.test_own_items import Asked, outside
 from tests.functional.wire import Killed
 from tests.functional.world import DUE, RUN, World, a_job, entries, keys
+from tools.cli.deployment import Deployment
+from tools.cli.looks import Look
+from tools.cli.verify import QUIET_SECONDS, Repairing
 
 SECOND = timedelta(seconds=1)
 PAUSE = 3 * SECOND
@@ -351,3 +354,25 @@ def test_a_run_in_batches_asks_for_its_own_jobs_items_only(batched: Batched, wor
     found = asked.keys()
     assert {key.split("#")[0] for key in found} >= {"job", "run", "node", "slice", "target"}
     assert outside(found, *items_of(world.job), item_of_target(world.job)) == set()
+
+
+def test_a_repair_that_waits_for_a_slice_says_so_and_asks_no_queue(batched: Batched, world: World) -> None:
+    record = batched.start(4)
+    nothing: Any = None
+    deployment = Deployment(
+        environment="test",
+        place="a folder",
+        option="",
+        ledger=world.ledger,
+        manifests=world.manifests,
+        queues=nothing,
+        functions=world.functions,
+        alone=True,
+    )
+    told: list[str] = []
+    repairing = Repairing(deployment, world.job, world.clock, told.append)
+    for seconds in (0.0, QUIET_SECONDS):
+        repairing.go_on(Look(RUN, record, 0, seconds))
+    (line,) = told
+    assert "may be sent again at 02:36:00Z; its execution may be at work" in line
+    assert "a slice whose function died is free again by 02:" in line

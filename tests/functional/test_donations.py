@@ -57,22 +57,31 @@ class Story:
         key = {"attempt": f"{ID}/{run_id(JOB.name, at)}"}
         return dict(self.table(DONATION_AUDIT).get_item(Key=key).get("Item", {}))
 
-    def taken(self, at: datetime = NOW) -> list[str | None]:
-        run = Run(run_id(JOB.name, at), JOB.name, at, _table=self.table)
+    def taken(self, at: datetime = NOW, params: Mapping[str, str] | None = None) -> list[str | None]:
+        run = Run(run_id(JOB.name, at), JOB.name, at, params=params or {}, _table=self.table)
         return [entry.key for entry in JOB.entries(run) if entry.idempotency_key == entry.key]
 
     def charge(self, *script: object, number: int = 1, at: datetime = NOW) -> Answer:
         """One attempt of the run that was due at `at`, which the service answers by the script."""
         self.bank.script = list(script)
+        run, message = self._entry(at)
+        return self.runner.run(self._caller().attempt(run, message, number, unanswered_before=False))
+
+    def ask(self, number: int = 1, at: datetime = NOW) -> Answer | None:
+        """A question after the attempt of this number, as the engine asks it."""
+        run, message = self._entry(at)
+        return self.runner.run(self._caller().ask(run, message, number))
+
+    def _entry(self, at: datetime) -> tuple[RunRecord, Message]:
         run = RunRecord(run_id(JOB.name, at), JOB.name, RunState.RUNNING, at, at, total=1)
         payload = {name: value for name, value in item().items() if name not in ("state", "next_try")}
-        message = Message(run.id, 1, 0, 0, 1, ID, payload, ID)
+        return run, Message(run.id, 1, 0, 0, 1, ID, payload, ID)
 
+    def _caller(self) -> Caller:
         def secret(name: str) -> str:
             raise AssertionError(f"donations need no secret, and ask for {name}")
 
-        caller = Caller(JOB, self.bank.send, secret, self.table, self.clock)
-        return self.runner.run(caller.attempt(run, message, number, unanswered_before=False))
+        return Caller(JOB, self.bank.send, secret, self.table, self.clock)
 
 
 @pytest.fixture
@@ -125,6 +134,37 @@ def test_an_outage_is_audited_after_the_last_attempt_and_due_again_a_day_later(
     assert story.donation()["state"] == "due"
     assert story.taken(NOW + timedelta(hours=23)) == []
     assert story.taken(NOW + DAY) == [ID]
+
+
+def test_a_question_that_is_not_answered_is_audited_too(story: Story) -> None:
+    story.charge(503, number=1)
+    assert story.audited() == {}
+    assert story.charge(503, number=4).outcome is None
+    assert (story.audited()["outcome"], story.audited()["attempts"]) == ("http_503", 4)
+    assert len(story.bank.posts) == 1
+    assert story.donation()["state"] == "due"
+
+
+def test_a_service_that_cannot_tell_is_audited_after_the_last_attempt(story: Story) -> None:
+    story.charge("lost", number=1)
+    story.bank.undecided = True
+    story.charge(number=4)
+    assert (story.audited()["outcome"], story.audited()["attempts"]) == ("undecided", 4)
+
+
+def test_what_asking_finds_stands_in_place_of_the_attempt_without_an_answer(story: Story) -> None:
+    story.charge("lost", number=4)
+    assert story.audited()["outcome"] == "unanswered"
+    found = story.ask(number=4)
+    assert found is not None
+    assert found.outcome is Outcome.SUCCEEDED
+    assert (story.audited()["outcome"], story.donation()["state"]) == ("paid", "paid")
+
+
+def test_by_hand_one_donors_can_be_charged(story: Story) -> None:
+    story.table(DONATIONS).put_item(Item=item("other") | {"donor": "donor-2"})
+    assert story.taken(params={}) == [ID, "other"]
+    assert story.taken(params={"donor": "donor-2"}) == ["other"]
 
 
 def test_an_attempt_that_is_not_the_last_is_no_failure_yet(story: Story) -> None:

@@ -1,6 +1,8 @@
 """The declaration of batches: what an inline Map can do, and how the state machine reads."""
 
+import re
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from rollcall.core.sizing import worker_sizing
 from tests.unit.jobs import TARGET, job
 
 SECOND = timedelta(seconds=1)
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize(
@@ -91,3 +94,13 @@ def test_the_state_machine_goes_on_after_a_slice_that_failed_for_good() -> None:
     assert caught["ErrorEquals"] == ["States.ALL"]
     assert states[caught["Next"]] == {"Type": "Wait", "Seconds": 7, "Next": "Done"}
     assert states["Done"]["End"] is True
+
+
+def test_the_page_names_tests_that_there_are() -> None:
+    page = (ROOT / "docs/batches.md").read_text()
+    named = set(re.findall(r"`(test_[a-z0-9_]+)`", page))
+    there = {
+        name for file in (ROOT / "tests").rglob("test_*.py") for name in re.findall(r"def (test_\w+)", file.read_text())
+    }
+    assert named
+    assert named <= there

@@ -95,3 +95,10 @@ def test_one_of_a_thing_is_told_as_one() -> None:
     assert "1 call received by the stand-in" in text
     assert "1 message sent" in text
     assert [counted(n, "entry") for n in (0, 1, 8_000)] == ["0 entries", "1 entry", "8,000 entries"]
+
+
+def test_a_run_in_batches_is_told_with_its_executions_and_another_with_its_messages() -> None:
+    assert "1 message sent" in told([REJECTED])
+    in_batches = told([REJECTED], requests={"sfn": {"StartExecution": 1}})
+    assert "in batches, by 1 execution of the state machine" in in_batches
+    assert "sent" not in in_batches

@@ -304,8 +304,13 @@ def _facts(fields: dict[str, Any]) -> list[str]:
             f"{counted(twice, 'transfer')}; "
             f"it refused {bank['refused']:,}"
         )
-    lines.append(f"{counted(fields['messages_sent'], 'message')} sent")
     requests = fields["requests"]
+    executions = requests.get("sfn", {}).get("StartExecution") if isinstance(requests, dict) else None
+    lines.append(
+        f"{counted(fields['messages_sent'], 'message')} sent"
+        if executions is None
+        else f"in batches, by {counted(executions, 'execution')} of the state machine"
+    )
     if isinstance(requests, dict):
         told = ", ".join(f"{sum(counts.values()):,} {service}" for service, counts in requests.items())
         per_entry = fields["requests_per_entry"]

@@ -224,11 +224,15 @@ class Repairing:
         return not self.deployment.alone and run.lease_until is not None and not run.leased(now)
 
     def _waits(self, run: RunRecord, since: datetime) -> str:
-        visibility = worker_sizing(self.job).visibility
-        on_queue = self.deployment.queues.messages(run.job)
         parts = []
         if not self.asked:
             parts.append(f"what is unsettled was sent a short time ago, and may be sent again at {_time(since)}")
+        if self.job.delivery is not None:
+            until = _time(self.begun + worker_sizing(self.job).timeout)
+            parts.append(f"its execution may be at work; a slice whose function died is free again by {until}")
+            return "; ".join(parts)
+        visibility = worker_sizing(self.job).visibility
+        on_queue = self.deployment.queues.messages(run.job)
         if on_queue:
             back = _time(self.begun + visibility)
             parts.append(

@@ -7,6 +7,7 @@ redrives. A declined card is a rejection and not tried again. See docs/batches.m
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 from functions.jobs.donations._donations import Donation, Record, State, due, known
@@ -25,6 +26,7 @@ from rollcall import (
     Outcome,
     Retry,
     Run,
+    TryAgain,
     Unanswered,
     every,
 )
@@ -33,6 +35,8 @@ from rollcall import (
 DECLINES = frozenset({402, 422})
 #: About the caller or an earlier call, and not about the donation: the engine decides.
 NOT_ABOUT_IT = frozenset({401, 403, 409})
+#: In the audit trail.
+NAMES = {NotSent: "not_sent", Unanswered: "unanswered", TryAgain: "undecided"}
 
 job = Job(
     "scheduled-donations",
@@ -49,9 +53,12 @@ job = Job(
 
 @job.source
 def due_donations(run: Run) -> Iterator[Entry]:
+    """All that are due; of a run by hand with `--param donor=…`, that donor's."""
+    donor = run.params.get("donor")
     for found in due(run.table(DONATIONS), run.scheduled_for):
-        fields = {name: found[name] for name in Donation.model_fields}
-        yield Entry(found["id"], fields, idempotency_key=found["id"])
+        if donor in (None, found["donor"]):
+            fields = {name: found[name] for name in Donation.model_fields}
+            yield Entry(found["id"], fields, idempotency_key=found["id"])
 
 
 @job.callback
@@ -62,28 +69,44 @@ def charge(donation: Donation, call: Call) -> Outcome:
     except ConditionFailed as failed:
         return Outcome.SUCCEEDED if failed.old.get("state") == State.PAID else Outcome.REJECTED
     # One that was called before, in this run or a day ago, may have been paid.
-    state = known(donation, call) if called_before else None
+    with _audited(record, call):
+        state = known(donation, call) if called_before else None
     if state is not None:
         return _ended(record, state, "as the payment service remembers")
-    try:
-        call.wait(call.http.post("/transfers", json=donation.order()))
-    except HttpError as error:
-        if error.status in DECLINES:
-            record.end(State.DECLINED)
-        if call.last_attempt or error.status not in PAYMENTS.retried | NOT_ABOUT_IT:
-            record.audit(f"http_{error.status}", error.body)
-        raise
-    except (NotSent, Unanswered) as error:
-        if call.last_attempt:
-            record.audit("not_sent" if isinstance(error, NotSent) else "unanswered", str(error))
-        raise
+    with _audited(record, call):
+        try:
+            call.wait(call.http.post("/transfers", json=donation.order()))
+        except HttpError as error:
+            if error.status in DECLINES:
+                record.end(State.DECLINED)
+            raise
     return _ended(record, State.PAID, "")
 
 
 @job.probe
 def ask(donation: Donation, call: Call) -> Outcome | NeverArrived:
     state = known(donation, call)
-    return NEVER_ARRIVED if state is None else _ended(Record(donation, call), state, "found by asking")
+    if state is None:
+        return NEVER_ARRIVED
+    record = Record(donation, call)
+    if state is State.PAID:
+        record.audit(state.value, "found by asking")  # in place of the attempt without an answer
+    return _ended(record, state, "found by asking")
+
+
+@contextmanager
+def _audited(record: Record, call: Call) -> Iterator[None]:
+    """Note what is raised within it, where nothing is tried again."""
+    try:
+        yield
+    except HttpError as error:
+        if call.last_attempt or error.status not in PAYMENTS.retried | NOT_ABOUT_IT:
+            record.audit(f"http_{error.status}", error.body)
+        raise
+    except (NotSent, Unanswered, TryAgain) as error:
+        if call.last_attempt:
+            record.audit(NAMES[type(error)], str(error))
+        raise
 
 
 def _ended(record: Record, state: State, answer: str) -> Outcome:

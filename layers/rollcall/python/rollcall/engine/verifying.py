@@ -44,7 +44,8 @@ class Known(StrEnum):
     BEGUN = "in a call"
     #: Waits for another attempt, or its message is lost.
     TRIED = "attempts used up"
-    WAITING = "waiting or lost on the queue"
+    #: On the queue, or in a slice that its execution has not come to.
+    WAITING = "waiting, or lost on its way"
 
 
 class Wrong(StrEnum):
