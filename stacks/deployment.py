@@ -49,8 +49,8 @@ def deploy(scope: Construct, *, environment: Environment, jobs: Iterable[Declare
         if not mine:
             Annotations.of(ledger).add_warning_v2(
                 "rollcall:system-without-jobs",
-                f"environment {environment.name} deploys the system {system!r}, and functions/jobs/{system} has no jobs;"
-                f" if that is misspelt, mend it in stacks/environments.py",
+                f"environment {environment.name} deploys the system {system!r}, and functions/jobs/{system} has no "
+                f"jobs; if that is misspelt, mend it in stacks/environments.py",
             )
             continue
         # A folder's name may have underscores, a stack's may not.

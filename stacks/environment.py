@@ -14,7 +14,7 @@ from rollcall.core.job import Job
 from rollcall.core.names import checked_environment
 from rollcall.core.sizing import LEAST_MAXIMUM_CONCURRENCY, MOST_MAXIMUM_CONCURRENCY, worker_sizing
 from rollcall.core.target import Location, checked_name
-from stacks import bound
+from stacks.bound import is_a, objections
 
 #: 14 days on the queue and 14 on the dead-letter queue: an entry that takes so long can still be redriven.
 LEAST_MANIFEST_RETENTION_DAYS = 30
@@ -117,20 +117,19 @@ class Environment:
 
     def __post_init__(self) -> None:
         checked_environment(self.name)
-        # Whoever deploys has not always asked mypy, and a text is true and has letters.
         if (objection := next(self._objections(), None)) is not None:
             raise DeclarationError(f"environment {self.name}: {objection}")
         for bindings in ("targets", "reports", "tags"):
             object.__setattr__(self, bindings, MappingProxyType(dict(getattr(self, bindings))))
 
     def _objections(self) -> Iterator[str]:
-        if isinstance(self.systems, str) or len(set(self.systems)) != len(self.systems):
+        if is_a(str, self.systems) or len(set(self.systems)) != len(self.systems):
             yield f"systems is {self.systems!r}; list each folder of functions/jobs once, as in ('accounting',)"
         for system in self.systems:
             checked_name("system", system.replace("_", "-"), LONGEST_SYSTEM)
-        yield from bound.objections("targets", self.targets)
-        yield from bound.objections("reports", self.reports)
-        if not isinstance(self.schedules_enabled, bool):
+        yield from objections("targets", self.targets)
+        yield from objections("reports", self.reports)
+        if not is_a(bool, self.schedules_enabled):
             yield f"schedules_enabled is {self.schedules_enabled!r}; take True or False"
         if self.account is not None and not _matches(_ACCOUNT, self.account):
             yield f"account is {self.account!r}; take the 12 digits of an account's id, as text"
@@ -155,12 +154,12 @@ class Environment:
 
     def _objections_to_retention(self) -> Iterator[str]:
         days = self.manifest_retention_days
-        if not isinstance(days, int) or days < LEAST_MANIFEST_RETENTION_DAYS:
+        if not is_a(int, days) or days < LEAST_MANIFEST_RETENTION_DAYS:
             yield (
                 f"manifest_retention_days is {days!r}; a dead letter can be 28 days old when its entry is redriven, so "
                 f"take {LEAST_MANIFEST_RETENTION_DAYS} or more whole days"
             )
-        if not isinstance(self.log_retention, RetentionDays) or self.log_retention is RetentionDays.INFINITE:
+        if not is_a(RetentionDays, self.log_retention) or self.log_retention is RetentionDays.INFINITE:
             yield f"log_retention is {self.log_retention!r}; take one of RetentionDays that ends, such as ONE_MONTH"
         if self.removal_policy not in _REMOVAL_POLICIES:
             yield f"removal_policy is {self.removal_policy!r}; take RemovalPolicy.RETAIN or RemovalPolicy.DESTROY"
