@@ -335,6 +335,20 @@ INPUT = Difference(
 )
 
 
+USED_TOKEN = Difference(
+    "Step Functions SendTaskSuccess",
+    "TaskTimedOut for a token that has expired, or whose task is over",
+    f"{_STATES}SendTaskSuccess.html",
+    ministack="TaskDoesNotExist",
+)
+NO_TOKEN = Difference(
+    "Step Functions SendTaskSuccess",
+    "InvalidToken for a text that is no token",
+    f"{_STATES}SendTaskSuccess.html",
+    ministack="TaskDoesNotExist",
+)
+
+
 def registered() -> dict[str, Difference]:
     """All of them, by name."""
     return {name: value for name, value in globals().items() if isinstance(value, Difference)}

@@ -15,6 +15,7 @@ from rollcall.core.batches import MOST_EVENTS
 from rollcall.core.values import Json
 from tests.simulation.refusals import invalid, refusal
 from tests.simulation.states_language import NO_CHOICE, RUNTIME, StateFailed, filled, holds, kept, selected
+from tests.simulation.task_tokens import InvalidToken, TaskTimedOut, TaskTokens
 from tools.local_cloud.isolation import REGION
 from tools.local_cloud.resources import ACCOUNT
 
@@ -26,12 +27,13 @@ Invoke: TypeAlias = Callable[[str, "Execution", Json], Awaitable[Json]]
 Launch: TypeAlias = Callable[[Coroutine[Any, Any, None]], object]
 
 LAMBDA = "arn:aws:states:::lambda:invoke"
+WAITING = f"{LAMBDA}.waitForTaskToken"
 #: https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
 LONGEST_NAME, LONGEST_INPUT = 80, 262_144
 _NAME = re.compile(r"[^\s<>{}\[\]?*\"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f]+")
 #: The fields of states that are understood, whatever they mean.
 _KNOWN = {
-    "Task": {"Resource", "Parameters", "ResultSelector", "ResultPath", "Retry", "Catch"},
+    "Task": {"Resource", "Parameters", "TimeoutSeconds", "ResultSelector", "ResultPath", "Retry", "Catch"},
     "Map": {"ItemsPath", "ItemSelector", "MaxConcurrency", "ItemProcessor", "ResultSelector", "ResultPath"},
     "Choice": {"Choices", "Default"},
     "Wait": {"Seconds", "SecondsPath"},
@@ -63,8 +65,16 @@ class InvalidExecutionInput(ClientError):
     """It is not JSON."""
 
 
+class TaskDoesNotExist(ClientError):
+    """There is no such activity."""
+
+
 class StepFunctionsErrors:
     """What `client.exceptions` offers."""
+
+    TaskDoesNotExist = TaskDoesNotExist
+    TaskTimedOut = TaskTimedOut
+    InvalidToken = InvalidToken
 
     ExecutionAlreadyExists = ExecutionAlreadyExists
     ExecutionDoesNotExist = ExecutionDoesNotExist
@@ -112,6 +122,7 @@ class StepFunctions:
         self.executions: dict[str, Execution] = {}
         self.invoke: Invoke = _no_function
         self.launch: Launch = asyncio.ensure_future
+        self._tokens = TaskTokens()
 
     # --- the operations ---
 
@@ -175,6 +186,14 @@ class StepFunctions:
             found.work.cancel()
         return {"stopDate": _date(found.stopped or self._now())}
 
+    def send_task_success(self, *, taskToken: str, output: str) -> dict[str, Any]:  # noqa: N803
+        self._tokens.succeed(taskToken, json.loads(output))
+        return {}
+
+    def send_task_failure(self, *, taskToken: str, error: str = "", cause: str = "") -> dict[str, Any]:  # noqa: N803
+        self._tokens.fail(taskToken, error, cause)
+        return {}
+
     def _machine(self, arn: str, operation: str) -> States:
         if arn not in self._machines:
             message = f"State Machine Does Not Exist: '{arn}'"
@@ -192,7 +211,7 @@ class StepFunctions:
     async def _execute(self, execution: Execution, given: Json) -> None:
         if not execution.at_work:  # aborted before it began
             return
-        run = _Run(execution, self.invoke, self._random)
+        run = _Run(execution, self.invoke, self._tokens, self._random)
         execution.work = asyncio.get_running_loop().create_task(run.whole(given))
         await asyncio.wait({execution.work})
         if execution.work.cancelled():
@@ -213,9 +232,10 @@ class StepFunctions:
 class _Run:
     """The states of one execution, one after another."""
 
-    def __init__(self, execution: Execution, invoke: Invoke, random_: random.Random) -> None:
+    def __init__(self, execution: Execution, invoke: Invoke, tokens: TaskTokens, random_: random.Random) -> None:
         self._execution = execution
         self._invoke = invoke
+        self._tokens = tokens
         self._random = random_
 
     async def whole(self, given: Json) -> Json:
@@ -307,14 +327,36 @@ class _Run:
                 await asyncio.sleep(wait)
 
     async def _attempt(self, state: States, data: Json, context: Context) -> Json:
-        """The result of a task's resource."""
-        if state["Resource"] != LAMBDA:
+        """The result of a task's resource, in time."""
+        resources = {LAMBDA: self._invoked, WAITING: self._answered}
+        if state["Resource"] not in resources:
             raise NotImplementedError(f"a task of {state['Resource']}")
-        parameters = filled(state["Parameters"], data, context)
-        # Whoever stops the execution does not stop what it has invoked.
-        work = asyncio.ensure_future(self._invoke(parameters["FunctionName"], self._execution, parameters["Payload"]))
+        try:
+            async with asyncio.timeout(state.get("TimeoutSeconds")):
+                return await resources[state["Resource"]](state["Parameters"], data, context)
+        except TimeoutError as error:
+            raise StateFailed("States.Timeout", f"after {state['TimeoutSeconds']} s") from error
+
+    async def _invoked(self, parameters: Any, data: Json, context: Context) -> Json:
+        given = filled(parameters, data, context)
+        # Whoever stops the execution, or waits no longer, does not stop what it has invoked.
+        work = asyncio.ensure_future(self._invoke(given["FunctionName"], self._execution, given["Payload"]))
         work.add_done_callback(_forget)
         return {"ExecutedVersion": "$LATEST", "Payload": await asyncio.shield(work), "StatusCode": 200}
+
+    async def _answered(self, parameters: Any, data: Json, context: Context) -> Json:
+        """What somebody answers to the token that the function gets, whatever that answers itself."""
+        token, answer = self._tokens.new()
+        answer.add_done_callback(_forget)
+        work = asyncio.ensure_future(self._invoked(parameters, data, {**context, "Task": {"Token": token}}))
+        try:
+            await asyncio.wait({work, answer}, return_when=asyncio.FIRST_COMPLETED)
+            if not answer.done():
+                work.result()
+            return await answer
+        finally:
+            work.cancel()
+            self._tokens.over(token)
 
     def _before_next(self, state: States, failure: StateFailed, used: dict[int, int]) -> float | None:
         """Seconds until the next attempt; None where there is none."""
@@ -388,7 +430,7 @@ def _date(seconds: float) -> datetime:
 
 
 def _forget(work: "asyncio.Future[Json]") -> None:
-    """What a stopped execution has invoked may fail, and nobody is there to hear of it."""
+    """What nobody waits for any more may fail."""
     if not work.cancelled():
         work.exception()
 

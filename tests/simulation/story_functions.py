@@ -13,6 +13,8 @@ _times: Counter[str] = Counter()
 _lock = Lock()
 #: Set when `waits` may answer.
 let_go = Event()
+#: What `keeps_token` got last, by story.
+tokens: dict[str, str] = {}
 
 
 class FunctionFailed(Exception):
@@ -21,6 +23,7 @@ class FunctionFailed(Exception):
 
 def call(name: str, payload: dict[str, Any]) -> dict[str, Any]:
     """What a function answers: `echo` its payload; `settles` what a batch function does; `waits` nothing for long;
+    `keeps_token` for whoever answers it;
     `fails` never; `recovers` once it failed as often as it is told.
     """
     story = payload.get("story", payload.get("run", ""))
@@ -29,6 +32,8 @@ def call(name: str, payload: dict[str, Any]) -> dict[str, Any]:
         number = _times[story]
     if name == "waits":
         let_go.wait()
+    if name == "keeps_token":
+        tokens[story] = payload["token"]
     if name == "settles":
         return {"again": False, "wait_seconds": 1}
     if name == "fails" or (name == "recovers" and number <= payload["failures"]):

@@ -293,6 +293,60 @@ def test_an_iteration_that_fails_fails_its_map(executing: Machines) -> None:
     assert (found["status"], found["error"]) == ("FAILED", "Broken")
 
 
+def _waiting_task(story: str, **more: Any) -> dict[str, Any]:
+    parameters = {"FunctionName": f"{ARN}keeps_token", "Payload": {"story": story, "token.$": "$$.Task.Token"}}
+    return {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::lambda:invoke.waitForTaskToken",
+        "Parameters": parameters,
+        **more,
+    }
+
+
+def _token(machines: Machines, story: str) -> str:
+    """The token, once the function has it."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    while story not in story_functions.tokens:
+        assert time.monotonic() < until, f"{story} never got a token"
+        machines.pass_time(0.1)
+    return story_functions.tokens[story]
+
+
+def test_a_task_waits_until_its_token_is_answered(executing: Machines) -> None:
+    story = new_name("story")
+    execution = executing.start(executing.make(_one(_waiting_task(story, ResultPath="$.ended"))), {"a": 1})
+    token = _token(executing, story)
+    assert executing.status(execution) == "RUNNING"
+    executing.side.stepfunctions.send_task_success(taskToken=token, output='{"total": 3}')
+    assert json.loads(executing.end(execution)["output"]) == {"a": 1, "ended": {"total": 3}}
+
+
+def test_a_token_is_answered_with_a_failure(executing: Machines) -> None:
+    story = new_name("story")
+    caught = [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.ended", "Next": "Caught"}]
+    task = _waiting_task(story, Catch=caught, End=True)
+    states = {"StartAt": "Call", "States": {"Call": task, "Caught": {"Type": "Pass", "End": True}}}
+    execution = executing.start(executing.make(states), {"a": 1})
+    executing.side.stepfunctions.send_task_failure(taskToken=_token(executing, story), error="No", cause="because")
+    assert json.loads(executing.end(execution)["output"]) == {"a": 1, "ended": {"Error": "No", "Cause": "because"}}
+
+
+def test_a_token_is_used_up_with_its_answer(executing: Machines) -> None:
+    story = new_name("story")
+    execution = executing.start(executing.make(_one(_waiting_task(story))))
+    token = _token(executing, story)
+    send = executing.side.stepfunctions.send_task_success
+    send(taskToken=token, output="{}")
+    executing.end(execution)
+    seen = refused(lambda: send(taskToken=token, output="{}"))
+    assert seen == executing.side.expected(differences.USED_TOKEN, "TaskTimedOut", ministack="TaskDoesNotExist")
+
+
+def test_a_token_that_nobody_gave_out_is_refused(executing: Machines) -> None:
+    seen = refused(lambda: executing.side.stepfunctions.send_task_success(taskToken="nobody's", output="{}"))
+    assert seen == executing.side.expected(differences.NO_TOKEN, "InvalidToken", ministack="TaskDoesNotExist")
+
+
 def test_our_own_definition_goes_over_all_slices(executing: Machines) -> None:
     """Its function is asked once for each; the pause comes from the answer."""
     story = new_name("story")
@@ -324,6 +378,19 @@ def test_a_wait_takes_its_time_and_a_map_keeps_to_its_concurrency(modelled: Mach
         assert modelled.status(execution) == "RUNNING"
         modelled.pass_time(1.0)
         assert modelled.status(execution) == "SUCCEEDED"
+
+
+def test_who_waits_for_an_answer_waits_no_longer_than_it_is_told(modelled: Machines) -> None:
+    story = new_name("story")
+    execution = modelled.start(modelled.make(_one(_waiting_task(story, TimeoutSeconds=60))))
+    token = _token(modelled, story)
+    modelled.pass_time(58.0)
+    assert modelled.status(execution) == "RUNNING"
+    modelled.pass_time(3.0)
+    found = modelled.described(execution)
+    assert (found["status"], found["error"]) == ("FAILED", "States.Timeout")
+    late = refused(lambda: modelled.side.stepfunctions.send_task_success(taskToken=token, output="{}"))
+    assert late == "TaskTimedOut"
 
 
 def test_a_history_has_no_more_than_25_000_events(modelled: Machines) -> None:
