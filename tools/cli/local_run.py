@@ -78,11 +78,11 @@ class Result:
     stand_in: Mapping[str, Any] | None
     requests: Mapping[str, Mapping[str, int]]
     messages_sent: int
-    #: Of a pipeline: its steps, in order, and the run that a step consists of.
-    steps: tuple[Step, ...]
     #: By kind of function.
     peak_memory_mb: Mapping[str, float]
     cpu_seconds: Mapping[str, float]
+    #: Of a pipeline: its steps, in order, and the run that a step consists of.
+    steps: tuple[Step, ...] = ()
 
     @property
     def clean(self) -> bool:

@@ -246,9 +246,7 @@ class LocalCloud:
 
     # --- jobs ---
 
-    def deploy(
-        self, declared: Declared, target: Location | None, reports: Mapping[str, Location]
-    ) -> Deployed:
+    def deploy(self, declared: Declared, target: Location | None, reports: Mapping[str, Location]) -> Deployed:
         """Make the job's tables, buckets, queues (or state machine) and functions and start its pollers."""
         job = declared.job if target is None else declared.job.bound_to(target)
         for table in job.tables:
