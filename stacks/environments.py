@@ -9,13 +9,11 @@ from stacks.environment import Ceilings, Environment
 
 DEV = Environment(
     name="dev",
-    systems=("accounting", "transfers", "water"),
+    systems=("accounting", "transfers"),
     targets={
         "accounting": Location("https://accounting.dev.example.com", "rollcall/dev/accounting"),
         "bank": Location("https://bank.dev.example.com", "rollcall/dev/bank"),
-        "licensing": Location("https://licensing.dev.example.com", "rollcall/dev/licensing"),
     },
-    buckets={"nald": "example-dev-nald"},
     reports={
         "client-deposits": Location("https://workday.dev.example.com/raas/client-deposits", "rollcall/dev/workday"),
         "lsp-bills": Location("https://workday.dev.example.com/raas/lsp-bills", "rollcall/dev/workday"),
@@ -35,13 +33,11 @@ DEV = Environment(
 
 STAGING = Environment(
     name="staging",
-    systems=("accounting", "transfers", "water"),
+    systems=("accounting", "transfers"),
     targets={
         "accounting": Location("https://accounting.staging.example.com", "rollcall/staging/accounting"),
         "bank": Location("https://bank.staging.example.com", "rollcall/staging/bank"),
-        "licensing": Location("https://licensing.staging.example.com", "rollcall/staging/licensing"),
     },
-    buckets={"nald": "example-staging-nald"},
     reports={
         "client-deposits": Location(
             "https://workday.staging.example.com/raas/client-deposits", "rollcall/staging/workday"
@@ -64,13 +60,11 @@ STAGING = Environment(
 
 PROD = Environment(
     name="prod",
-    systems=("accounting", "transfers", "water"),
+    systems=("accounting", "transfers"),
     targets={
         "accounting": Location("https://accounting.prod.example.com", "rollcall/prod/accounting"),
         "bank": Location("https://bank.prod.example.com", "rollcall/prod/bank"),
-        "licensing": Location("https://licensing.prod.example.com", "rollcall/prod/licensing"),
     },
-    buckets={"nald": "example-prod-nald"},
     reports={
         "client-deposits": Location("https://workday.prod.example.com/raas/client-deposits", "rollcall/prod/workday"),
         "lsp-bills": Location("https://workday.prod.example.com/raas/lsp-bills", "rollcall/prod/workday"),
