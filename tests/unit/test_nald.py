@@ -106,7 +106,7 @@ def test_a_zip_without_the_table_and_a_table_without_its_column_or_rows_are_refu
         nald.queue_licences(folder, DUE)
 
 
-def test_two_nights_keep_their_lists_apart(folder: Folder) -> None:
+def test_two_nights_keep_their_lists_apart() -> None:
     assert nald.queue_key(DUE) != nald.queue_key(DUE.replace(day=22))
 
 
