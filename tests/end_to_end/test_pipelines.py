@@ -2,16 +2,19 @@
 
 import io
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rollcall.adapters.buckets import BucketObjects
+from rollcall.core.catalog import find
 from rollcall.core.names import execution_name, state_machine_name
 from rollcall.core.outcome import Outcome
-from rollcall.core.run import Redrive
+from rollcall.core.run import Redrive, RunState
 from tests.end_to_end.jobs import piped
 from tests.end_to_end.local import Local, declared, stand_ins
+from tools.cli.local_run import Options, run_locally
 from tools.cli.stand_ins import StandIns
 from tools.local_cloud.resources import ENVIRONMENT
 
@@ -19,6 +22,7 @@ pytestmark = pytest.mark.end_to_end
 
 ENTRIES = 30
 STEPS = 4
+LICENCES = 40
 
 
 class Piped:
@@ -93,3 +97,19 @@ def test_a_step_that_fails_ends_the_pipeline_and_a_redrive_goes_on_with_it(world
         second = next(each for each in reversed(world.local.cloud.announcements(1)) if each["run"] == failed["run"])
     assert (second["clean"], second["total"]) == (True, STEPS - 1)
     assert world.calls == before + ENTRIES
+
+
+def test_the_national_list_is_imported_once_and_skipped_while_it_stays_the_same(tmp_path: Path) -> None:
+    asked = Options(entries=LICENCES, latency_ms=1, error_rate=0, folder=tmp_path)
+    first = run_locally(find("nald-import"), asked, lambda _: None)
+    assert (first.record.state, first.clean) == (RunState.COMPLETE, True)
+    names = ["s3-download", "delete-removed-documents", "queue-licences", "import-licence"]
+    assert [(step.name, step.outcome) for step in first.steps] == [(name, Outcome.SUCCEEDED) for name in names]
+    assert first.steps[-1].fields()["succeeded"] == LICENCES
+    assert first.stand_in is not None
+    assert first.stand_in["calls_per_entry"] == {"1": LICENCES}
+    again = run_locally(find("nald-import"), asked, lambda _: None)
+    assert (again.record.state, again.record.reason) == (RunState.SKIPPED, "the file has not changed")
+    assert [step.outcome for step in again.steps] == [Outcome.SUCCEEDED, *[Outcome.CANCELLED] * 3]
+    assert again.stand_in is not None
+    assert again.stand_in["calls"] == 0

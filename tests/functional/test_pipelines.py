@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from rollcall import Jitter, Job, Pipeline, Retry, Skip, SourceError, Target, Task, by_hand, daily
+from rollcall import Jitter, Job, Pipeline, Rejected, Retry, Skip, SourceError, Target, Task, by_hand, daily
 from rollcall.adapters import waiting
 from rollcall.adapters.executions import Executions
 from rollcall.adapters.waiting import TaskTokens
+from rollcall.core.errors import RollcallError
 from rollcall.core.outcome import Outcome
 from rollcall.core.pipeline import definition
 from rollcall.core.run import Redrive, RunRecord, RunState, run_id
@@ -19,8 +20,9 @@ from rollcall.core.sizing import worker_sizing
 from rollcall.engine.calling import Caller
 from rollcall.engine.completion import Announcer
 from rollcall.engine.fan_out import FanOut
+from rollcall.engine.repairing import QUIET
 from rollcall.engine.slices import SliceHandler, Waits
-from rollcall.engine.starting import Again, Start
+from rollcall.engine.starting import Again, Repair, Start
 from rollcall.engine.steps import StepHandler, Wanted
 from rollcall.engine.worker import Worker
 from tests.functional.wire import Killed
@@ -116,8 +118,8 @@ class Piped:
         self._fan_out().handle(Start(due, **more), self.world.invocation())
         return run_id(NAME, due, more.get("nonce"))
 
-    def redrive(self) -> None:
-        self._fan_out().handle(Again(RUN, self.run().generation, Redrive()), self.world.invocation())
+    def redrive(self, **choice: Any) -> None:
+        self._fan_out().handle(Again(RUN, self.run().generation, Redrive(**choice)), self.world.invocation())
 
     def _fan_out(self) -> FanOut:
         self.world.job = self.pipeline
@@ -335,7 +337,7 @@ def test_a_redrive_goes_on_with_the_step_that_failed(piped: Piped) -> None:
     assert (piped.run().state, piped.ended, len(piped.looked)) == (RunState.COMPLETE, [RUN], 1)
 
 
-def test_a_run_that_was_refused_is_a_failed_step_and_a_redrive_starts_another_one(piped: Piped) -> None:
+def refused_and_redriven(piped: Piped) -> None:
     piped.start()
     piped.until_settled("look")
     piped.handle(IMPORT, "token")
@@ -351,6 +353,10 @@ def test_a_run_that_was_refused_is_a_failed_step_and_a_redrive_starts_another_on
     piped.redrive()
     piped.handle(IMPORT, "another token")
     assert [(job, nonce) for job, nonce, _ in piped.functions.started] == [(IMPORT, None), (IMPORT, "g2")]
+
+
+def test_a_run_that_was_refused_is_a_failed_step_and_a_redrive_starts_another_one(piped: Piped) -> None:
+    refused_and_redriven(piped)
     piped.import_things(run=f"{IMPORTING}-g2")
     piped.announce(f"{IMPORTING}-g2")
     piped.until_settled(IMPORT, "finish")
@@ -479,3 +485,84 @@ def test_who_cancels_a_pipeline_cancels_the_run_that_it_waits_for(piped: Piped) 
     assert piped.run().state is RunState.CANCELLED
     assert world.target.calls == []
     assert piped.outcomes()[IMPORT] == (Outcome.CANCELLED, "its run was cancelled")
+
+
+def test_a_redrive_of_chosen_steps_takes_all_that_did_not_succeed(piped: Piped) -> None:
+    """Else it would end clean, and keep what is for whole runs alone, without the steps that were left out."""
+    piped.look = _rejecting
+    piped.start()
+    piped.until_settled("look", IMPORT, "finish")
+    piped.announce(RUN)
+    piped.redrive(outcomes=frozenset({Outcome.FAILED, Outcome.REJECTED}))
+    assert piped.run().total == 3
+
+
+def test_a_skipped_pipeline_is_not_redriven_for_its_steps_need_those_before(piped: Piped) -> None:
+    piped.look = lambda _: Skip("the file has not changed")
+    piped.start()
+    piped.until_settled("look", IMPORT, "finish")
+    piped.announce(RUN)
+    with pytest.raises(RollcallError, match=r"it was skipped \(the file has not changed\).*start the job again"):
+        piped.redrive()
+    assert piped.run().generation == 1
+
+
+def test_a_run_that_is_skipped_for_another_one_fails_its_step(piped: Piped) -> None:
+    world = piped.world
+    piped.declare_import()
+    world.report = entries(2)
+    world.fan_out().handle(Start(DUE - DAY, None), world.invocation())
+    piped.start()
+    piped.until_settled("look")
+    piped.handle(IMPORT, "token")
+    piped.declare_import()
+    world.fan_out().handle(Start(DUE, None), world.invocation())
+    piped.announce()
+    reason = f"{run_id(IMPORT, DUE - DAY)} is not finished"
+    assert piped.waiters.answers["token"] == {"error": "Rollcall.Skipped", "cause": reason}
+    piped.until_settled(IMPORT, "finish")
+    assert piped.outcomes()[IMPORT] == (Outcome.FAILED, f"{IMPORTING} is skipped: {reason}")
+    assert piped.ended == []
+
+
+def test_a_second_redrive_goes_on_with_the_run_that_the_first_one_started(piped: Piped) -> None:
+    """That one has a manifest: what of it succeeded is not done again."""
+    refused_and_redriven(piped)
+    piped.import_things(failing=3, run=f"{IMPORTING}-g2")
+    piped.announce(f"{IMPORTING}-g2")
+    piped.until_settled(IMPORT, "finish")
+    piped.announce(RUN)
+    piped.redrive()
+    piped.handle(IMPORT, "a third token")
+    assert [run.id for run in piped.functions.redriven] == [f"{IMPORTING}-g2"]
+    assert len(piped.functions.started) == 2
+
+
+def test_an_execution_that_broke_off_is_followed_by_one_that_passes_what_is_settled(piped: Piped) -> None:
+    piped.start()
+    piped.until_settled("look")
+    world = piped.world
+    client = world.clients.stepfunctions
+    (first,) = client.list_executions(stateMachineArn=piped.machine)["executions"]
+    client.stop_execution(executionArn=first["executionArn"])
+    world.later(QUIET + timedelta(seconds=1))
+    piped._fan_out().handle(Repair(RUN), world.invocation())
+    found = {each["name"] for each in client.list_executions(stateMachineArn=piped.machine)["executions"]}
+    assert found == {f"{RUN}-g1", f"{RUN}-g1-1"}
+    whole(piped)
+    assert (piped.run().state, len(piped.looked), piped.ended) == (RunState.COMPLETE, 1, [RUN])
+
+
+def test_a_token_of_an_earlier_generation_is_let_go(piped: Piped) -> None:
+    """An execution that outlived a redrive has nothing to wait for."""
+    piped.start()
+    piped.until_settled("look")
+    world = piped.world
+    wanted = Wanted(RUN, 7, IMPORT, "of nobody")
+    world.runner.run(piped.handler().handle(wanted, world.token(), world.clock.now() + TIME))
+    assert piped.waiters.answers == {"of nobody": {}}
+    assert piped.functions.started == []
+
+
+def _rejecting(task: Task) -> Skip | None:
+    raise Rejected(f"no: {task.call.run_id}")

@@ -66,7 +66,7 @@ def test_the_worker_takes_no_more_messages_than_it_has_room_for(queued: Case) ->
     worker = cloud.function("worker", declared.job.name)
     mapping = cloud.mapping(worker)
     assert mapping["EventSourceArn"] == sqs_arn(queue_of(*queued))
-    bound = declared.job.bound_to(cloud.environment.target_of(declared.job))
+    bound = cloud.environment.bound(declared.job)
     ceilings, workers = cloud.environment.ceilings, mapping["ScalingConfig"]["MaximumConcurrency"]
     assert workers == min(ceilings.workers, worker_sizing(bound).maximum_concurrency) >= 2
     assert worker.get("ReservedConcurrentExecutions") == (None if ceilings.reserved is None else workers)

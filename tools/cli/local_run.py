@@ -78,11 +78,11 @@ class Result:
     stand_in: Mapping[str, Any] | None
     requests: Mapping[str, Mapping[str, int]]
     messages_sent: int
-    #: Of a pipeline: its steps, in order, and the run that a step consists of.
-    steps: tuple[Step, ...]
     #: By kind of function.
     peak_memory_mb: Mapping[str, float]
     cpu_seconds: Mapping[str, float]
+    #: Of a pipeline: its steps, in order, and the run that a step consists of.
+    steps: tuple[Step, ...] = ()
 
     @property
     def clean(self) -> bool:
@@ -94,11 +94,11 @@ class Result:
     @property
     def requests_per_entry(self) -> float | None:
         """Requests over entries, without those to the job's own tables, and without those that Lambda itself makes
-        and AWS does not bill: reads of the stream.
+        and AWS does not bill: reads of the stream. Of a pipeline, over its steps and the entries of their runs.
 
         None for a run without entries.
         """
-        total = int(self.completed["total"])
+        total = int(self.completed["total"]) + sum(step.run.total for step in self.steps if step.run is not None)
         counted = sum(
             sum(counts.values()) for service, counts in self.requests.items() if service not in (UNBILLED, TABLES)
         )

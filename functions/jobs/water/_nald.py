@@ -5,6 +5,7 @@ import io
 import json
 import shutil
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from tempfile import TemporaryFile
@@ -49,7 +50,7 @@ def unpack(objects: Objects, scheduled_for: datetime) -> str:
         try:
             with zipfile.ZipFile(packed) as archive, archive.open(LICENCES) as member:
                 shutil.copyfileobj(member, table)  # raises BadZipFile at its end, where the checksum is wrong
-        except zipfile.BadZipFile as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
             raise Rejected(f"{ZIP} is damaged: {error}") from error
         except KeyError as error:
             raise Rejected(f"{ZIP} has no {LICENCES}") from error
