@@ -49,7 +49,12 @@ class Batch(Function):
             runtime=runtime,
             kind="batch",
             job=declared,
-            settings=replace(shared.settings, job_module=declared.module, target=target),
+            settings=replace(
+                shared.settings,
+                job_module=declared.module,
+                target=target,
+                buckets=environment.buckets_of(declared.job),
+            ),
             timeout=sizing.timeout,
             memory_mb=MEMORY_MB,
             reserved_concurrency=None
@@ -60,7 +65,8 @@ class Batch(Function):
         shared.allow_objects(
             self, runs_of(declared.job.name), "s3:GetObject", because="a slice's lines are in the manifest of its run"
         )
-        self.allow_secrets(*([target.secret] if target.secret is not None else []))
+        if target is not None and target.secret is not None:
+            self.allow_secrets(target.secret)
         allow_needs(self, environment, declared.job)
 
 

@@ -82,6 +82,8 @@ class Environment:
     systems: tuple[str, ...]
     targets: Mapping[str, Location]
     reports: Mapping[str, Location]
+    #: The names of buckets that are there already.
+    buckets: Mapping[str, str] = field(default_factory=dict)
     #: Off: jobs are started by hand only. The watchdog runs in either case.
     schedules_enabled: bool
     #: None: whatever the CDK command line is signed in to.
@@ -111,7 +113,7 @@ class Environment:
                 f"environment {self.name}: manifest_retention_days is {self.manifest_retention_days}; a dead letter "
                 f"can be 28 days old when its entry is redriven, so take {LEAST_MANIFEST_RETENTION_DAYS} or more"
             )
-        for bindings in ("targets", "reports", "tags"):
+        for bindings in ("targets", "reports", "buckets", "tags"):
             object.__setattr__(self, bindings, MappingProxyType(dict(getattr(self, bindings))))
 
     @property
@@ -119,13 +121,19 @@ class Environment:
         """Whether data outlive their stack."""
         return self.removal_policy is RemovalPolicy.RETAIN
 
-    def target_of(self, job: Job) -> Location:
-        """Where the target of `job` lives."""
+    def target_of(self, job: Job) -> Location | None:
+        """Where the target of `job` lives; None for one that is not called over HTTP."""
+        if not job.target.http:
+            return None
         return self._bound(self.targets, "targets", job, job.target.name)
 
     def reports_of(self, job: Job) -> dict[str, Location]:
         """Where the reports of `job` live, by name."""
         return {report.name: self._bound(self.reports, "reports", job, report.name) for report in job.reports}
+
+    def buckets_of(self, job: Job) -> dict[str, str]:
+        """The names of the buckets of `job`, by what it calls them."""
+        return {bucket.name: self._bound(self.buckets, "buckets", job, bucket.name) for bucket in job.buckets}
 
     def workers_of(self, job: Job) -> int:
         """How many invocations of the workers of `job` (bound to its target here) there may be at once."""

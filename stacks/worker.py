@@ -48,7 +48,13 @@ class Worker(Function):
             runtime=runtime,
             kind="worker",
             job=declared,
-            settings=replace(shared.settings, job_module=declared.module, queue_url=queue.queue_url, target=target),
+            settings=replace(
+                shared.settings,
+                job_module=declared.module,
+                queue_url=queue.queue_url,
+                target=target,
+                buckets=environment.buckets_of(declared.job),
+            ),
             timeout=sizing.timeout,
             memory_mb=MEMORY_MB,
             reserved_concurrency=None if environment.ceilings.reserved is None else workers,
@@ -63,5 +69,6 @@ class Worker(Function):
             )
         )
         shared.allow_items(self, (*items_of(declared.job), item_of_target(declared.job)))
-        self.allow_secrets(*([target.secret] if target.secret is not None else []))
+        if target is not None and target.secret is not None:
+            self.allow_secrets(target.secret)
         allow_needs(self, environment, declared.job)

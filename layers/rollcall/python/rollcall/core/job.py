@@ -17,7 +17,7 @@ from rollcall.core.outcome import NeverArrived, Outcome
 from rollcall.core.retry import Retry
 from rollcall.core.run import Run, RunCompleted
 from rollcall.core.schedule import Schedule
-from rollcall.core.target import Location, Need, Report, Table, Target, checked_name
+from rollcall.core.target import Bucket, Location, Need, Report, Table, Target, checked_name
 
 if TYPE_CHECKING:
     from rollcall.core.payload import PayloadType
@@ -133,8 +133,10 @@ class Job:
     def __repr__(self) -> str:
         return f"Job({self.name!r})"
 
-    def bound_to(self, location: Location) -> "Job":
-        """This job where its target is `location`, with the rate that the target has there."""
+    def bound_to(self, location: Location | None) -> "Job":
+        """This job where its target is `location`, with the rate that the target has there; None: bound nowhere."""
+        if location is None:
+            return self
         bound = copy(self)
         bound.target = location.bind(self.target)
         return bound
@@ -203,6 +205,10 @@ class Job:
     @property
     def example_record(self) -> Example | None:
         return self._example
+
+    @property
+    def buckets(self) -> tuple[Bucket, ...]:
+        return tuple(need for need in self.needs if isinstance(need, Bucket))
 
     @property
     def reports(self) -> tuple[Report, ...]:
