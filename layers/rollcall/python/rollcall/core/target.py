@@ -135,6 +135,10 @@ class Table:
         if self.name == LEDGER:
             raise DeclarationError(f"the table name {LEDGER!r} is taken by the engine's own; take another")
 
+    def with_deletion(self) -> "Table":
+        """The same table, for a job that deletes items of it."""
+        return replace(self, deletes=True)
+
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
