@@ -77,7 +77,7 @@ class Runtime:
         return TableItems(self.clients.tables, names.table_name(self.settings.environment, table.name))
 
     def bucket(self, bucket: Bucket) -> BucketObjects:
-        """The objects of a bucket, as this environment binds it. Raises DeclarationError where the job needs none such."""
+        """The objects of a bucket, as bound here. Raises DeclarationError where the job needs none such."""
         self._check_need(bucket, f"the bucket {bucket.name!r}")
         return BucketObjects(self.clients.s3, self.settings.buckets[bucket.name])
 

@@ -10,8 +10,8 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from rollcall.core import names
-from rollcall.core.batches import Batches, definition
 from rollcall.core.catalog import Declared
+from rollcall.core.job import Job
 from rollcall.core.sizing import worker_sizing
 from stacks.environment import Environment
 from stacks.exceptions import accept, accept_wildcard
@@ -76,12 +76,10 @@ class StateMachine(Construct):
     The log has every step of every execution, which names runs and slices and no payload.
     """
 
-    def __init__(
-        self, scope: Construct, id_: str, *, environment: Environment, job: str, batches: Batches, batch: Function
-    ) -> None:
+    def __init__(self, scope: Construct, id_: str, *, environment: Environment, job: Job, batch: Function) -> None:
         super().__init__(scope, id_)
-        self._job = job
-        self.name = names.state_machine_name(environment.name, job)
+        self._job = job.name
+        self.name = names.state_machine_name(environment.name, job.name)
         log_group = logs.LogGroup(
             self,
             "Log",
@@ -101,7 +99,7 @@ class StateMachine(Construct):
             state_machine_name=self.name,
             state_machine_type=sfn.StateMachineType.STANDARD,
             definition_body=sfn.DefinitionBody.from_string(
-                json.dumps(definition(batches, f"${{{FUNCTION}}}"), indent=2)
+                json.dumps(job.definition(f"${{{FUNCTION}}}", environment.workers_of(job)), indent=2)
             ),
             definition_substitutions={FUNCTION: batch.function.function_arn},
             role=self.role,

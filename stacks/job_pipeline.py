@@ -6,7 +6,6 @@ from typing import Any
 from constructs import Construct
 
 from rollcall.core import names
-from rollcall.core.batches import Batches
 from rollcall.core.catalog import Declared
 from rollcall.core.job import Job
 from stacks.batches import Batch, StateMachine
@@ -47,11 +46,7 @@ class JobPipeline(Construct):
             "declared": declared,
         }
         self.undelivered = Undelivered(self, "Undelivered", environment=environment, job=job.name)
-        self.fan_out = (
-            self._by_queue(environment, job)
-            if job.delivery is None
-            else self._in_batches(environment, job, job.delivery)
-        )
+        self.fan_out = self._by_queue(environment, job) if job.delivery is None else self._in_batches(environment, job)
         expressions = enumerate(job.schedule.expressions(), 1)
         self.timetable = Timetable(
             self,
@@ -74,10 +69,9 @@ class JobPipeline(Construct):
         DeadLetter(self, "DeadLetter", **self._made, dead_letters=queues.dead_letters)
         return fan_out
 
-    def _in_batches(self, environment: Environment, job: Job, batches: Batches) -> FanOut:
+    def _in_batches(self, environment: Environment, job: Job) -> FanOut:
         batch = Batch(self, "Batch", **self._made)
-        batches = replace(batches, at_once=environment.workers_of(job))
-        machine = StateMachine(self, "Batches", environment=environment, job=job.name, batches=batches, batch=batch)
+        machine = StateMachine(self, "Batches", environment=environment, job=job, batch=batch)
         undelivered = self.undelivered.queue
         return FanOut(self, "FanOut", **self._made, state_machine=machine, undelivered=undelivered)
 

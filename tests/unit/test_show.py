@@ -44,7 +44,7 @@ def told(failures: list[Failure], not_well: int | None = None, **counts: Any) ->
     outcomes = dict.fromkeys(Outcome, 0) | {Outcome.REJECTED: number, Outcome.SUCCEEDED: 1}
     completed = {"total": number + 1, "outcomes": outcomes, "duplicates": 0, "clean": False, "generation": 1}
     record = replace(RUN, state=RunState.COMPLETE)
-    result = Result(record, completed, 1, 2.0, failures, {"calls": 1, "injected": 0}, {}, 1, {}, {})
+    result = Result(record, completed, 1, [], 2.0, failures, {"calls": 1, "injected": 0}, {}, 1, {}, {})
     console, written = a_console()
     show_result(console, replace(result, **counts))
     return written.getvalue()

@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -10,11 +10,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from rollcall.core.catalog import Declared
+from rollcall.core.catalog import Declared, find
 from rollcall.core.errors import RollcallError
 from rollcall.core.outcome import Outcome
+from rollcall.core.pipeline import Pipeline
 from rollcall.core.run import Redrive, RunRecord
-from rollcall.core.target import UNLIMITED, Location, Report
+from rollcall.core.target import UNLIMITED, Bucket, Location, Report
 from rollcall.engine.failures import Failure, failures
 from rollcall.engine.progress import Progress, progress
 from tools.cli import locations
@@ -70,6 +71,8 @@ class Result:
     completed: Mapping[str, Any]
     #: How many announcements of this run were heard.
     completions: int
+    #: The announcements of the runs that a pipeline waited for.
+    fan_outs: Sequence[Mapping[str, Any]]
     seconds: float
     failures: list[Failure]
     #: What the target's stand-in counted; None where the user's own was called.
@@ -79,6 +82,8 @@ class Result:
     #: By kind of function.
     peak_memory_mb: Mapping[str, float]
     cpu_seconds: Mapping[str, float]
+    #: What is in the buckets that the job writes to: the facts of each object, by bucket and key.
+    objects: Mapping[str, Mapping[str, Mapping[str, str]]] = field(default_factory=dict)
 
     @property
     def clean(self) -> bool:
@@ -120,6 +125,8 @@ class Result:
             "bank": {name: stand_in[name] for name in BANK_COUNTS} if "movements" in stand_in else None,
             "messages_sent": self.messages_sent,
             "completions": self.completions,
+            "objects": self.objects,
+            "fan_outs": [dict(detail) for detail in self.fan_outs],
             "seconds": round(self.seconds, 3),
             "requests": self.requests,
             "requests_per_entry": None if per_entry is None else round(per_entry, 4),
@@ -133,6 +140,8 @@ class Prepared:
     """A cloud with the job deployed to it, and the stand-ins that it calls."""
 
     declared: Declared
+    #: The target that is called: the job's, or that of a pipeline's last fan-out; None where no job of it calls any.
+    target: str | None
     options: Options
     cloud: LocalCloud
     stand_ins: StandIns | None
@@ -141,21 +150,26 @@ class Prepared:
 @contextmanager
 def prepared(declared: Declared, options: Options) -> Iterator[Prepared]:
     """Everything that a run of the job needs, ended afterwards."""
-    job = declared.job
+    jobs = [*_fan_outs(declared), declared]
+    callers = [each for each in jobs if each.job.target.http]
     own_target = locations.target(options.target) if options.target is not None else None
     own_report = locations.report(options.report) if options.report is not None else None
-    needed = _reports(declared, options)
+    needed = {each.job.name: _reports(each, options) for each in jobs}
     with ExitStack() as ending:
-        stand_ins = _stand_ins(declared, options, ending)
+        stand_ins = _stand_ins(jobs, options, ending)
         cloud = ending.enter_context(LocalCloud(folder=options.folder, port=options.port))
         ending.enter_context(cloud.telling())
         base = stand_ins.base if stand_ins is not None else ""
-        called = stand_ins.of(job.target.name) if stand_ins is not None else ""
-        target = _bound(cloud, own_target or Named(Location(called)), TARGET_SECRET)
         rate = options.rate or (None if own_target is not None else UNLIMITED)
-        report = _bound(cloud, own_report or Named(Location(f"{base}/report/{job.name}")), REPORT_SECRET)
-        cloud.deploy(declared, replace(target, rate=rate), {each.name: report for each in needed})
-        yield Prepared(declared, options, cloud, stand_ins)
+        for each in jobs:
+            job = each.job
+            report = _bound(cloud, own_report or Named(Location(f"{base}/report/{job.name}")), REPORT_SECRET)
+            target = None
+            if each in callers:
+                called = stand_ins.of(job.target.name) if stand_ins is not None else ""
+                target = replace(_bound(cloud, own_target or Named(Location(called)), TARGET_SECRET), rate=rate)
+            cloud.deploy(each, target, {need.name: report for need in needed[job.name]})
+        yield Prepared(declared, callers[-1].job.target.name if callers else None, options, cloud, stand_ins)
 
 
 def run_locally(declared: Declared, options: Options, look: Callable[[Look], None]) -> Result:
@@ -164,7 +178,8 @@ def run_locally(declared: Declared, options: Options, look: Callable[[Look], Non
     Raises RollcallError, MiniStackError and StandInsError with one line that says what to do.
     """
     with prepared(declared, options) as ready:
-        _fill(ready.cloud, declared, options)
+        for each in [*_fan_outs(declared), declared]:
+            _fill(ready.cloud, each, options)
         begun = time.monotonic()
         run = ready.cloud.start(declared.job.name, datetime.now(UTC), secrets.token_hex(3), options.params)
         return result_of(ready, run, 1, look, begun)
@@ -193,23 +208,27 @@ def result_of(
 ) -> Result:
     """How a run ends, once it is announced; its cloud is ended then. `begun`: by the monotonic clock; None: now."""
     begun = time.monotonic() if begun is None else begun
-    cloud, target = ready.cloud, ready.declared.job.target.name
+    cloud, target = ready.cloud, ready.target
     completed = _wait(ready, run, generation, begun, look)
     seconds = time.monotonic() - begun
     record = cloud.ledger.run(run)
     if record is None:
         raise RollcallError(f"{run} was announced but is not in the ledger")
     listed = list(islice(failures(cloud.ledger, cloud.manifests, record), MOST_LISTED))
-    completions = sum(_is_of(detail, run, generation) for detail in cloud.announcements())
+    heard = cloud.announcements()
+    completions = sum(_is_of(detail, run, generation) for detail in heard)
     stand_ins = ready.stand_ins if ready.options.target is None else None
-    counted = stand_ins.counts(target) if stand_ins is not None else None
+    counted = stand_ins.counts(target) if stand_ins is not None and target is not None else None
+    objects = {bucket.name: _facts_of(cloud, bucket) for bucket in ready.declared.job.buckets if bucket.writes}
     cloud.finish()
     cloud.stop()
     return Result(
         record=record,
         completed=completed,
         completions=completions,
+        fan_outs=[detail for detail in heard if detail["run"] != run],
         seconds=seconds,
+        objects=objects,
         failures=listed,
         stand_in=counted,
         requests=cloud.requests.by_service(),
@@ -217,6 +236,11 @@ def result_of(
         peak_memory_mb={kind: used.peak_memory_mb for kind, used in cloud.used.items() if used.peak_memory_mb},
         cpu_seconds={kind: used.cpu_seconds for kind, used in cloud.used.items() if used.cpu_seconds},
     )
+
+
+def _facts_of(cloud: LocalCloud, bucket: Bucket) -> Mapping[str, Mapping[str, str]]:
+    objects = cloud.objects(bucket)
+    return {key: dict(objects.facts(key)) for key in list(objects.keys())}
 
 
 def _reports(declared: Declared, options: Options) -> tuple[Report, ...]:
@@ -228,10 +252,21 @@ def _reports(declared: Declared, options: Options) -> tuple[Report, ...]:
     return reports
 
 
-def _stand_ins(declared: Declared, options: Options, ending: ExitStack) -> StandIns | None:
+def _fan_outs(declared: Declared) -> list[Declared]:
+    """The jobs whose runs are steps of a pipeline; none of any other job."""
+    package, _, _ = declared.module.rpartition(f".{declared.system}.")
+    names = declared.job.fan_outs if isinstance(declared.job, Pipeline) else ()
+    return [find(name, package) for name in names]
+
+
+def _stand_ins(jobs: Sequence[Declared], options: Options, ending: ExitStack) -> StandIns | None:
     """Whatever the user did not bring himself."""
-    job, report = declared.job, bool(declared.job.reports) and options.report is None
-    if not report and options.target is not None:
+    reading = [each for each in jobs if each.job.reports]
+    if len(reading) > 1:
+        raise RollcallError(f"{' and '.join(each.job.name for each in reading)} read a report each; run them apart")
+    declared = reading[0] if reading else jobs[-1]
+    job, report = declared.job, bool(reading) and options.report is None
+    if not report and (options.target is not None or not any(each.job.target.http for each in jobs)):
         return None
     if report and job.example_record is None:
         raise RollcallError(
@@ -253,13 +288,20 @@ def _stand_ins(declared: Declared, options: Options, ending: ExitStack) -> Stand
 
 
 def _fill(cloud: LocalCloud, declared: Declared, options: Options) -> None:
-    """Put items into the table that stands for a report; those that are there from an earlier run stay alone."""
+    """Put items into the table that stands for a report; those that are there from an earlier run stay alone.
+
+    Objects that stand for real ones are put anew.
+    """
     job = declared.job
-    if job.reports or not job.tables:
+    for example in job.example_objects:
+        cloud.put(example, options.entries)
+    if job.reports or job.example_objects or not job.tables:
         return
     if job.example_record is None:
         raise RollcallError(f"{job.name} has no items for its table {job.tables[0].name}: add an @job.example")
-    cloud.fill(job.tables[0], (job.example_record(n) for n in range(options.entries)))
+    examples = {job.tables[0]: job.example_record, **job.example_items}
+    for table, example_item in examples.items():
+        cloud.fill(table, (item for n in range(options.entries) if (item := example_item(n)) is not None))
 
 
 def _bound(cloud: LocalCloud, named: Named, secret: str) -> Location:

@@ -17,12 +17,13 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from rollcall.adapters.buckets import BucketObjects
 from rollcall.adapters.clients import CONFIG
 from rollcall.adapters.ledger import Ledger
 from rollcall.adapters.manifests import Manifests
 from rollcall.core import names
 from rollcall.core.catalog import Declared
-from rollcall.core.job import Job
+from rollcall.core.job import ExampleObject, Job
 from rollcall.core.run import Redrive, RunRecord, iso, run_id
 from rollcall.core.settings import Settings
 from rollcall.core.sizing import (
@@ -33,7 +34,7 @@ from rollcall.core.sizing import (
     WATCHDOG_TIMEOUT,
     worker_sizing,
 )
-from rollcall.core.target import Location, Table
+from rollcall.core.target import Bucket, Location, Table
 from tools.local_cloud import resources
 from tools.local_cloud.counting import Requests
 from tools.local_cloud.event_source import LONG_POLL_SECONDS, EventSource
@@ -98,6 +99,8 @@ class LocalCloud:
         self._import_path = [*(import_path or []), str(CHECKOUT), str(CHECKOUT / "layers/rollcall/python")]
         self._pollers: list[QueuePoller | Repeater] = []
         self._deployed: dict[str, Deployed] = {}
+        #: The names of the jobs' buckets, by what these call them.
+        self._buckets: dict[str, str] = {}
         self._announced: list[Mapping[str, Any]] = []
         try:
             self._api = LambdaApi(self.functions)
@@ -207,6 +210,7 @@ class LocalCloud:
             manifests=resources.MANIFESTS,
             bus=resources.BUS,
             job_module=declared.module if declared is not None else None,
+            buckets={each.name: self._buckets[each.name] for each in declared.job.buckets} if declared else {},
             **more,
         )
 
@@ -240,24 +244,26 @@ class LocalCloud:
 
     # --- jobs ---
 
-    def deploy(self, declared: Declared, target: Location, reports: Mapping[str, Location]) -> Deployed:
-        """Make the job's tables, queues (or state machine) and functions and start its pollers."""
-        job = declared.job.bound_to(target)
+    def deploy(self, declared: Declared, target: Location | None, reports: Mapping[str, Location]) -> Deployed:
+        """Make the job's tables, buckets, queues (or state machine) and functions and start its pollers.
+
+        `target` is None for a pipeline, whose steps are its own functions and the runs of other jobs.
+        """
+        job = declared.job if target is None else declared.job.bound_to(target)
         for table in job.tables:
             resources.make_table(self.client("dynamodb"), table)
+        self._buckets |= {each.name: resources.make_bucket(self.client("s3"), each, REGION) for each in job.buckets}
         deploy = self._deploy_queue if job.delivery is None else self._deploy_batches
         self._deployed[job.name] = deploy(declared, job, target, reports)
         return self._deployed[job.name]
 
     def _deploy_batches(
-        self, declared: Declared, job: Job, target: Location, reports: Mapping[str, Location]
+        self, declared: Declared, job: Job, target: Location | None, reports: Mapping[str, Location]
     ) -> Deployed:
         """The state machine that the stacks make, run by MiniStack over functions of ours."""
-        if job.delivery is None:
-            raise MiniStackError(f"{job.name} is not delivered in batches")
         sizing = worker_sizing(job)
         batch = self._function("batch", sizing.timeout, self._settings(declared, target=target), job.name)
-        machine = resources.make_state_machine(self.client("stepfunctions"), job.name, job.delivery, batch.name)
+        machine = resources.make_state_machine(self.client("stepfunctions"), job, batch.name)
         fan_out = self._function(
             "fan_out",
             FAN_OUT_TIMEOUT,
@@ -269,7 +275,7 @@ class LocalCloud:
         return Deployed(declared, fan_out, batch)
 
     def _deploy_queue(
-        self, declared: Declared, job: Job, target: Location, reports: Mapping[str, Location]
+        self, declared: Declared, job: Job, target: Location | None, reports: Mapping[str, Location]
     ) -> Deployed:
         sizing = worker_sizing(job)
         queue, dead = resources.make_queues(self.client("sqs"), job)
@@ -293,6 +299,16 @@ class LocalCloud:
         letters = EventSource(polling, dead.url, dead.arn, sizing.batch_size)
         self._pollers.append(QueuePoller(letters, dead_letter.invoke, LEAST_MAXIMUM_CONCURRENCY))
         return Deployed(declared, fan_out, worker)
+
+    def put(self, example: ExampleObject, entries: int) -> None:
+        """Write the object that stands for a real one, for so many entries."""
+        with tempfile.TemporaryFile() as file:
+            example.write(entries, file)
+            self.objects(example.bucket).upload(example.key, file)
+
+    def objects(self, bucket: Bucket) -> BucketObjects:
+        """The objects of a bucket of a deployed job."""
+        return BucketObjects(self.client("s3"), self._buckets[bucket.name])
 
     def fill(self, table: Table, items: Iterable[Mapping[str, object]]) -> None:
         """Write items into a table of a deployed job, unless a kept one has items already."""

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from rollcall.adapters.bus import SOURCE
 from rollcall.core import names
-from rollcall.core.batches import Batches, definition
 from rollcall.core.job import Job
 from rollcall.core.sizing import (
     DEAD_LETTER_RETENTION,
@@ -17,7 +16,7 @@ from rollcall.core.sizing import (
     QUEUE_RETENTION,
     worker_sizing,
 )
-from rollcall.core.target import Table
+from rollcall.core.target import Bucket, Table
 from rollcall.core.values import batched
 from tools.local_cloud.isolation import REGION
 
@@ -99,12 +98,23 @@ def fill_table(client: "DynamoDBClient", table: Table, items: Iterable[Mapping[s
 
 
 def make_manifests(client: "S3Client", region: str) -> None:
-    """Make the bucket, if it is not there."""
-    if MANIFESTS not in {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}:
+    """Make the bucket of manifests, if it is not there."""
+    _make_bucket(client, MANIFESTS, region)
+
+
+def _make_bucket(client: "S3Client", name: str, region: str) -> None:
+    if name not in {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}:
         client.create_bucket(
-            Bucket=MANIFESTS,
+            Bucket=name,
             CreateBucketConfiguration={"LocationConstraint": region},  # type: ignore[typeddict-item]
         )
+
+
+def make_bucket(client: "S3Client", bucket: Bucket, region: str) -> str:
+    """Make a bucket of a job, if it is not there; returns its name."""
+    name = f"rollcall-{ENVIRONMENT}-{bucket.name}"
+    _make_bucket(client, name, region)
+    return name
 
 
 def make_bus(events: "EventBridgeClient", sqs: "SQSClient") -> QueueAddress:
@@ -127,9 +137,9 @@ def make_queues(client: "SQSClient", job: Job) -> tuple[QueueAddress, QueueAddre
     return queue, dead
 
 
-def make_state_machine(client: Any, job: str, batches: Batches, function: str) -> str:
+def make_state_machine(client: Any, job: Job, function: str) -> str:
     """Make the state machine of a job that is delivered in batches, or make it anew; returns its ARN."""
-    name, text = names.state_machine_name(ENVIRONMENT, job), json.dumps(definition(batches, _function_arn(function)))
+    name, text = names.state_machine_name(ENVIRONMENT, job.name), json.dumps(job.definition(_function_arn(function)))
     arn = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{name}"
     try:
         client.update_state_machine(stateMachineArn=arn, definition=text)

@@ -233,6 +233,7 @@ def example(n: int) -> dict[str, object]:
     return found.item(State.FAILED if n % 20 == 7 else in_flight)
 
 
+@job.example_item(PROVIDER_STATUS)
 def example_verdict(n: int) -> dict[str, str] | None:
     """What the bank said of the n-th transfer; None where it said nothing."""
     transfer = example(n)

@@ -1,5 +1,7 @@
 """Task tokens: who waits for the end of a run, and the answer that they get."""
 
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,18 +46,21 @@ class TaskTokens:
         self._client = client
 
     def answer(self, token: str, ended: RunCompleted) -> None:
-        """Tell how a run ended: its counts, or why it came to nothing. A token that is used up is answered.
+        """Tell how a run ended: its counts, or why it came to nothing."""
+        if ended.state is RunState.COMPLETE:
+            self._send(self._client.send_task_success, token, output=canonical(ended.detail()))
+        else:
+            cause = (ended.reason or ended.state.value)[:LONGEST_CAUSE]
+            error = f"Rollcall.{ended.state.value.title()}"
+            self._send(self._client.send_task_failure, token, error=error, cause=cause)
 
-        https://docs.aws.amazon.com/step-functions/latest/dg/connect-to-resource.html#connect-wait-token
+    def let_go(self, token: str) -> None:
+        """Let a step go on that has nothing to wait for."""
+        self._send(self._client.send_task_success, token, output="{}")
+
+    def _send(self, send: Callable[..., object], token: str, **answer: str) -> None:
+        """A token that is used up is answered
+        (https://docs.aws.amazon.com/step-functions/latest/dg/connect-to-resource.html#connect-wait-token).
         """
-        over = self._client.exceptions.TaskTimedOut, self._client.exceptions.TaskDoesNotExist
-        try:
-            if ended.state is RunState.COMPLETE:
-                self._client.send_task_success(taskToken=token, output=canonical(ended.detail()))
-            else:
-                error = f"Rollcall.{ended.state.value.title()}"
-                self._client.send_task_failure(
-                    taskToken=token, error=error, cause=(ended.reason or ended.state.value)[:LONGEST_CAUSE]
-                )
-        except over:
-            return
+        with suppress(self._client.exceptions.TaskTimedOut, self._client.exceptions.TaskDoesNotExist):
+            send(taskToken=token, **answer)

@@ -3,12 +3,13 @@
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, TypeVar, get_type_hints
 
-from rollcall.core.batches import Batches
+from rollcall.core.batches import Batches, definition
 from rollcall.core.call import Call
 from rollcall.core.entry import Entry
 from rollcall.core.errors import DeclarationError
@@ -18,6 +19,7 @@ from rollcall.core.retry import Retry
 from rollcall.core.run import Run, RunCompleted
 from rollcall.core.schedule import Schedule
 from rollcall.core.target import Bucket, Location, Need, Report, Table, Target, checked_name
+from rollcall.core.values import Json
 
 if TYPE_CHECKING:
     from rollcall.core.payload import PayloadType
@@ -31,6 +33,8 @@ Callback: TypeAlias = Callable[[Any, Call], Outcome | Awaitable[Outcome | None] 
 Probe: TypeAlias = Callable[[Any, Call], Found | Awaitable[Found]]
 Hook: TypeAlias = Callable[[RunCompleted], None]
 Example: TypeAlias = Callable[[int], Mapping[str, object]]
+ExampleItem: TypeAlias = Callable[[int], Mapping[str, object] | None]
+WriteObject: TypeAlias = Callable[[int, BinaryIO], None]
 
 _BY_POSITION = frozenset({inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD})
 
@@ -48,6 +52,15 @@ class Overlap(StrEnum):
     #: Waits for the other to end; one run can wait, more are skipped.
     QUEUE = "queue"
     ALLOW = "allow"
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleObject:
+    """An object that stands for a real one in local runs."""
+
+    bucket: Bucket
+    key: str
+    write: WriteObject
 
 
 class Job:
@@ -101,6 +114,8 @@ class Job:
         self._probe: Probe | None = None
         self._on_complete: Hook | None = None
         self._example: Example | None = None
+        self.example_objects: tuple[ExampleObject, ...] = ()
+        self.example_items: Mapping[Table, ExampleItem] = {}
         self._check()
 
     def _check(self) -> None:
@@ -177,6 +192,24 @@ class Job:
         self._example = self._once("example", self._example, function)
         return function
 
+    def example_item(self, table: Table) -> Callable[[ExampleItem], ExampleItem]:
+        """Decorator: the n-th item of another table than the first, as local runs have it; None for none."""
+
+        def add(function: ExampleItem) -> ExampleItem:
+            self.example_items = {**self.example_items, table: function}
+            return function
+
+        return add
+
+    def example_object(self, bucket: Bucket, key: str) -> Callable[[WriteObject], WriteObject]:
+        """Decorator: writes, for so many entries, the object that a bucket of the job has in local runs."""
+
+        def add(function: WriteObject) -> WriteObject:
+            self.example_objects = (*self.example_objects, ExampleObject(bucket, key, function))
+            return function
+
+        return add
+
     def _once(self, what: str, present: object, function: Any) -> Any:
         if present is not None:
             raise DeclarationError(f"job {self.name} has two functions declared as its {what}; keep one")
@@ -205,6 +238,15 @@ class Job:
     @property
     def example_record(self) -> Example | None:
         return self._example
+
+    def definition(self, function: str, at_once: int | None = None) -> dict[str, Json]:
+        """The job's state machine in Amazon States Language; `function` is the ARN of its batch function.
+
+        `at_once`: batches at the same time, where an environment allows fewer. Raises DeclarationError for a queue.
+        """
+        if self.delivery is None:
+            raise DeclarationError(f"job {self.name} is delivered by a queue; it has no state machine")
+        return definition(replace(self.delivery, at_once=at_once or self.delivery.at_once), function)
 
     @property
     def buckets(self) -> tuple[Bucket, ...]:

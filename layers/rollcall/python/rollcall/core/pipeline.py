@@ -120,7 +120,12 @@ class Pipeline(Job):
             schedule=schedule,
             # Its own functions: one of them at a time, and repeatable.
             target=Target(
-                name, concurrency=1, timeout=timeout, breaker=Breaker(failures=NEVER), keys=Keys(REPEATED_WITHIN)
+                name,
+                concurrency=1,
+                timeout=timeout,
+                breaker=Breaker(failures=NEVER),
+                keys=Keys(REPEATED_WITHIN),
+                http=False,
             ),
             concurrency=1,
             needs=needs,
@@ -191,6 +196,11 @@ class Pipeline(Job):
 
             bound._callback = call_plain
         return bound
+
+    def definition(self, function: str, at_once: int | None = None) -> dict[str, Json]:
+        """Its steps in Amazon States Language, see `definition`."""
+        del at_once
+        return definition(self, function)
 
     def check_complete(self) -> None:
         """Raise DeclarationError where there are no steps."""

@@ -81,6 +81,12 @@ class StepHandler:
 
         With a token, the run that the step consists of is started, and told whom to answer when it ends.
         """
+        handled = await self._bring_on(wanted, owner, deadline)
+        if wanted.token is not None and not handled.again:
+            self.tokens.let_go(wanted.token)
+        return handled
+
+    async def _bring_on(self, wanted: Wanted, owner: str, deadline: datetime) -> Handled:
         run = self.ledger.run(wanted.run)
         if run is None or run.generation != wanted.generation or not under_way(run):
             return _PASSED
@@ -133,7 +139,7 @@ class StepHandler:
         elif record.generation >= known.generation and record.state.terminal:
             self.tokens.answer(token, completed(self.ledger, record, self.clock.now()))
         log(Action.STEP_WAITS, run=run.id, job=run.job, step=step.name, waits_for=child, generation=known.generation)
-        return _PASSED
+        return Handled(again=True, wait=LOOK_AGAIN)
 
     def _judge(self, place: _Place, step: FanOutStep) -> Handled:
         """Settle the step by how its run ended; the ledger says it, whoever may have been told what."""
