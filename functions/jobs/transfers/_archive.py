@@ -19,6 +19,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from decimal import Decimal
 from io import TextIOWrapper
 from itertools import islice
 from tempfile import TemporaryFile
@@ -35,6 +36,8 @@ _PIECE = 1 << 20
 _LONGEST_CELL = 400 * 1024
 _NUMBERED = re.compile(r"(\d{4})\.csv")
 
+#: An attribute's name, and whether it is text or a number.
+Columns = Mapping[str, type[str] | type[Decimal]]
 Row = Mapping[str, str]
 
 
@@ -52,7 +55,7 @@ class Facts:
 class Archive:
     """One folder of CSV files with the rows of one table. `columns` are all attributes that its items may have."""
 
-    def __init__(self, objects: Objects, folder: str, items: Items, key: str, columns: tuple[str, ...]) -> None:
+    def __init__(self, objects: Objects, folder: str, items: Items, key: str, columns: Columns) -> None:
         self._objects = objects
         self._folder = folder
         self._items = items
@@ -98,17 +101,19 @@ class Archive:
     def _delete_row(self, row: Row) -> None:
         """Unless it has changed: then it stays, as another row."""
         names = {f"#c{number}": column for number, column in enumerate(self._columns)}
+        values: dict[str, object] = {":empty": ""} if "" in row.values() else {}
+        values |= {f":{name[1:]}": self._columns[column](row[column]) for name, column in names.items() if row[column]}
+        there = [f"{name} = :{name[1:]}" for name, column in names.items() if row[column]]
         # A cell that is empty was an empty text, or not there.
-        conditions = [
-            f"{name} = :{name[1:]}" if row[column] else f"(attribute_not_exists({name}) OR {name} = :{name[1:]})"
-            for name, column in names.items()
+        gone = [
+            f"(attribute_not_exists({name}) OR {name} = :empty)" for name, column in names.items() if not row[column]
         ]
         try:
             self._items.delete_item(
                 Key={self._key: row[self._key]},
-                ConditionExpression=" AND ".join(conditions),
+                ConditionExpression=" AND ".join((*there, *gone)),
                 ExpressionAttributeNames=names,
-                ExpressionAttributeValues={f":{name[1:]}": row[column] for name, column in names.items()},
+                ExpressionAttributeValues=values,
             )
         except ConditionFailed:
             return
@@ -125,12 +130,11 @@ class Archive:
         return self._facts(file)
 
     def _check(self, item: Mapping[str, Any]) -> None:
-        unknown = sorted(item.keys() - set(self._columns))
-        unknown += [name for name, value in item.items() if not isinstance(value, str)]
+        unknown = [name for name, value in item.items() if type(value) is not self._columns.get(name)]
         if unknown:
             raise Rejected(
-                f"{item[self._key]} has attributes that its archive has no column of text for: {', '.join(unknown)}; "
-                f"add them to the columns, or mend the row"
+                f"{item[self._key]} has attributes that its archive has no column for: "
+                f"{', '.join(sorted(unknown))}; add them to the columns, or mend the row"
             )
 
     def _facts(self, file: IO[bytes]) -> Facts:

@@ -11,11 +11,12 @@ one only if it had something to archive. So what a run could not archive is trie
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from pydantic import BaseModel
 
-from functions.jobs.transfers._archive import Archive, at_once
+from functions.jobs.transfers._archive import Archive, Columns, at_once
 from functions.jobs.transfers._calendar import Interval, in_month, months_later
 from functions.jobs.transfers._states import ARCHIVED, State
 from functions.jobs.transfers._targets import ARCHIVE, BACKUPS, PROVIDER_STATUS, TABLES, TRANSFERS
@@ -32,11 +33,12 @@ LEAST_BEFORE_MONTHS = 4
 #: Fifty years.
 MOST_MONTHS = 600
 
-COLUMNS = (
-    *(field.alias or name for name, field in Transfer.model_fields.items()),
-    *("state", "run", "called_by", "called_at"),
-)
-VERDICT_COLUMNS = ("transfer", "status", "answer", "run")
+_OWN = [field.alias or name for name, field in Transfer.model_fields.items()]
+COLUMNS: Columns = {
+    **dict.fromkeys((*_OWN, "state", "run", "called_by", "called_at"), str),
+    "day": Decimal,
+}
+VERDICT_COLUMNS: Columns = dict.fromkeys(("transfer", "status", "answer", "run"), str)
 
 job = Job(
     "archive-transfers",
