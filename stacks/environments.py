@@ -14,6 +14,7 @@ DEV = Environment(
         "accounting": Location("https://accounting.dev.example.com", "rollcall/dev/accounting"),
         "bank": Location("https://bank.dev.example.com", "rollcall/dev/bank"),
     },
+    buckets={"transfer-archive": "example-dev-transfer-archive"},
     reports={
         "client-deposits": Location("https://workday.dev.example.com/raas/client-deposits", "rollcall/dev/workday"),
         "lsp-bills": Location("https://workday.dev.example.com/raas/lsp-bills", "rollcall/dev/workday"),
@@ -38,6 +39,7 @@ STAGING = Environment(
         "accounting": Location("https://accounting.staging.example.com", "rollcall/staging/accounting"),
         "bank": Location("https://bank.staging.example.com", "rollcall/staging/bank"),
     },
+    buckets={"transfer-archive": "example-staging-transfer-archive"},
     reports={
         "client-deposits": Location(
             "https://workday.staging.example.com/raas/client-deposits", "rollcall/staging/workday"
@@ -65,6 +67,7 @@ PROD = Environment(
         "accounting": Location("https://accounting.prod.example.com", "rollcall/prod/accounting"),
         "bank": Location("https://bank.prod.example.com", "rollcall/prod/bank"),
     },
+    buckets={"transfer-archive": "example-prod-transfer-archive"},
     reports={
         "client-deposits": Location("https://workday.prod.example.com/raas/client-deposits", "rollcall/prod/workday"),
         "lsp-bills": Location("https://workday.prod.example.com/raas/lsp-bills", "rollcall/prod/workday"),
