@@ -364,14 +364,17 @@ def test_an_archive_of_24_months_that_dies_again_and_again_ends_with_each_row_in
 
 
 def test_two_at_once_write_no_row_twice(story: Story, one_by_one: None) -> None:
-    """While one is about to write its file, another one does the whole month."""
+    """While one is about to write its file, a row turns up and another one does the whole month."""
     del one_by_one
     before = of_24_months(story, 2)
     key, payload = story.parts()[0]
+    late = a_transfer(24 * 9)
 
     def other(sent: Sent) -> None:
         if sent.operation == "PutObject":
             story.wire.heal()
+            story.put(late)
+            before.update(story.in_tables())
             with asyncio.Runner() as runner:
                 Story.call(_other(story, runner), key, payload)
 

@@ -29,7 +29,7 @@ job = Job(
     schedule=daily("00:00"),
     target=Target("own-tables", concurrency=1, http=False),
     concurrency=1,
-    delivery=Batches(size=1),
+    delivery=Batches(size=1, most_entries=100),
     needs=[sample.ANSWERS.with_deletion(), sample.DUE, READ, WRITTEN],
 )
 
