@@ -12,7 +12,6 @@ from aws_cdk.aws_logs import RetentionDays
 from rollcall.core.errors import DeclarationError
 from rollcall.core.job import Job
 from rollcall.core.names import checked_environment
-from rollcall.core.pipeline import Pipeline
 from rollcall.core.sizing import LEAST_MAXIMUM_CONCURRENCY, MOST_MAXIMUM_CONCURRENCY, worker_sizing
 from rollcall.core.target import Location, checked_name
 from stacks.bound import is_a, objections
@@ -173,8 +172,8 @@ class Environment:
         return self.removal_policy is RemovalPolicy.RETAIN
 
     def target_of(self, job: Job) -> Location | None:
-        """Where the target of `job` lives; None for a pipeline, whose tasks are its own."""
-        if isinstance(job, Pipeline):
+        """Where the target of `job` lives; None for one that is not called over HTTP."""
+        if not job.target.http:
             return None
         return self._bound(self.targets, "targets", job, job.target.name)
 

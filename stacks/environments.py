@@ -15,6 +15,7 @@ DEV = Environment(
         "bank": Location("https://bank.dev.example.com", "rollcall/dev/bank"),
         "payments": Location("https://payments.dev.example.com", "rollcall/dev/payments"),
     },
+    buckets={"transfer-archive": "example-dev-transfer-archive"},
     reports={
         "client-deposits": Location("https://workday.dev.example.com/raas/client-deposits", "rollcall/dev/workday"),
         "lsp-bills": Location("https://workday.dev.example.com/raas/lsp-bills", "rollcall/dev/workday"),
@@ -40,6 +41,7 @@ STAGING = Environment(
         "bank": Location("https://bank.staging.example.com", "rollcall/staging/bank"),
         "payments": Location("https://payments.staging.example.com", "rollcall/staging/payments"),
     },
+    buckets={"transfer-archive": "example-staging-transfer-archive"},
     reports={
         "client-deposits": Location(
             "https://workday.staging.example.com/raas/client-deposits", "rollcall/staging/workday"
@@ -68,6 +70,7 @@ PROD = Environment(
         "bank": Location("https://bank.prod.example.com", "rollcall/prod/bank"),
         "payments": Location("https://payments.prod.example.com", "rollcall/prod/payments"),
     },
+    buckets={"transfer-archive": "example-prod-transfer-archive"},
     reports={
         "client-deposits": Location("https://workday.prod.example.com/raas/client-deposits", "rollcall/prod/workday"),
         "lsp-bills": Location("https://workday.prod.example.com/raas/lsp-bills", "rollcall/prod/workday"),

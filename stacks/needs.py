@@ -11,8 +11,11 @@ from rollcall.core.target import Bucket, Location, Secret, Table
 from stacks.environment import Environment
 from stacks.function import Function
 
-#: What `rollcall.Items` asks of a table. No scan and no deletion: neither belongs into a run.
+#: What `rollcall.Items` asks of a table. No scan: it does not belong into a run.
 TABLE_ACTIONS = ("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem")
+
+#: Of a table with `deletes`.
+DELETION = "dynamodb:DeleteItem"
 
 
 def allow_reports(function: Function, reports: Mapping[str, Location]) -> None:
@@ -35,19 +38,20 @@ def allow_needs(function: Function, environment: Environment, job: Job) -> None:
                 _allow_bucket(function, environment.buckets_of(job)[need.name], need)
 
 
-def _allow_bucket(function: Function, name: str, bucket: Bucket) -> None:
-    arn = f"arn:{Stack.of(function).partition}:s3:::{name}"
-    # Who may list a bucket is told 404 of what is not there, and else 403
-    # (https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html).
-    function.allow(["s3:ListBucket"], arn)
-    writing = ["s3:DeleteObject", "s3:PutObject"] if bucket.writes else []
-    because = "the objects of a bucket that the job declares; their names are its own"
-    function.allow(["s3:GetObject", *writing], f"{arn}/*", because=because)
-
-
 def _allow_table(function: Function, name: str, table: Table) -> None:
     # By name: a reference would keep the tables' stack from ever changing before the jobs'.
     arn = Stack.of(function).format_arn(service="dynamodb", resource="table", resource_name=name)
-    function.allow(TABLE_ACTIONS, arn)
+    function.allow((*TABLE_ACTIONS, DELETION) if table.deletes else TABLE_ACTIONS, arn)
     if table.indexes:
         function.allow(["dynamodb:Query"], *(f"{arn}/index/{index}" for index, _, _ in table.indexes))
+
+
+def _allow_bucket(function: Function, name: str, bucket: Bucket) -> None:
+    """Listing, too: who may not list is told 403 of an object that is not there
+    (https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html).
+    """
+    arn = f"arn:{Stack.of(function).partition}:s3:::{name}"
+    function.allow(["s3:ListBucket"], arn)
+    changing = (["s3:PutObject"] if bucket.writes else []) + (["s3:DeleteObject"] if bucket.deletes else [])
+    because = "the objects of a bucket that the job declares among its needs; their names are its own"
+    function.allow(["s3:GetObject", *changing], f"{arn}/*", because=because)

@@ -3,7 +3,7 @@
 import io
 import tracemalloc
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import BinaryIO
 
@@ -32,6 +32,12 @@ class Folder:
     def upload(self, key: str, file: BinaryIO) -> None:
         file.seek(0)
         self.objects[key] = file.read()
+
+    def add(self, key: str, file: BinaryIO, facts: Mapping[str, str]) -> bool:
+        raise NotImplementedError
+
+    def facts(self, key: str) -> Mapping[str, str]:
+        raise NotImplementedError
 
     def delete(self, key: str) -> None:
         self.objects.pop(key, None)

@@ -15,7 +15,7 @@ from rollcall.core.errors import RollcallError
 from rollcall.core.outcome import Outcome
 from rollcall.core.pipeline import Pipeline
 from rollcall.core.run import Redrive, RunRecord
-from rollcall.core.target import UNLIMITED, Location, Report
+from rollcall.core.target import UNLIMITED, Bucket, Location, Report
 from rollcall.engine.failures import Failure, failures
 from rollcall.engine.progress import Progress, progress
 from rollcall.engine.steps import Step, steps_of
@@ -83,6 +83,8 @@ class Result:
     cpu_seconds: Mapping[str, float]
     #: Of a pipeline: its steps, in order, and the run that a step consists of.
     steps: tuple[Step, ...] = ()
+    #: What is in the buckets that the job writes to: the facts of each object, by bucket and key.
+    objects: Mapping[str, Mapping[str, Mapping[str, str]]] = field(default_factory=dict)
 
     @property
     def clean(self) -> bool:
@@ -125,6 +127,7 @@ class Result:
             "steps": [step.fields() for step in self.steps] or None,
             "messages_sent": self.messages_sent,
             "completions": self.completions,
+            "objects": self.objects,
             "seconds": round(self.seconds, 3),
             "requests": self.requests,
             "requests_per_entry": None if per_entry is None else round(per_entry, 4),
@@ -160,15 +163,14 @@ def prepared(declared: Declared, options: Options) -> Iterator[Prepared]:
         cloud = ending.enter_context(LocalCloud(folder=options.folder, port=options.port))
         ending.enter_context(cloud.telling())
         base = stand_ins.base if stand_ins is not None else ""
-        called = stand_ins.of(job.target.name) if stand_ins is not None else ""
-        target = _bound(cloud, own_target or Named(Location(called)), TARGET_SECRET)
         rate = options.rate or (None if own_target is not None else UNLIMITED)
         report = _bound(cloud, own_report or Named(Location(f"{base}/report/{job.name}")), REPORT_SECRET)
-        for step in _fan_outs(declared):
-            at = own_target or Named(Location(stand_ins.of(step.job.target.name) if stand_ins is not None else ""))
-            cloud.deploy(step, replace(_bound(cloud, at, TARGET_SECRET), rate=rate), {})
-        located = None if isinstance(job, Pipeline) else replace(target, rate=rate)
-        cloud.deploy(declared, located, {each.name: report for each in needed})
+        for each in (*_fan_outs(declared), declared):
+            located, called = None, each.job.target
+            if called.http:
+                at = own_target or Named(Location(stand_ins.of(called.name) if stand_ins is not None else ""))
+                located = replace(_bound(cloud, at, TARGET_SECRET), rate=rate)
+            cloud.deploy(each, located, {need.name: report for need in needed} if each is declared else {})
         yield Prepared(declared, options, cloud, stand_ins)
 
 
@@ -218,6 +220,7 @@ def result_of(
     completions = sum(_is_of(detail, run, generation) for detail in cloud.announcements())
     stand_ins = ready.stand_ins if ready.options.target is None else None
     counted = stand_ins.counts(target) if stand_ins is not None else None
+    objects = {bucket.name: _facts_of(cloud, bucket) for bucket in ready.declared.job.buckets if bucket.writes}
     cloud.finish()
     cloud.stop()
     return Result(
@@ -225,6 +228,7 @@ def result_of(
         completed=completed,
         completions=completions,
         seconds=seconds,
+        objects=objects,
         failures=listed,
         stand_in=counted,
         requests=cloud.requests.by_service(),
@@ -247,6 +251,11 @@ def _fan_outs(declared: Declared) -> list[Declared]:
     return found
 
 
+def _facts_of(cloud: LocalCloud, bucket: Bucket) -> Mapping[str, Mapping[str, str]]:
+    objects = cloud.objects(bucket)
+    return {key: dict(objects.facts(key)) for key in list(objects.keys())}
+
+
 def _reports(declared: Declared, options: Options) -> tuple[Report, ...]:
     reports = declared.job.reports
     if options.report is not None and len(reports) != 1:
@@ -259,7 +268,8 @@ def _reports(declared: Declared, options: Options) -> tuple[Report, ...]:
 def _stand_ins(declared: Declared, options: Options, ending: ExitStack) -> StandIns | None:
     """Whatever the user did not bring himself."""
     job, report = declared.job, bool(declared.job.reports) and options.report is None
-    if not report and options.target is not None:
+    called = any(each.job.target.http for each in (declared, *_fan_outs(declared)))
+    if not report and (options.target is not None or not called):
         return None
     if report and job.example_record is None:
         raise RollcallError(
@@ -293,7 +303,9 @@ def _fill(cloud: LocalCloud, declared: Declared, options: Options) -> None:
         return
     if job.example_record is None:
         raise RollcallError(f"{job.name} has no items for its table {job.tables[0].name}: add an @job.example")
-    cloud.fill(job.tables[0], (job.example_record(n) for n in range(options.entries)))
+    examples = {job.tables[0]: job.example_record, **job.example_items}
+    for table, example_item in examples.items():
+        cloud.fill(table, (item for n in range(options.entries) if (item := example_item(n)) is not None))
 
 
 def _bound(cloud: LocalCloud, named: Named, secret: str) -> Location:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from itertools import islice
 from typing import Any, Self
 
 from rich.console import Console
@@ -25,6 +26,8 @@ PACE_SECONDS = 5.0
 #: Groups of entries that ended alike that a result shows, and entries that it names of each.
 MOST_ROWS = 20
 MOST_NAMED = 3
+#: Objects of a bucket, with their rows.
+MOST_OBJECTS = 100
 #: Of such a run nobody was called.
 NOT_RUN = frozenset({RunState.REFUSED, RunState.SKIPPED, RunState.MISSED})
 _CUT = Column(no_wrap=True, overflow="ellipsis")
@@ -113,6 +116,11 @@ def show_result(console: Console, result: Result) -> None:
         console.print(_steps(result.steps))
     if result.failures:
         console.print(_failures(result))
+    for bucket, objects in result.objects.items():
+        console.print(f"  {len(objects):,} objects in {bucket}", markup=False, highlight=False)
+        for key, facts in islice(objects.items(), MOST_OBJECTS):
+            rows = f"  {int(facts['rows']):,} rows" if "rows" in facts else ""
+            console.print(f"    {key}{rows}", soft_wrap=True, markup=False, highlight=False)
     for line in _facts(fields):
         console.print(f"  {line}", soft_wrap=True, markup=False, highlight=False)
 

@@ -26,6 +26,8 @@ TAKEN = (State.IN_FLY, State.RETRY, State.PENDING)
 OPEN = (*TAKEN, State.PROCESSING)
 #: What may be sent to the bank: a failed one by a redrive.
 CALLABLE = (*OPEN, State.FAILED)
+#: What is archived once it is old enough.
+ARCHIVED = (State.FINISHED, State.FAILED)
 
 
 class Meaning(Enum):

@@ -8,4 +8,4 @@ from rollcall import Bucket, Keys, Target
 LICENSING = Target("licensing", concurrency=50, timeout=timedelta(seconds=10), keys=Keys(window=timedelta(hours=20)))
 
 #: The list itself, what an import makes of it, and the documents of licences.
-NALD = Bucket("nald", writes=True)
+NALD = Bucket("nald", writes=True, deletes=True)

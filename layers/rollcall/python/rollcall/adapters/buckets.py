@@ -1,6 +1,6 @@
 """The buckets of jobs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
@@ -37,6 +37,20 @@ class BucketObjects:
 
     def delete(self, key: str) -> None:
         self._client.delete_object(Bucket=self._name, Key=key)
+
+    def add(self, key: str, file: BinaryIO, facts: Mapping[str, str]) -> bool:
+        file.seek(0)
+        try:
+            self._client.put_object(Bucket=self._name, Key=key, Body=file, Metadata=dict(facts), IfNoneMatch="*")
+        except self._client.exceptions.ClientError as error:
+            # Also for the answer to a repetition of a request that was taken.
+            if error.response["Error"]["Code"] == "PreconditionFailed":
+                return False
+            raise
+        return True
+
+    def facts(self, key: str) -> Mapping[str, str]:
+        return self._client.head_object(Bucket=self._name, Key=key)["Metadata"]
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self._name, Prefix=prefix):

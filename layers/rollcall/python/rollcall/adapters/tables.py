@@ -36,6 +36,13 @@ class TableItems:
             raise _condition_failed(error.response) from error
         return dict(done)
 
+    def delete_item(self, **kwargs: Any) -> dict[str, Any]:
+        try:
+            done: Any = self._client.delete_item(TableName=self._name, **_with_old(kwargs))
+        except self._client.exceptions.ConditionalCheckFailedException as error:
+            raise _condition_failed(error.response) from error
+        return dict(done)
+
     def query(self, **kwargs: Any) -> dict[str, Any]:
         found: Any = self._client.query(TableName=self._name, **kwargs)
         return dict(found)

@@ -1,6 +1,6 @@
 """The part of an S3 bucket that job files use."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import BinaryIO, NoReturn, Protocol
 
 from rollcall.core.errors import RollcallError
@@ -26,6 +26,17 @@ class Objects(Protocol):
 
     def delete(self, key: str) -> None:
         """Delete an object; one that is not there is deleted already."""
+        ...
+
+    def add(self, key: str, file: BinaryIO, facts: Mapping[str, str]) -> bool:
+        """Put what is in `file`, from its beginning, with facts about it; False where there is such an object already.
+
+        Facts are ASCII, names in lower case.
+        """
+        ...
+
+    def facts(self, key: str) -> Mapping[str, str]:
+        """What an object was added with."""
         ...
 
     def keys(self, prefix: str = "") -> Iterator[str]:

@@ -33,6 +33,7 @@ Probe: TypeAlias = Callable[[Any, Call], Found | Awaitable[Found]]
 Hook: TypeAlias = Callable[[RunCompleted], None]
 Example: TypeAlias = Callable[[int], Mapping[str, object]]
 Fill: TypeAlias = Callable[[Objects, int], None]
+ExampleItem: TypeAlias = Callable[[int], Mapping[str, object] | None]
 
 _BY_POSITION = frozenset({inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD})
 
@@ -105,6 +106,7 @@ class Job:
         self._on_complete: Hook | None = None
         self._example: Example | None = None
         self._fills: dict[Bucket, Fill] = {}
+        self.example_items: Mapping[Table, ExampleItem] = {}
         self._check()
 
     def _check(self) -> None:
@@ -143,8 +145,10 @@ class Job:
     def __repr__(self) -> str:
         return f"Job({self.name!r})"
 
-    def bound_to(self, location: Location) -> "Job":
-        """This job where its target is `location`, with the rate that the target has there."""
+    def bound_to(self, location: Location | None) -> "Job":
+        """This job where its target is `location`, with the rate that the target has there; None: bound nowhere."""
+        if location is None:
+            return self
         bound = copy(self)
         bound.target = location.bind(self.target)
         return bound
@@ -184,6 +188,15 @@ class Job:
         """Decorator: the n-th record (from 0) of the report that stands in for the real one in local runs."""
         self._example = self._once("example", self._example, function)
         return function
+
+    def example_item(self, table: Table) -> Callable[[ExampleItem], ExampleItem]:
+        """Decorator: the n-th item of another table than the first, as local runs have it; None for none."""
+
+        def add(function: ExampleItem) -> ExampleItem:
+            self.example_items = {**self.example_items, table: function}
+            return function
+
+        return add
 
     def fill(self, bucket: Bucket) -> Callable[[FillT], FillT]:
         """Decorator: puts the objects of local runs into `bucket`, for so many entries."""

@@ -120,7 +120,12 @@ class Pipeline(Job):
             schedule=schedule,
             # Its own functions: one of them at a time, and repeatable.
             target=Target(
-                name, concurrency=1, timeout=timeout, breaker=Breaker(failures=NEVER), keys=Keys(REPEATED_WITHIN)
+                name,
+                concurrency=1,
+                timeout=timeout,
+                breaker=Breaker(failures=NEVER),
+                keys=Keys(REPEATED_WITHIN),
+                http=False,
             ),
             concurrency=1,
             needs=needs,

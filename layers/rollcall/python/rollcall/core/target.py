@@ -1,7 +1,7 @@
 """Where a job's data comes from and goes to: targets, reports, secrets, and where each is bound."""
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
 from typing import TypeAlias
@@ -78,6 +78,8 @@ class Target:
     keys: Keys | None = Keys()
     #: How long after a call its effect may still show up; earlier, a probe that finds nothing proves nothing.
     settles_within: timedelta = timedelta(minutes=5)
+    #: False: its jobs call nobody over HTTP, only their own tables and buckets. Such a target is bound nowhere.
+    http: bool = True
 
     def __post_init__(self) -> None:
         checked_name("target", self.name, 40)
@@ -139,11 +141,17 @@ class Table:
     key: str
     #: Global secondary indexes by name: partition and sort attribute, both text.
     indexes: tuple[tuple[str, str, str], ...] = ()
+    #: Whether the job deletes items, too; the table is the same as without.
+    deletes: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         checked_name("table", self.name, 40)
         if self.name == LEDGER:
             raise DeclarationError(f"the table name {LEDGER!r} is taken by the engine's own; take another")
+
+    def with_deletion(self) -> "Table":
+        """The same table, for a job that deletes items of it."""
+        return replace(self, deletes=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +159,9 @@ class Bucket:
     """An S3 bucket that the source, callback and tasks may use with `bucket(BUCKET)`; bound per environment."""
 
     name: str
-    #: Whether the job puts and deletes objects, too.
+    #: Whether the job puts objects, too, and whether it deletes some.
     writes: bool = False
+    deletes: bool = False
 
     def __post_init__(self) -> None:
         checked_name("bucket", self.name, 40)
