@@ -42,7 +42,7 @@ class Batch(Function):
         declared: Declared,
     ) -> None:
         sizing = worker_sizing(declared.job)
-        target = environment.target_of(declared.job)
+        target = environment.called_by(declared.job)
         super().__init__(
             scope,
             id_,

@@ -122,19 +122,21 @@ class Environment:
         """Whether data outlive their stack."""
         return self.removal_policy is RemovalPolicy.RETAIN
 
-    def target_of(self, job: Job) -> Location | None:
-        """Where the target of `job` lives; None for a pipeline, whose tasks are its own."""
-        if isinstance(job, Pipeline):
-            return None
+    def target_of(self, job: Job) -> Location:
+        """Where the target of `job` lives."""
         return self._bound(self.targets, "targets", job, job.target.name)
 
     def reports_of(self, job: Job) -> dict[str, Location]:
         """Where the reports of `job` live, by name."""
         return {report.name: self._bound(self.reports, "reports", job, report.name) for report in job.reports}
 
+    def called_by(self, job: Job) -> Location | None:
+        """Where the target of `job` lives; None for a pipeline, which calls nobody but its own tasks."""
+        return None if isinstance(job, Pipeline) else self.target_of(job)
+
     def bound(self, job: Job) -> Job:
         """`job` as it is here: sizes follow from its target's rate."""
-        target = self.target_of(job)
+        target = self.called_by(job)
         return job if target is None else job.bound_to(target)
 
     def buckets_of(self, job: Job) -> dict[str, str]:

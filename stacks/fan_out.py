@@ -54,7 +54,7 @@ class FanOut(Function):
                 queue_url=queue.queue_url if queue is not None else None,
                 state_machine=state_machine.arn if state_machine is not None else None,
                 # For its rate here, on which the window depends.
-                target=environment.target_of(declared.job),
+                target=environment.called_by(declared.job),
                 reports=reports,
                 buckets=environment.buckets_of(declared.job),
             ),
