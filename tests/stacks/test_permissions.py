@@ -20,6 +20,7 @@ SERVICES = {"dynamodb", "s3", "sqs", "events", "lambda", "secretsmanager"}
 #: Operations that are allowed by actions of another name.
 ACTIONS = {
     "dynamodb:TransactWriteItems": {"dynamodb:PutItem", "dynamodb:UpdateItem"},
+    "s3:HeadObject": {"s3:GetObject"},
     "lambda:Invoke": {"lambda:InvokeFunction"},
     "sqs:SendMessageBatch": {"sqs:SendMessage"},
     "sqs:ChangeMessageVisibilityBatch": {"sqs:ChangeMessageVisibility"},
@@ -89,6 +90,9 @@ def test_no_function_of_a_job_may_touch_what_is_another_jobs(cloud: Cloud) -> No
                     continue
                 for resource in statement["Resource"]:
                     bucket = resource.partition("/")[0]
+                    if bucket.removeprefix("arn:aws:s3:::") in cloud.environment.buckets.values():
+                        assert bucket.removeprefix("arn:aws:s3:::") in cloud.environment.buckets_of(job).values()
+                        continue
                     touched = [each for each in of_other if resource.endswith(each) or fnmatch(bucket + each, resource)]
                     assert resource == "*" or not touched, (kind, job, resource)
                     if resource.endswith("-ledger"):
