@@ -23,7 +23,7 @@ FULL = Job(
     schedule=daily("02:30", "14:45", timezone="Europe/London"),
     target=SLOW,
     concurrency=60,
-    needs=[IN_BUCKET, OVER_HTTP, Secret("signing"), DUE, ANSWERS],
+    needs=[IN_BUCKET, OVER_HTTP, Secret("signing"), DUE, ANSWERS.with_deletion()],
     own_alarms=True,
 )
 #: Its name begins with the other's.

@@ -21,6 +21,7 @@ CLIENTS = {"states": "stepfunctions"}
 #: Operations that are allowed by actions of another name.
 ACTIONS = {
     "dynamodb:TransactWriteItems": {"dynamodb:PutItem", "dynamodb:UpdateItem"},
+    "s3:HeadObject": {"s3:GetObject"},
     "lambda:Invoke": {"lambda:InvokeFunction"},
     "sqs:SendMessageBatch": {"sqs:SendMessage"},
     "sqs:ChangeMessageVisibilityBatch": {"sqs:ChangeMessageVisibility"},
@@ -95,6 +96,10 @@ def test_no_function_of_a_job_may_touch_what_is_another_jobs(cloud: Cloud) -> No
                 if statement["Effect"] == "Deny":
                     continue
                 for resource in statement["Resource"]:
+                    named = resource.partition("/")[0].removeprefix("arn:aws:s3:::")
+                    if named in cloud.environment.buckets.values():
+                        assert named in cloud.environment.buckets_of(job).values()
+                        continue
                     bucket = resource.partition("/")[0] if "/" in resource else ""
                     touched = [each for each in of_other if resource.endswith(each) or fnmatch(bucket + each, resource)]
                     assert resource == "*" or not touched, (kind, job, resource)
