@@ -94,7 +94,11 @@ def test_no_function_of_a_job_may_touch_what_is_another_jobs(cloud: Cloud) -> No
                     if bucket.removeprefix("arn:aws:s3:::") in cloud.environment.buckets.values():
                         assert bucket.removeprefix("arn:aws:s3:::") in cloud.environment.buckets_of(job).values()
                         continue
-                    touched = [each for each in of_other if resource.endswith(each) or fnmatch(bucket + each, resource)]
+                    touched = [
+                        each
+                        for each in of_other
+                        if resource.endswith(each) or ("/" in resource and fnmatch(bucket + each, resource))
+                    ]
                     assert resource == "*" or not touched, (kind, job, resource)
                     if resource.endswith("-ledger"):
                         allowed = statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]
