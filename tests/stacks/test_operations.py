@@ -161,6 +161,17 @@ def test_an_alarm_on_functions_watches_those_of_all_jobs(cloud: Cloud, rule: str
     assert watched(named(cloud, rule)) == expected
 
 
+def test_all_tries_of_a_fan_out_that_runs_out_of_time_lie_within_the_alarms_window(cloud: Cloud) -> None:
+    """Lambda tries after one minute, and after two more, and dates an error by when its invocation began
+    (https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html).
+    """
+    alarm = named(cloud, "fan-out-failing")
+    (window,) = {each["MetricStat"]["Period"] for each in alarm["Metrics"] if "MetricStat" in each}
+    (timeout,) = {cloud.function("fan_out", each.job.name)["Timeout"] for each in cloud.jobs}
+    assert alarm["Threshold"] == 3
+    assert window >= 3 * timeout + 60 + 120
+
+
 def test_the_alarm_on_dead_letter_queues_watches_all_their_messages(cloud: Cloud) -> None:
     metrics = ("ApproximateNumberOfMessagesVisible", "ApproximateNumberOfMessagesNotVisible")
     expected = [
