@@ -9,13 +9,14 @@ from stacks.environment import Ceilings, Environment
 
 DEV = Environment(
     name="dev",
-    systems=("accounting", "donations", "transfers"),
+    systems=("accounting", "donations", "transfers", "water"),
     targets={
         "accounting": Location("https://accounting.dev.example.com", "rollcall/dev/accounting"),
         "bank": Location("https://bank.dev.example.com", "rollcall/dev/bank"),
+        "licensing": Location("https://licensing.dev.example.com", "rollcall/dev/licensing"),
         "payments": Location("https://payments.dev.example.com", "rollcall/dev/payments"),
     },
-    buckets={"transfer-archive": "example-dev-transfer-archive"},
+    buckets={"nald": "example-dev-nald", "transfer-archive": "example-dev-transfer-archive"},
     reports={
         "client-deposits": Location("https://workday.dev.example.com/raas/client-deposits", "rollcall/dev/workday"),
         "lsp-bills": Location("https://workday.dev.example.com/raas/lsp-bills", "rollcall/dev/workday"),
@@ -35,13 +36,14 @@ DEV = Environment(
 
 STAGING = Environment(
     name="staging",
-    systems=("accounting", "donations", "transfers"),
+    systems=("accounting", "donations", "transfers", "water"),
     targets={
         "accounting": Location("https://accounting.staging.example.com", "rollcall/staging/accounting"),
         "bank": Location("https://bank.staging.example.com", "rollcall/staging/bank"),
+        "licensing": Location("https://licensing.staging.example.com", "rollcall/staging/licensing"),
         "payments": Location("https://payments.staging.example.com", "rollcall/staging/payments"),
     },
-    buckets={"transfer-archive": "example-staging-transfer-archive"},
+    buckets={"nald": "example-staging-nald", "transfer-archive": "example-staging-transfer-archive"},
     reports={
         "client-deposits": Location(
             "https://workday.staging.example.com/raas/client-deposits", "rollcall/staging/workday"
@@ -64,13 +66,14 @@ STAGING = Environment(
 
 PROD = Environment(
     name="prod",
-    systems=("accounting", "donations", "transfers"),
+    systems=("accounting", "donations", "transfers", "water"),
     targets={
         "accounting": Location("https://accounting.prod.example.com", "rollcall/prod/accounting"),
         "bank": Location("https://bank.prod.example.com", "rollcall/prod/bank"),
+        "licensing": Location("https://licensing.prod.example.com", "rollcall/prod/licensing"),
         "payments": Location("https://payments.prod.example.com", "rollcall/prod/payments"),
     },
-    buckets={"transfer-archive": "example-prod-transfer-archive"},
+    buckets={"nald": "example-prod-nald", "transfer-archive": "example-prod-transfer-archive"},
     reports={
         "client-deposits": Location("https://workday.prod.example.com/raas/client-deposits", "rollcall/prod/workday"),
         "lsp-bills": Location("https://workday.prod.example.com/raas/lsp-bills", "rollcall/prod/workday"),

@@ -13,6 +13,7 @@ MEANT = {
     r"arn:aws:secretsmanager:[^*?]+:secret:[^*?]+-\?{6}": "Secrets Manager adds six characters to a name",
     r"arn:aws:s3:::rollcall-[^*]+/[a-z0-9-]+-\?{8}T\?{6}Z\*": "the manifests of one job's runs",
     r"arn:aws:s3:::rollcall-[^*]+/dead_letter/\*": "dead letters are named after message ids",
+    r"arn:aws:s3:::(?!rollcall-)[^*/]+/\*": "the objects of a bucket that is bound to one job",
     r"arn:aws:states:[^*]+:execution:[^*]+:[a-z0-9-]+-\?{8}T\?{6}Z\*": "the executions of one job's runs",
 }
 #: What a state machine's role delivers its log with

@@ -190,7 +190,9 @@ def test_a_function_reads_and_changes_items_of_its_ledger_and_of_its_jobs_tables
             actions |= {"dynamodb:PutItem"}
         expected = {arn("ledger"): actions}
         for table in declared.job.tables if kind != "dead_letter" else ():
-            expected[arn(table.name)] = {f"dynamodb:{each}" for each in ("GetItem", "PutItem", "Query", "UpdateItem")}
+            deletes = ["DeleteItem"] if table.deletes else []
+            operations = ("GetItem", "PutItem", "Query", "UpdateItem", *deletes)
+            expected[arn(table.name)] = {f"dynamodb:{each}" for each in operations}
             expected |= {f"{arn(table.name)}/index/{index}": {"dynamodb:Query"} for index, _, _ in table.indexes}
         assert cloud.allowed(cloud.function(kind, declared.job.name), "dynamodb") == expected
 

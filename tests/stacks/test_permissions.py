@@ -21,7 +21,8 @@ CLIENTS = {"states": "stepfunctions"}
 #: Operations that are allowed by actions of another name.
 ACTIONS = {
     "dynamodb:TransactWriteItems": {"dynamodb:PutItem", "dynamodb:UpdateItem"},
-    "s3:HeadObject": {"s3:GetObject"},
+    # Who may not list is told 403 of what is not there.
+    "s3:HeadObject": {"s3:GetObject", "s3:ListBucket"},
     "lambda:Invoke": {"lambda:InvokeFunction"},
     "sqs:SendMessageBatch": {"sqs:SendMessage"},
     "sqs:ChangeMessageVisibilityBatch": {"sqs:ChangeMessageVisibility"},

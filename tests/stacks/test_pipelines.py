@@ -25,7 +25,7 @@ from tests.stacks import sample
 from tests.stacks.cloud import Cloud, Properties
 from tests.stacks.test_nag import findings
 
-LIST = Bucket("list", writes=True)
+LIST = Bucket("list", writes=True, deletes=True)
 ENVIRONMENT = replace(sample.ENVIRONMENT, name="piped", buckets={"list": "somebodys-list"})
 pipeline = Pipeline("nightly", schedule=daily("01:00"), needs=[LIST])
 job = Job("import-things", schedule=by_hand(), target=sample.SLOW, concurrency=2, needs=[Bucket("list")])

@@ -15,6 +15,7 @@ from rollcall.core.schedule import (
     Cron,
     Schedule,
     ScheduleError,
+    by_hand,
     daily,
     every,
     monthly,
@@ -405,7 +406,6 @@ def test_what_eventbridge_might_refuse_or_misread_is_refused_at_once(cron: str) 
             'Cron("61 2 * * ? *"): minutes "61": this field takes 0-59. '
             'Example: Cron("30 2 * * ? *") is 02:30 every day',
         ),
-        (lambda: Schedule(()), 'a schedule needs at least one expression. Example: Cron("30 2 * * ? *")'),
         (
             lambda: Schedule(("* * * * ? *",), tick=timedelta(seconds=7)),
             "tick 0:00:07 does not divide a minute into whole seconds. Example: every(seconds=15)",
@@ -574,3 +574,9 @@ def test_a_fixed_offset_is_as_good_as_utc() -> None:
     two_hours_east = datetime(2026, 3, 1, 4, 0, tzinfo=timezone(timedelta(hours=2)))
 
     assert daily("02:30").next_after(two_hours_east) == at("2026-03-01 02:30")
+
+
+def test_a_job_that_is_started_by_hand_is_never_due() -> None:
+    schedule = by_hand()
+    assert (schedule.expressions(), schedule.words()) == ((), "by hand")
+    assert schedule.next_after(datetime(2026, 11, 21, tzinfo=UTC)) is None

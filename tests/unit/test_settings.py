@@ -11,7 +11,8 @@ from rollcall.core.settings import Settings, required
 from rollcall.core.target import Format, Location
 
 texts = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1)
-locations = st.builds(Location, texts, secret=st.none() | texts, format=st.none() | st.sampled_from(Format))
+secrets = st.text("abcXYZ019/_+=.@-", min_size=1)
+locations = st.builds(Location, texts, secret=st.none() | secrets, format=st.none() | st.sampled_from(Format))
 written = st.builds(
     Settings,
     environment=texts,
@@ -22,6 +23,7 @@ written = st.builds(
     queue_url=st.none() | texts,
     target=st.none() | locations,
     reports=st.dictionaries(texts, locations, max_size=3),
+    buckets=st.dictionaries(texts, texts, max_size=3),
     schedules_enabled=st.booleans(),
 )
 
