@@ -78,8 +78,8 @@ SEEDS ?= 1000
 simulate: install-dev ## lives of runs under faults, many seeds and every crash point: make simulate SEEDS=10000
 	@$(WITHOUT_MAKE) $(PYTHON_OF_VENV) -m tests.simulation --seeds $(SEEDS) $(ARGS)
 
-mutate: install-dev ## loses every guarding line of the engine in turn, for the simulation to find; writes docs/mutations.md
-	@$(WITHOUT_MAKE) $(PYTHON_OF_VENV) -m tests.simulation.mutate --table $(ARGS)
+mutate: install-dev ## loses every guarding line of the engine in turn, for the simulation to find; adds to docs/mutations.md
+	@$(WITHOUT_MAKE) $(PYTHON_OF_VENV) -m tests.simulation.mutate $(ARGS)
 
 # Two environments, filled side by side.
 install:

@@ -5,6 +5,7 @@ from functools import cached_property
 from functions._runtime import Runtime
 from rollcall.adapters.bus import Bus
 from rollcall.adapters.functions import Functions
+from rollcall.adapters.waiting import TaskTokens
 from rollcall.core.catalog import catalog
 from rollcall.core.job import Hook
 from rollcall.engine.completion import Announcer
@@ -27,4 +28,5 @@ class AnnouncingRuntime(Runtime):
 
     @property
     def announcer(self) -> Announcer:
-        return Announcer(self.ledger, self.bus, self.functions, self.hook_of, self.clock, self.new_token())
+        tokens = TaskTokens(self.clients.stepfunctions)
+        return Announcer(self.ledger, self.bus, self.functions, self.hook_of, self.clock, self.new_token(), tokens)

@@ -5,7 +5,9 @@ from functools import cached_property
 
 from functions._runtime import Runtime
 from rollcall.adapters.http import TargetClient
+from rollcall.core.call import Request, Response
 from rollcall.core.errors import RollcallError
+from rollcall.core.job import Job
 from rollcall.core.sizing import worker_sizing
 from rollcall.engine.calling import Caller
 from rollcall.engine.worker import Waits, Worker
@@ -25,8 +27,13 @@ class CallingRuntime(Runtime):
             raise RollcallError(f"the target {target.name} is not bound in the environment {self.settings.environment}")
         return TargetClient(location, self.secrets, target.timeout, worker_sizing(self.job).width)
 
-    def worker_with(self, waits: Waits) -> Worker:
-        """The job's worker, which puts off into `waits`."""
-        width = worker_sizing(self.job).width
-        caller = Caller(self.job, self.target.send, self.secret, self.table, self.clock)
-        return Worker(self.job, self.ledger, waits, caller, self.clock, self.random, width, self.new_token())
+    async def send(self, request: Request) -> Response:
+        """Send a request to the job's target; a pipeline has none but its own functions."""
+        return await self.target.send(request)
+
+    def worker_with(self, waits: Waits, job: Job | None = None) -> Worker:
+        """The worker of the function's job, or of `job`, which puts off into `waits`."""
+        job = job or self.job
+        width = worker_sizing(job).width
+        caller = Caller(job, self.send, self.secret, self.table, self.clock, self.bucket)
+        return Worker(job, self.ledger, waits, caller, self.clock, self.random, width, self.new_token())

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from functions._logs import write_logs
+from rollcall.adapters.buckets import BucketObjects
 from rollcall.adapters.clients import Clients
 from rollcall.adapters.ledger import Ledger
 from rollcall.adapters.manifests import Manifests
@@ -19,7 +20,7 @@ from rollcall.core.clock import SystemClock
 from rollcall.core.errors import DeclarationError
 from rollcall.core.job import Job
 from rollcall.core.settings import Settings, required
-from rollcall.core.target import Need, Secret, Table
+from rollcall.core.target import Bucket, Need, Secret, Table
 
 
 class Context(Protocol):
@@ -74,6 +75,11 @@ class Runtime:
         """The items of a table, as this environment names it. Raises DeclarationError where the job needs none such."""
         self._check_need(table, f"the table {table.name!r}")
         return TableItems(self.clients.tables, names.table_name(self.settings.environment, table.name))
+
+    def bucket(self, bucket: Bucket) -> BucketObjects:
+        """The objects of a bucket, where this environment has it. Raises DeclarationError where the job needs none."""
+        self._check_need(bucket, f"the bucket {bucket.name!r}")
+        return BucketObjects(self.clients.s3, self.settings.buckets[bucket.name])
 
     def _check_need(self, need: Need, what: str) -> None:
         if need not in self.job.needs:

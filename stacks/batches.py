@@ -1,4 +1,4 @@
-"""The function and the state machine of a job that is delivered in bounded batches."""
+"""The function and the state machine of a job that is delivered in bounded batches, and of a pipeline."""
 
 import json
 from dataclasses import replace
@@ -10,9 +10,10 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from rollcall.core import names
-from rollcall.core.batches import Batches, definition
 from rollcall.core.catalog import Declared
+from rollcall.core.job import Job
 from rollcall.core.sizing import worker_sizing
+from rollcall.core.state_machine import definition_of
 from stacks.environment import Environment
 from stacks.exceptions import accept, accept_wildcard
 from stacks.function import Function
@@ -49,7 +50,12 @@ class Batch(Function):
             runtime=runtime,
             kind="batch",
             job=declared,
-            settings=replace(shared.settings, job_module=declared.module, target=target),
+            settings=replace(
+                shared.settings,
+                job_module=declared.module,
+                target=target,
+                buckets=environment.buckets_of(declared.job),
+            ),
             timeout=sizing.timeout,
             memory_mb=MEMORY_MB,
             reserved_concurrency=None
@@ -60,22 +66,20 @@ class Batch(Function):
         shared.allow_objects(
             self, runs_of(declared.job.name), "s3:GetObject", because="a slice's lines are in the manifest of its run"
         )
-        self.allow_secrets(*([target.secret] if target.secret is not None else []))
+        self.allow_secrets(*([target.secret] if target is not None and target.secret is not None else []))
         allow_needs(self, environment, declared.job)
 
 
 class StateMachine(Construct):
-    """Goes over the slices of a run's manifest; it may invoke its batch function and write its log.
+    """Goes over the slices or steps of a run's manifest; it may invoke its batch function and write its log.
 
     The log has every step of every execution, which names runs and slices and no payload.
     """
 
-    def __init__(
-        self, scope: Construct, id_: str, *, environment: Environment, job: str, batches: Batches, batch: Function
-    ) -> None:
+    def __init__(self, scope: Construct, id_: str, *, environment: Environment, job: Job, batch: Function) -> None:
         super().__init__(scope, id_)
-        self._job = job
-        self.name = names.state_machine_name(environment.name, job)
+        self._job = job.name
+        self.name = names.state_machine_name(environment.name, job.name)
         log_group = logs.LogGroup(
             self,
             "Log",
@@ -95,7 +99,7 @@ class StateMachine(Construct):
             state_machine_name=self.name,
             state_machine_type=sfn.StateMachineType.STANDARD,
             definition_body=sfn.DefinitionBody.from_string(
-                json.dumps(definition(batches, f"${{{FUNCTION}}}"), indent=2)
+                json.dumps(definition_of(job, f"${{{FUNCTION}}}", environment.workers_of(job)), indent=2)
             ),
             definition_substitutions={FUNCTION: batch.function.function_arn},
             role=self.role,

@@ -9,6 +9,7 @@ from constructs import Construct
 from rollcall.core import names
 from rollcall.core.job import Job
 from rollcall.core.metrics import Metric
+from rollcall.core.pipeline import Pipeline
 from rollcall.core.values import batched
 from stacks.environment import Environment
 from stacks.measures import IN_FLIGHT, WAITING, measure, of_function, of_queue
@@ -203,12 +204,11 @@ class SystemDashboard(Dashboard):
 
     def _job(self, job: Job) -> Iterable[list[cloudwatch.IWidget]]:
         environment, name = self._environment, job.name
-        when = ", ".join(f"`{expression}`" for expression in job.schedule.expressions())
-        yield [
-            _text(
-                f"## {name}\n{when} in {job.schedule.timezone}, calls {job.target.name}, done within {job.deadline}.", 2
-            )
-        ]
+        expressions = ", ".join(f"`{expression}`" for expression in job.schedule.expressions())
+        when = f"{expressions} in {job.schedule.timezone}" if expressions else "Started by hand or by a pipeline"
+        steps = [step.name for step in job.steps] if isinstance(job, Pipeline) else []
+        calls = f"does {', '.join(steps)}" if steps else f"calls {job.target.name}"
+        yield [_text(f"## {name}\n{when}, {calls}, done within {job.deadline}.", 2)]
         yield [
             self._graph("Runs", 4, self._measures(RUNS, job=name)),
             self._graph("Entries of ended runs, by outcome", 4, self._measures(OUTCOMES, job=name), stacked=True),

@@ -13,6 +13,7 @@ from stacks.environment import Environment
 from stacks.jobs_stack import JobsStack
 from stacks.ledger_stack import LedgerStack
 from stacks.operations_stack import OperationsStack
+from stacks.pipelines import check_pipelines
 from stacks.runtime import Build
 from stacks.sums_stack import SumsStack
 from stacks.tables_stack import TablesStack, tables_of
@@ -24,6 +25,7 @@ def deploy(scope: Construct, *, environment: Environment, jobs: Iterable[Declare
     """
     prefix = f"rollcall-{environment.name}"
     deployed = [declared for declared in jobs if declared.system in environment.systems]
+    check_pipelines(environment.name, deployed)
     environment.check_reserved(declared.job for declared in deployed)
     common: dict[str, Any] = {
         "environment": environment,

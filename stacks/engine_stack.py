@@ -13,6 +13,7 @@ from stacks.completion import Completion
 from stacks.environment import Environment
 from stacks.function import Function
 from stacks.ledger import stream_export
+from stacks.pipelines import allow_answering
 from stacks.runtime import Build, Runtime
 from stacks.shared import Shared
 from stacks.undelivered import Undelivered
@@ -67,6 +68,7 @@ class EngineStack(Stack):
             if declared.job.delivery is None
         ]
         self._allow("Starting", ["lambda:InvokeFunction"], fan_outs, self.completion, self.watchdog)
+        allow_answering(self, environment, jobs, (self.completion, self.watchdog))
         self._allow("Counting", ["sqs:GetQueueUrl", "sqs:GetQueueAttributes"], queues, self.watchdog)
 
     def _allow(self, id_: str, actions: Sequence[str], resources: Sequence[str], *functions: Function) -> None:

@@ -12,6 +12,7 @@ from aws_cdk.aws_logs import RetentionDays
 from rollcall.core.errors import DeclarationError
 from rollcall.core.job import Job
 from rollcall.core.names import LONGEST_ENVIRONMENT
+from rollcall.core.pipeline import Pipeline
 from rollcall.core.sizing import LEAST_MAXIMUM_CONCURRENCY, MOST_MAXIMUM_CONCURRENCY, worker_sizing
 from rollcall.core.target import Location, checked_name
 
@@ -82,6 +83,8 @@ class Environment:
     systems: tuple[str, ...]
     targets: Mapping[str, Location]
     reports: Mapping[str, Location]
+    #: Names of buckets that are there already, by what jobs call them.
+    buckets: Mapping[str, str] = field(default_factory=dict)
     #: Off: jobs are started by hand only. The watchdog runs in either case.
     schedules_enabled: bool
     #: None: whatever the CDK command line is signed in to.
@@ -111,7 +114,7 @@ class Environment:
                 f"environment {self.name}: manifest_retention_days is {self.manifest_retention_days}; a dead letter "
                 f"can be 28 days old when its entry is redriven, so take {LEAST_MANIFEST_RETENTION_DAYS} or more"
             )
-        for bindings in ("targets", "reports", "tags"):
+        for bindings in ("targets", "reports", "buckets", "tags"):
             object.__setattr__(self, bindings, MappingProxyType(dict(getattr(self, bindings))))
 
     @property
@@ -119,13 +122,24 @@ class Environment:
         """Whether data outlive their stack."""
         return self.removal_policy is RemovalPolicy.RETAIN
 
-    def target_of(self, job: Job) -> Location:
-        """Where the target of `job` lives."""
+    def target_of(self, job: Job) -> Location | None:
+        """Where the target of `job` lives; None for a pipeline, whose tasks are its own."""
+        if isinstance(job, Pipeline):
+            return None
         return self._bound(self.targets, "targets", job, job.target.name)
 
     def reports_of(self, job: Job) -> dict[str, Location]:
         """Where the reports of `job` live, by name."""
         return {report.name: self._bound(self.reports, "reports", job, report.name) for report in job.reports}
+
+    def bound(self, job: Job) -> Job:
+        """`job` as it is here: sizes follow from its target's rate."""
+        target = self.target_of(job)
+        return job if target is None else job.bound_to(target)
+
+    def buckets_of(self, job: Job) -> dict[str, str]:
+        """The buckets of `job`, by what it calls them."""
+        return {bucket.name: self._bound(self.buckets, "buckets", job, bucket.name) for bucket in job.buckets}
 
     def workers_of(self, job: Job) -> int:
         """How many invocations of the workers of `job` (bound to its target here) there may be at once."""
@@ -135,7 +149,7 @@ class Environment:
         """Raise DeclarationError if the workers of `jobs` would reserve more than this environment lets them."""
         if self.ceilings.reserved is None:
             return
-        shares = {job.name: self.workers_of(job.bound_to(self.target_of(job))) for job in jobs}
+        shares = {job.name: self.workers_of(self.bound(job)) for job in jobs}
         if (total := sum(shares.values())) > self.ceilings.reserved:
             largest = max(shares, key=lambda name: shares[name])
             raise DeclarationError(

@@ -56,6 +56,7 @@ class FanOut(Function):
                 # For its rate here, on which the window depends.
                 target=environment.target_of(declared.job),
                 reports=reports,
+                buckets=environment.buckets_of(declared.job),
             ),
             timeout=FAN_OUT_TIMEOUT,
             memory_mb=MEMORY_MB,

@@ -6,14 +6,15 @@ from typing import Any
 from constructs import Construct
 
 from rollcall.core import names
-from rollcall.core.batches import Batches
 from rollcall.core.catalog import Declared
 from rollcall.core.job import Job
+from rollcall.core.pipeline import Pipeline
 from stacks.batches import Batch, StateMachine
 from stacks.dead_letter import DeadLetter
 from stacks.environment import Environment
 from stacks.fan_out import FanOut
 from stacks.job_queue import JobQueue
+from stacks.pipelines import allow_steps
 from stacks.runtime import Runtime
 from stacks.shared import Shared
 from stacks.timetable import SCHEDULED_TIME, Timetable
@@ -23,7 +24,7 @@ from stacks.worker import Worker
 
 class JobPipeline(Construct):
     """Schedule to fan-out to queue to worker, and dead letters to their function; or fan-out to state machine to
-    batches. Made from the declaration alone.
+    batches or steps. Made from the declaration alone.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class JobPipeline(Construct):
     ) -> None:
         super().__init__(scope, id_)
         # Sizes follow from the target as it is here.
-        job = declared.job.bound_to(environment.target_of(declared.job))
+        job = environment.bound(declared.job)
         declared = replace(declared, job=job)
         self._made: dict[str, Any] = {
             "environment": environment,
@@ -48,9 +49,7 @@ class JobPipeline(Construct):
         }
         self.undelivered = Undelivered(self, "Undelivered", environment=environment, job=job.name)
         self.fan_out = (
-            self._by_queue(environment, job)
-            if job.delivery is None
-            else self._in_batches(environment, job, job.delivery)
+            self._by_queue(environment, job) if job.delivery is None else self._by_state_machine(environment, job)
         )
         expressions = enumerate(job.schedule.expressions(), 1)
         self.timetable = Timetable(
@@ -74,10 +73,11 @@ class JobPipeline(Construct):
         DeadLetter(self, "DeadLetter", **self._made, dead_letters=queues.dead_letters)
         return fan_out
 
-    def _in_batches(self, environment: Environment, job: Job, batches: Batches) -> FanOut:
+    def _by_state_machine(self, environment: Environment, job: Job) -> FanOut:
         batch = Batch(self, "Batch", **self._made)
-        batches = replace(batches, at_once=environment.workers_of(job))
-        machine = StateMachine(self, "Batches", environment=environment, job=job.name, batches=batches, batch=batch)
+        machine = StateMachine(self, "Batches", environment=environment, job=job, batch=batch)
+        if isinstance(job, Pipeline):
+            allow_steps(batch, self._made["shared"], environment, job)
         undelivered = self.undelivered.queue
         return FanOut(self, "FanOut", **self._made, state_machine=machine, undelivered=undelivered)
 

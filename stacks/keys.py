@@ -14,6 +14,16 @@ def items_of(job: Job) -> tuple[str, ...]:
     return (f"job#{job.name}", *(f"{kind}#{runs_of(job.name)}" for kind in kinds))
 
 
+def standing_of(job: str) -> tuple[str, ...]:
+    """Matches the items that tell how runs of `job` stand."""
+    return tuple(f"{kind}#{runs_of(job)}" for kind in ("run", "node"))
+
+
+def waiters_of(job: str) -> str:
+    """Matches the items that tell who waits for the end of runs of `job`."""
+    return f"waiting#{runs_of(job)}"
+
+
 def item_of_target(job: Job) -> str:
     """The ledger's item of the target of `job`, which all jobs that call it share."""
     return f"target#{job.target.name}"

@@ -37,6 +37,10 @@ class Shared(Construct):
             bus=self.bus.event_bus_name,
         )
 
+    def allow_reading(self, function: Function, keys: Sequence[str]) -> None:
+        """Let `function` read the ledger's items whose keys match one of `keys`."""
+        self._allow(function, ("dynamodb:BatchGetItem",), keys)
+
     def allow_items(self, function: Function, keys: Sequence[str] = ()) -> None:
         """Let `function` read and change the ledger's items whose keys match one of `keys`; without these, all."""
         self._allow(function, ITEM_ACTIONS, keys)

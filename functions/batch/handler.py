@@ -1,12 +1,17 @@
-"""Entry point: one slice of a run's manifest, from the job's state machine."""
+"""Entry point: one slice of a run's manifest, or one step of a pipeline's, from the job's state machine."""
 
 from functools import cached_property
 from typing import Any
 
 from functions._calling import CallingRuntime
 from functions._runtime import Context, Event
+from rollcall.adapters.functions import Functions
+from rollcall.adapters.waiting import TaskTokens
 from rollcall.core.errors import DeclarationError
+from rollcall.core.job import Job
+from rollcall.core.pipeline import Pipeline
 from rollcall.engine.slices import Slice, SliceHandler, Waits
+from rollcall.engine.steps import StepHandler, Wanted
 
 
 class BatchRuntime(CallingRuntime):
@@ -14,16 +19,32 @@ class BatchRuntime(CallingRuntime):
 
     @cached_property
     def slices(self) -> SliceHandler:
-        if self.job.delivery is None:
-            raise DeclarationError(f"job {self.job.name} is delivered by a queue, not in batches; deploy it again")
+        return self.slices_of(self.job)
+
+    @cached_property
+    def steps(self) -> StepHandler | None:
+        """None where the job is no pipeline."""
+        if not isinstance(self.job, Pipeline):
+            return None
+        functions = Functions(self.clients.lambda_, self.settings.environment)
+        tokens = TaskTokens(self.clients.stepfunctions)
+        return StepHandler(self.job, self.ledger, self.manifests, self.slices_of, functions, tokens, self.clock)
+
+    def slices_of(self, job: Job) -> SliceHandler:
+        if job.delivery is None:
+            raise DeclarationError(f"job {job.name} is delivered by a queue, not in batches; deploy it again")
         waits = Waits()
-        return SliceHandler(self.job.delivery, self.ledger, self.manifests, self.worker_with(waits), waits, self.clock)
+        return SliceHandler(job.delivery, self.ledger, self.manifests, self.worker_with(waits, job), waits, self.clock)
 
 
 runtime = BatchRuntime()
 
 
 def handler(event: Event, context: Context) -> dict[str, Any]:
-    """Handle a slice; answers whether it is to be handled again, and after which wait."""
-    handled = runtime.slices.handle(Slice.of(event), runtime.new_token(), runtime.deadline(context))
+    """Handle a slice or a step; answers whether it is to be handled again, and after which wait."""
+    owner, deadline = runtime.new_token(), runtime.deadline(context)
+    if runtime.steps is not None:
+        handled = runtime.steps.handle(Wanted.of(event), owner, deadline)
+    else:
+        handled = runtime.slices.handle(Slice.of(event), owner, deadline)
     return runtime.runner.run(handled).fields()

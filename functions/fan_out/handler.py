@@ -34,6 +34,7 @@ class FanOutRuntime(Runtime):
             read=reports.read,
             secret=self.secret,
             table=self.table,
+            bucket=self.bucket,
             clock=self.clock,
             new_nonce=self.new_token,
         )

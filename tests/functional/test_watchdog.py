@@ -85,6 +85,20 @@ def test_the_room_of_a_window_is_what_all_runs_of_the_job_leave(world: World) ->
     assert world.functions.resumed == []
 
 
+def test_a_run_whose_dispatch_fails_again_and_again_does_not_keep_the_other_runs_of_its_job_waiting(
+    world: World,
+) -> None:
+    world.declare(a_job(window=40, overlap=Overlap.ALLOW))
+    world.report = entries(8)
+    die_in_fan_out(world, "SendMessageBatch")
+    world.later(LEASE)
+    world.report = entries(60)
+    world.start(DUE + DAY)
+    world.drain()
+    world.watchdog()
+    assert {run for _, run in world.functions.resumed} == {RUN, TOMORROW}
+
+
 @pytest.mark.parametrize("operation", ["PutObject", "SendMessageBatch"], ids=["enumerating", "dispatching"])
 def test_a_fan_out_that_died_is_taken_over_once_its_lease_has_ended_and_not_before(
     world: World, operation: str

@@ -1,9 +1,10 @@
 """The guarantees, each as a check of what happened; each says what is wrong, entry by entry."""
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from math import inf
 
 from rollcall.core.actions import Action
@@ -31,6 +32,9 @@ OLD_NEWS = timedelta(seconds=30)
 SEEN_BETWEEN = 2
 #: The rate is kept up to clock skew, and a slot may be used a second late.
 RATE_SLACK_SECONDS = 6
+#: Why a good report may be refused, where fan-outs die or stand still.
+_DIED = "its enumeration died", "it is not enumerated in time"
+_CALLED_NOBODY = frozenset({RunState.REFUSED, RunState.SKIPPED, RunState.CANCELLED, RunState.MISSED})
 #: Answers that a worker can get from nobody but a target that has, or may have, done something.
 _OPEN_MISHAPS = frozenset(Mishap) - {Mishap.NOT_SENT, Mishap.BUSY, Mishap.LOCKED_OUT}
 Check = Callable[[History], Iterator[str]]
@@ -64,9 +68,10 @@ def a_bad_report_calls_nobody(history: History) -> Iterator[str]:
     for run in history.runs.values():
         plan = history.plans[run.job]
         bad = plan.report is not None and (plan.entries > 0 or plan.report is not ReportFault.CONTRADICTION)
-        if run.state is RunState.REFUSED and not bad and history.played.calm:
+        died = not history.played.calm and (run.reason or "").startswith(_DIED)
+        if run.state is RunState.REFUSED and not bad and not died:
             yield f"{run.id} is refused: {run.reason}"
-        if bad and run.state not in {RunState.REFUSED, RunState.SKIPPED, RunState.CANCELLED}:
+        if bad and run.state not in _CALLED_NOBODY:
             yield f"{run.id} is {run.state}, though its report is bad"
 
 
@@ -144,7 +149,7 @@ def _under_way(history: History, run: str, generation: int, at: float) -> bool:
 def nothing_fails_of_itself(history: History) -> Iterator[str]:
     """Where nobody does it any harm, every invocation ends well; a redrive may find its job at work."""
     played = history.played
-    poisoned = any(_mishaps(plan) & {Mishap.POISON_BEFORE, Mishap.POISON_AFTER} for plan in history.plans.values())
+    poisoned = any(_poisoned(plan) for plan in history.plans.values())
     if not played.calm or poisoned or played.redriven:
         return
     for failure in played.cloud.failures:
@@ -157,6 +162,17 @@ def nobody_needs_to_be_healed(history: History) -> Iterator[str]:
     """
     if history.played.calm and history.played.log["run.healed"] > SEEN_BETWEEN:
         yield f"{history.played.log['run.healed']} nodes were"
+
+
+def what_never_came_is_missed(history: History) -> Iterator[str]:
+    """Guarantee 16; and what came, though late, is not."""
+    for name in history.played.never_fired:
+        state = history.runs[name].state if name in history.runs else None
+        if state is not RunState.MISSED:
+            yield f"no start of {name} ever came, and it is {state}"
+    for run in history.runs.values():
+        if run.state is RunState.MISSED and history.played.calm and run.id not in history.played.never_fired:
+            yield f"{run.id} is missed, and was fired"
 
 
 # --- entries ---
@@ -219,7 +235,12 @@ def _wrong_unknown(history: History, told: Told) -> str | None:
 
 
 def _wrong_cancellation(history: History, told: Told) -> str | None:
-    return None if told.run.id in history.played.cancelled else "nobody cancelled its run"
+    if told.run.id not in history.played.cancelled:
+        return "nobody cancelled its run"
+    # What a call that was never answered did is the redrive's to find out; an answer is never dropped for a cancel.
+    done = any(order.status in {201, 422} for order in told.orders)
+    innocent = history.played.calm and not _poisoned(told.plan)
+    return "its target had answered, and nothing went wrong" if done and innocent else None
 
 
 _WRONG = {
@@ -413,11 +434,34 @@ def limits_are_kept(history: History) -> Iterator[str]:
             yield f"{plan.target}: {target.peak} calls at once"
 
 
+def windows_are_kept(history: History) -> Iterator[str]:
+    """No more entries are on a job's queue at once, over all its runs, than its window has; those settled count not."""
+    played = history.played
+    if not played.calm:
+        return
+    for job in played.cloud.jobs:
+        if job.name not in played.cloud.queues:
+            continue
+        address, _ = played.cloud.queues[job.name]
+        changes: list[tuple[float, int]] = []
+        sent: set[tuple[str, int, int]] = set()
+        for at, body in played.cloud.services.sqs.queue(address.url).history:
+            message = json.loads(body)
+            entry = message["run"], message["generation"], message["index"]
+            if entry not in sent:
+                changes.append((at, 1))
+                sent.add(entry)
+        changes += [(played.audit.settled[entry][0], -1) for entry in sent & played.audit.settled.keys()]
+        most = max(accumulate((change for _, change in sorted(changes)), initial=0))
+        if most > history.plans[job.name].window:
+            yield f"{most} entries of {job.name} were on its queue at once"
+
+
 def requests_are_few(history: History) -> Iterator[str]:
     """The budget, where nothing goes wrong and nobody interferes: what a small run may cost."""
     played = history.played
     plan = played.plan
-    if not played.calm or plan.mishaps or len(plan.acts) > 1 or plan.redrives or any(job.rate for job in plan.jobs):
+    if not played.calm or plan.mishaps or len(plan.acts) != 1 or plan.redrives or any(job.rate for job in plan.jobs):
         return
     job = history.plans[plan.acts[0].job]
     if job.report is not None or not job.keys:
@@ -429,6 +473,10 @@ def requests_are_few(history: History) -> Iterator[str]:
     allowed = min(10, chunks) * workers + 2 * chunks + 2 * job.invalid + job.entries * (job.refused > 0) + 40
     if writes > allowed:
         yield f"{writes} writes for {job.entries} entries in {chunks} chunks and {workers} batches; {allowed} would do"
+
+
+def _poisoned(plan: JobPlan) -> bool:
+    return bool(_mishaps(plan) & {Mishap.POISON_BEFORE, Mishap.POISON_AFTER})
 
 
 def _mishaps(plan: JobPlan) -> frozenset[Mishap]:
@@ -447,6 +495,7 @@ CHECKS: tuple[Check, ...] = (
     one_run_of_a_job_at_a_time,
     nobody_is_passed_over_without_reason,
     nothing_fails_of_itself,
+    what_never_came_is_missed,
     nobody_needs_to_be_healed,
     everything_is_settled,
     outcomes_are_true,
@@ -463,6 +512,7 @@ CHECKS: tuple[Check, ...] = (
     verify_finds_nothing,
     nothing_is_left_behind,
     limits_are_kept,
+    windows_are_kept,
     requests_are_few,
     batches_keep_their_turns,
     a_busy_target_is_left_alone,

@@ -111,6 +111,8 @@ class SimulatedCloud:
         self.queues: dict[str, tuple[QueueAddress, QueueAddress]] = {}
         self.state_machines: dict[str, str] = {}
         self.faults: Faults | None = None
+        #: Whether jobs are started by their schedules, so that one may be missed.
+        self.scheduled = False
         #: Asynchronous invocations that are still to be made, or made again.
         self.waiting_events = 0
         self._shape = chunk_size, fan_in
@@ -185,7 +187,7 @@ class SimulatedCloud:
             self._make_state_machine(job, job.delivery)
             self.function("batch", job).deploy(self._batch(job))
         self.function("completion").deploy(partial(handlers.completion, self.jobs))
-        self.function("watchdog").deploy(partial(handlers.watchdog, self.jobs))
+        self.function("watchdog").deploy(partial(handlers.watchdog, self.jobs, lambda: self.scheduled))
 
     def outdated(self, job: Job) -> bool:
         """Whether calls are still made as a declaration said that is no longer the job's."""
@@ -257,7 +259,9 @@ class SimulatedCloud:
         self.services.stepfunctions.invoke = self._invoke_task
         self._deploy_function("dead_letter", None, DEAD_LETTER_TIMEOUT, handlers.dead_letter)
         self._deploy_function("completion", None, COMPLETION_TIMEOUT, partial(handlers.completion, self.jobs))
-        self._deploy_function("watchdog", None, WATCHDOG_TIMEOUT, partial(handlers.watchdog, self.jobs))
+        self._deploy_function(
+            "watchdog", None, WATCHDOG_TIMEOUT, partial(handlers.watchdog, self.jobs, lambda: self.scheduled)
+        )
         for job in self.jobs:
             self._deploy_job(job)
         self._deploy_tables({need for job in self.jobs for need in job.needs if isinstance(need, JobTable)})

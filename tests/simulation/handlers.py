@@ -1,7 +1,7 @@
 """What runs in the simulated functions: the engine, put together as the entry points in `functions/` do it."""
 
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -174,14 +174,15 @@ def completion(jobs: Iterable[Job], environment: Environment) -> Handler:
     return handle
 
 
-def watchdog(jobs: Iterable[Job], environment: Environment) -> Handler:
-    """The handler of the watchdog's tick."""
+def watchdog(jobs: Iterable[Job], scheduled: Callable[[], bool], environment: Environment) -> Handler:
+    """The handler of the watchdog's tick; `scheduled` says whether schedules start jobs."""
     parts = Parts(environment)
 
     async def handle(event: Event, deadline: datetime) -> object:
         del event, deadline
         queues = Queues(environment.clients.sqs, ENVIRONMENT)
-        Watchdog(jobs, parts.ledger, parts.functions(), parts.announcer(jobs), parts.clock, queues).look()
+        reach = parts.functions(), parts.announcer(jobs), parts.clock, queues
+        Watchdog(jobs, parts.ledger, *reach, scheduled()).look()
         return None
 
     return handle

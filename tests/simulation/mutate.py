@@ -5,6 +5,7 @@ Each mutant lives in a process of its own, forked before the engine is imported;
 
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import Annotated, Any
 
 import boto3  # noqa: F401 - what the engine needs is imported once, before the forks
 import pydantic  # noqa: F401
@@ -28,9 +29,10 @@ from tests.simulation.guide import Guide
 from tests.simulation.mutations import Mutant
 
 TABLE = Path(__file__).parents[2] / "docs/mutations.md"
-#: Survivors and why they may live: mutants by their ids.
+#: Survivors by their ids, in groups, and why each group may live.
 SURVIVORS = Path(__file__).parent / "survivors.toml"
 HUNG = "it hangs"
+KILLED = "## What is killed"
 _LONGEST, _LONGEST_ERROR = 110, 2_000
 #: In which the functions of the engine are looked for.
 SEEDS = 1_000
@@ -38,7 +40,7 @@ SEEDS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A mutant, and what killed it; empty where it lives."""
+    """A mutant, and what killed it in a few words; empty where it lives."""
 
     mutant: Mutant
     killed_by: str
@@ -47,13 +49,13 @@ class Judged:
     def by_test(self) -> bool:
         return self.killed_by.startswith("test: ")
 
-    @property
-    def how(self) -> str:
-        """In a few words: the check that found it."""
-        if not self.killed_by or self.killed_by == HUNG or self.by_test:
-            return self.killed_by
-        _, _, violation = self.killed_by.partition(": ")
-        return violation.partition(":")[0][:_LONGEST]
+
+def in_few_words(found: str) -> str:
+    """Of `life, point: check: entry …`, the check."""
+    if not found or found == HUNG or found.startswith("test: "):
+        return found
+    _, _, violation = found.partition(": ")
+    return violation.partition(":")[0][:_LONGEST]
 
 
 def _forked(work: Callable[[], str], answer: Path) -> int:
@@ -122,33 +124,46 @@ def _judged(mutants: list[Mutant], guide: Guide, jobs: int, limit: float, seeds:
                     os.waitpid(process, 0)
                 del running[process]
                 answer = Path(folder, str(number))
-                yield Judged(mutant, answer.read_text() if answer.exists() else HUNG)
+                yield Judged(mutant, in_few_words(answer.read_text()) if answer.exists() else HUNG)
 
 
 def reasons() -> dict[str, str]:
     """Why survivors may live, by id."""
-    found: dict[str, str] = tomllib.loads(SURVIVORS.read_text())["survivors"] if SURVIVORS.exists() else {}
-    return found
+    found: list[dict[str, Any]] = tomllib.loads(SURVIVORS.read_text())["survivors"] if SURVIVORS.exists() else []
+    return {mutant: each["why"] for each in found for mutant in each["mutants"]}
 
 
 def table(judged: list[Judged]) -> str:
     """The page of all mutants."""
     why = reasons()
-    killed = sum(bool(each.killed_by) for each in judged)
+    alive: dict[str, list[str]] = {}
+    for each in judged:
+        if not each.killed_by:
+            alive.setdefault(why.get(each.mutant.id, "Not explained."), []).append(each.mutant.id)
+    killed = sorted((each for each in judged if each.killed_by), key=lambda each: each.mutant.id)
+    by_tests = sum(each.by_test for each in killed)
     lines = [
         "# Mutants",
         "",
         "Written by `make mutate`. Every line of the engine that keeps a guarantee is lost or turned round, one at a",
-        "time (`tests/simulation/mutations.py` finds them in the code), and the simulation has to notice.",
+        "time (`tests/simulation/mutations.py` finds them in the code), and the simulation has to notice. What gets",
+        "past its lives, points and seeds meets the tests where its function is at work; `test: …` names the one that",
+        "failed.",
         "",
-        f"{len(judged):,} mutants, {killed:,} killed, {len(judged) - killed:,} alive.",
+        f"{len(judged):,} mutants: {len(killed) - by_tests:,} killed by the simulation, {by_tests:,} by other tests, "
+        f"{len(judged) - len(killed):,} alive.",
         "",
-        "| mutant | killed by |",
-        "|---|---|",
+        "## What lives, and why",
+        "",
+        "`tests/simulation/survivors.toml` has the reasons.",
+        "",
+        "| mutant |",
+        "|---|",
     ]
-    for each in sorted(judged, key=lambda each: each.mutant.id):
-        how = each.how or f"**alive**: {why.get(each.mutant.id, 'not explained')}"
-        lines.append(f"| `{cell(each.mutant.id)}` | {cell(how)} |")
+    for reason, names in sorted(alive.items()):
+        lines += [f"| **{cell(reason)}** |", *(f"| `{cell(name)}` |" for name in sorted(names))]
+    lines += ["", KILLED, "", "| mutant | killed by |", "|---|---|"]
+    lines += [f"| `{cell(each.mutant.id)}` | {cell(each.killed_by)} |" for each in killed]
     return "\n".join(lines) + "\n"
 
 
@@ -157,53 +172,72 @@ def cell(text: str) -> str:
     return text.replace("|", "\\|").replace("`", "'")
 
 
+def judged_before(mutants: list[Mutant]) -> dict[str, Judged]:
+    """Those of `mutants` that the table has, by id."""
+    if not TABLE.exists():
+        return {}
+    alive, _, killed = TABLE.read_text().partition(KILLED)
+    found = dict.fromkeys(re.findall(r"^\| `(.+?)` \|", alive, re.MULTILINE), "")
+    found |= dict(re.findall(r"^\| `(.+?)` \| (.+) \|$", killed, re.MULTILINE))
+    return {each.id: Judged(each, found[cell(each.id)]) for each in mutants if cell(each.id) in found}
+
+
 def main(
     jobs: Annotated[int, typer.Option(min=1, help="Processes at work.")] = os.cpu_count() or 1,
     only: Annotated[str, typer.Option(help="Mutants whose id has this text.")] = "",
+    whole: Annotated[bool, typer.Option("--whole", help="Also those that are in the table already.")] = False,
+    alive: Annotated[bool, typer.Option("--alive", help="Also those that live, says the table.")] = False,
     seeds: Annotated[int, typer.Option(help="Seeds that each has to get past.")] = 60,
     limit: Annotated[float, typer.Option(help="Seconds after which a mutant hangs.")] = 180.0,
     guide: Annotated[Path | None, typer.Option(help="Where the guide is kept, or is to be.")] = None,
-    again: Annotated[Path | None, typer.Option(help="Only what lived in this result, whose others stand.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Keep the result there, for --again.")] = None,
-    write: Annotated[bool, typer.Option("--table", help="Write docs/mutations.md.")] = False,
 ) -> None:
-    """Break every guarding line of the engine in turn. The last line is one JSON object."""
-    began, console = time.monotonic(), Console(stderr=True)
+    """Break every guarding line of the engine in turn, as far as the table does not tell of it.
+
+    Writes docs/mutations.md, also when it is interrupted. The last line is one JSON object.
+    """
+    began = time.monotonic()
+    every = mutations.mutants()
+    judged = {} if whole else judged_before(every)
+    if alive:
+        judged = {name: each for name, each in judged.items() if each.killed_by}
+    waiting = [mutant for mutant in every if only in mutant.id and mutant.id not in judged]
+    try:
+        for each in _shown(waiting, guide, jobs, limit, seeds) if waiting else ():
+            judged[each.mutant.id] = each
+    finally:
+        TABLE.write_text(table(list(judged.values())))
+    survivors = {name for name, each in judged.items() if not each.killed_by}
+    print(
+        json.dumps(
+            {
+                "mutants": len(every),
+                "killed": len(judged) - len(survivors),
+                "killed_by_tests": sum(each.by_test for each in judged.values()),
+                "hung": sum(each.killed_by == HUNG for each in judged.values()),
+                "survived": len(survivors),
+                "explained": len(reasons().keys() & survivors),
+                "not_judged": len(every) - len(judged),
+                "seconds": round(time.monotonic() - began, 1),
+            }
+        )
+    )
+    sys.exit(1 if survivors - reasons().keys() else 0)
+
+
+def _shown(mutants: list[Mutant], guide: Path | None, jobs: int, limit: float, seeds: int) -> Iterator[Judged]:
+    """Mutants as they are judged, with their progress."""
     known = Guide.read(guide) if guide is not None and guide.exists() else _guided()
     if guide is not None:
         known.save(guide)
     if found := _asked(lambda: _met_by_none(known, seeds))[0]:
         sys.exit(f"the engine as it is does not pass: {found}")
-    before = {} if again is None else json.loads(again.read_text())
-    every = [mutant for mutant in mutations.mutants() if only in mutant.id]
-    judged = [Judged(mutant, before[mutant.id]) for mutant in every if before.get(mutant.id)]
-    open_ = [mutant for mutant in every if not before.get(mutant.id)]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress:
-        shown, alive = progress.add_task("mutants", total=len(open_)), 0
-        for each in _judged(open_, known, jobs, limit, seeds):
-            judged.append(each)
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        shown, alive = progress.add_task("mutants", total=len(mutants)), 0
+        for each in _judged(mutants, known, jobs, limit, seeds):
             alive += not each.killed_by
             progress.update(shown, advance=1, description=f"mutants, {alive} alive")
-            if out is not None:
-                out.write_text(json.dumps({past.mutant.id: past.killed_by for past in judged}))
-    if write:
-        TABLE.write_text(table(judged))
-    survivors = [each.mutant.id for each in judged if not each.killed_by]
-    print(
-        json.dumps(
-            {
-                "mutants": len(judged),
-                "killed": len(judged) - len(survivors),
-                "killed_by_tests": sum(each.by_test for each in judged),
-                "hung": sum(each.killed_by == HUNG for each in judged),
-                "survived": len(survivors),
-                "explained": len(reasons().keys() & set(survivors)),
-                "seconds": round(time.monotonic() - began, 1),
-            }
-        )
-    )
-    sys.exit(1 if set(survivors) - reasons().keys() else 0)
+            yield each
 
 
 if __name__ == "__main__":

@@ -23,11 +23,11 @@ from rollcall import (
     Target,
     TryAgain,
     daily,
+    every,
 )
 from tests.simulation.counterparty import STRANGE, TRY_LATER
 from tests.simulation.plans import JobPlan, ReportFault
 
-TIMEOUT = timedelta(seconds=2)
 #: How long the target is taken to honour keys, and for how long it does.
 WINDOW, KEY_WINDOW = timedelta(hours=20), timedelta(hours=24)
 SETTLES_WITHIN = timedelta(minutes=1)
@@ -66,7 +66,7 @@ class PlannedJobs:
         target = Target(
             plan.target,
             concurrency=2 * plan.concurrency,
-            timeout=TIMEOUT,
+            timeout=timedelta(seconds=plan.timeout),
             rate=None if plan.rate is None else Rate.per_second(plan.rate),
             breaker=Breaker(failures=plan.breaker, pause=timedelta(seconds=20)),
             keys=Keys(WINDOW) if plan.keys else None,
@@ -74,7 +74,7 @@ class PlannedJobs:
         )
         job = Job(
             plan.name,
-            schedule=daily("02:30"),
+            schedule=daily("02:30") if plan.every is None else every(minutes=plan.every),
             target=target,
             concurrency=plan.concurrency,
             retry=Retry(plan.retries + deployed, first=timedelta(seconds=1), cap=timedelta(seconds=20)),

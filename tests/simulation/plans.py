@@ -76,6 +76,9 @@ class JobPlan:
     #: Failures in a row that open its target's breaker.
     breaker: int = 10
     refused: float = 0.0
+    #: Seconds that a call takes, and after which nobody waits for its answer any more.
+    latency: float = 0.05
+    timeout: float = 2.0
     #: How often a message is received before it is a dead letter; a thousand times where nobody says otherwise.
     most_receives: int = 1_000
     #: Minutes after which a run is overdue.
@@ -83,6 +86,9 @@ class JobPlan:
     hook_fails: bool = False
     #: Where it is delivered in batches instead of by a queue.
     batches: Batches | None = None
+    #: Minutes between its occurrences, where its schedule starts it; and the share of them of which no start comes.
+    every: int | None = None
+    never_fired: float = 0.0
     mishaps: Mapping[Mishap, float] = field(default_factory=dict)
 
 
@@ -112,6 +118,13 @@ class Plan:
 
 #: Share of the jobs that are delivered in batches.
 IN_BATCHES = 0.2
+#: Share of the seeds of which a job is started by its schedule.
+SCHEDULED = 0.06
+_STARTS = frozenset({Deed.FIRE, Deed.START_BY_HAND})
+#: Share of the seeds whose calls outlast rounds of the watchdog.
+LONG_CALLS = 0.15
+#: In seconds: what they take, and after which nobody waits any more.
+LONG_LATENCY, LONG_TIMEOUT = 70.0, 90.0
 _SHARES = {Deed.CANCEL: 0.2, Deed.PAUSE: 0.1, Deed.DEPLOY: 0.1, Deed.DEPLOY_KEYS: 0.1, Deed.LOSE: 0.1}
 
 
@@ -128,8 +141,13 @@ def drawn(seed: int) -> Plan:
         ]  # of the target of one job, it changes the other's
     new_key = chance.random() < 0.2
     # Drawn apart, so that all else of a seed is as it was.
-    apart = random.Random(f"batches {seed}")  # noqa: S311
-    jobs = [_in_batches(apart, job) if apart.random() < IN_BATCHES else job for job in jobs]
+    batches = random.Random(f"batches {seed}")  # noqa: S311
+    jobs = [_in_batches(batches, job) if batches.random() < IN_BATCHES else job for job in jobs]
+    if random.Random(f"long calls {seed}").random() < LONG_CALLS:  # noqa: S311
+        jobs = [replace(job, latency=LONG_LATENCY, timeout=LONG_TIMEOUT) for job in jobs]
+    if (apart := random.Random(f"schedules {seed}")).random() < SCHEDULED:  # noqa: S311
+        jobs[0] = replace(jobs[0], every=apart.choice((15, 60)), never_fired=apart.choice((0.0, 0.2, 0.5)))
+        acts = [act for act in acts if act.job != jobs[0].name or act.deed not in _STARTS]
     changing = {act.job for act in acts if act.deed is Deed.DEPLOY_KEYS}
     return Plan(
         seed=seed,
@@ -138,7 +156,7 @@ def drawn(seed: int) -> Plan:
             for job in jobs
         ),
         acts=tuple(sorted(acts, key=lambda act: act.at)),
-        faults=_faults(chance, apart, jobs),
+        faults=_faults(chance, batches, jobs),
         quiet_at=chance.choice((2, 5, 20, 40)) * MINUTE,
         redrives=chance.choice((0, 1, 2)),
         new_key=new_key,

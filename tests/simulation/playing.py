@@ -1,6 +1,7 @@
 """Plays a plan on the simulated cloud, to its end and beyond, and has everything that happened checked."""
 
 import asyncio
+import json
 import logging
 import random
 from collections import Counter
@@ -14,7 +15,8 @@ from rollcall.adapters.clients import AWS_ERRORS
 from rollcall.adapters.ledger import Ledger
 from rollcall.core.job import Job, Overlap
 from rollcall.core.outcome import Outcome
-from rollcall.core.run import Redrive, RunRecord, RunState
+from rollcall.core.run import Redrive, RunRecord, RunState, run_id
+from rollcall.core.sizing import LATEST_START
 from rollcall.engine.cancelling import cancel
 from tests.simulation.audit import Audit
 from tests.simulation.cloud import SimulatedCloud
@@ -23,6 +25,7 @@ from tests.simulation.faults import Faults
 from tests.simulation.gate import Crash
 from tests.simulation.planned_jobs import KEY_WINDOW, PlannedJobs
 from tests.simulation.plans import Act, Deed, JobPlan, Plan
+from tests.simulation.scheduler import SCHEDULED_TIME, Scheduler
 from tests.simulation.services import SimulatedClients
 from tests.simulation.trace import Trace
 from tools.local_cloud.resources import LEDGER
@@ -36,8 +39,13 @@ LOOK_EVERY = timedelta(seconds=30)
 LONG_POLL = timedelta(days=1)
 #: How often it is looked whether keys are still needed.
 KEYS_EVERY_SECONDS = 0.1
+#: How many times longer than anybody waits a slow answer takes.
+SLOW = 15
 #: Somebody tries a command so often, and then lets it be.
 MOST_COMMANDS = 10
+#: Occurrences are due for so long.
+SCHEDULED_FOR = timedelta(hours=2)
+SCHEDULER_INPUT = json.dumps({"scheduled_time": SCHEDULED_TIME})
 #: An invocation that stands still does so for longer than a fan-out's lease and a message's visibility.
 FREEZE_SECONDS = {"fan-out": 1_000.0, "worker": 400.0, "batch": 400.0, "completion": 400.0, "watchdog": 100.0}
 
@@ -74,6 +82,8 @@ class Played:
     #: Environments that stood still for longer than anybody waits for them.
     frozen: set[str] = field(default_factory=set)
     redriven: bool = False
+    #: The occurrences of which the scheduler delivered no start.
+    never_fired: set[str] = field(default_factory=set)
     violations: list[str] = field(default_factory=list)
 
     @property
@@ -127,6 +137,8 @@ class Play:
             seed=self._plan.seed,
             mishaps=plan.mishaps,
             refused=plan.refused,
+            latency=timedelta(seconds=plan.latency),
+            slow_by=timedelta(seconds=SLOW * plan.timeout),
         )
 
     def _freeze(self, origin: str) -> float | None:
@@ -196,7 +208,7 @@ class Play:
             self._resumed(job.name)
             runs.resume(cloud.ledger, job.name)
         try:
-            cloud.run_until(self._ended, LIVENESS, every=LOOK_EVERY)
+            cloud.run_until(lambda: self._acted and self._ended(), LIVENESS, every=LOOK_EVERY)
         except AssertionError:
             left = [f"{run.id} is {run.state}, announced {run.announced}" for run in self.played.runs().values()]
             queued = {job.name: cloud.on_queue(job) for job in cloud.jobs}
@@ -227,11 +239,33 @@ class Play:
     async def _act(self) -> None:
         self._acted = False
         begun = self._cloud.clock.now()
+        scheduled = [asyncio.ensure_future(self._fire_by_schedule(each)) for each in self._plan.jobs if each.every]
         for act in self._plan.acts:
             wait = begun + timedelta(seconds=act.at) - self._cloud.clock.now()
             await asyncio.sleep(max(0.0, wait.total_seconds()))
             self._do(act)
+        await asyncio.gather(*scheduled)
         self._acted = True
+
+    async def _fire_by_schedule(self, plan: JobPlan) -> None:
+        """Two hours of a schedule, and as long as it takes until what was missed is known to be."""
+        cloud, job = self._cloud, self._job(plan.name)
+        since = cloud.clock.now()
+        until = since + SCHEDULED_FOR
+        cloud.scheduled = True
+        due = [*job.schedule.occurrences(since + timedelta.resolution, until)]
+        lost = {moment for moment in due if self._chance.random() < plan.never_fired}
+        self.played.never_fired |= {run_id(plan.name, moment) for moment in lost}
+        self.played.asked_for.setdefault(plan.name, {}).update({run_id(plan.name, moment): moment for moment in due})
+        scheduler = Scheduler(job.schedule, SCHEDULER_INPUT, seed=self._plan.seed)
+        for delivery in scheduler.deliveries(since + timedelta.resolution, until):
+            moment = datetime.fromisoformat(delivery.event["scheduled_time"])
+            if moment not in lost:
+                await asyncio.sleep(max(0.0, (delivery.at - cloud.clock.now()).total_seconds()))
+                cloud.fire(self._job(plan.name), moment)
+        last = max(due) + LATEST_START + timedelta(minutes=5)
+        await asyncio.sleep((last - cloud.clock.now()).total_seconds())
+        cloud.scheduled = False
 
     def _do(self, act: Act) -> None:
         cloud, job, now = self._cloud, self._job(act.job), self._cloud.clock.now()

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from rollcall.core.job import Overlap
 from tests.simulation.batch_lives import BATCH_LIVES
 from tests.simulation.counterparty import Mishap
 from tests.simulation.faults import MAPPING, OF_EXECUTIONS, Fault, Faults
 from tests.simulation.gate import Answer, Sent, Serve
-from tests.simulation.plans import Act, Deed, JobPlan, Plan, ReportFault
+from tests.simulation.plans import LONG_LATENCY, LONG_TIMEOUT, Act, Deed, JobPlan, Plan, ReportFault
 from tests.simulation.playing import Play, Played
 
 #: All that goes wrong at the targets does so within a minute.
@@ -37,12 +38,13 @@ _JOB = JobPlan(
     refused=0.08,
     mishaps={Mishap.UNAVAILABLE: 0.08, Mishap.ANSWER_LOST: 0.04, Mishap.REQUEST_LOST: 0.04},
 )
+_LONG: dict[str, Any] = {"latency": LONG_LATENCY, "timeout": LONG_TIMEOUT}
 _FIRE = Act(0.0, Deed.FIRE, _JOB.name)
 
 
-def _life(*acts: Act, redrives: int = 0, **job: object) -> Plan:
+def _life(*acts: Act, redrives: int = 0, **job: Any) -> Plan:
     """25 entries in five chunks, of which the counting tree has three levels."""
-    one = replace(_JOB, **job)  # type: ignore[arg-type]
+    one = replace(_JOB, **job)
     return Plan(3, (one,), (_FIRE, *acts), {}, QUIET_AT, redrives, chunk_size=5, fan_in=3)
 
 
@@ -76,6 +78,9 @@ LIVES = {
         _then(0.3, Deed.DEPLOY_KEYS), redrives=1, entries=12, mishaps={Mishap.BROKEN: 0.2, Mishap.ANSWER_LOST: 0.2}
     ),
     "locked out": _life(entries=9, mishaps={Mishap.LOCKED_OUT: 0.5, Mishap.SLOW: 0.2}),
+    "cancelled during long calls": _life(_then(20.0, Deed.CANCEL), entries=12, window=50, **_LONG),
+    "cancelled during long calls, with claims": _life(_then(20.0, Deed.CANCEL), entries=12, keys=False, **_LONG),
+    "messages lost during long calls": _life(_then(20.0, Deed.LOSE), entries=12, window=50, **_LONG),
     "skipped": _life(_then(0.2, Deed.START_BY_HAND), entries=8, overlap=Overlap.SKIP),
     "a list that is too short": _life(entries=8, report=ReportFault.SHORT),
     **BATCH_LIVES,

@@ -43,6 +43,8 @@ class Queue:
     #: What was sent within five minutes: when that ends, and the original's id and sequence number.
     recent: dict[tuple[str, str], tuple[float, str, str]] = field(default_factory=dict)
     recent_ends: deque[tuple[float, tuple[str, str]]] = field(default_factory=deque)
+    #: When which messages were put on it, by their bodies: not kept on AWS.
+    history: list[tuple[float, str]] = field(default_factory=list)
     #: When its messages may be purged again.
     purged_until: float = 0.0
     #: Called when there may be something new to receive.
@@ -204,6 +206,7 @@ class Sqs:
             return queue.recent[scope][1:]
         message = Message(self._new_id(), body, group, deduplication, attributes, now)
         queue.messages.append(message)
+        queue.history.append((now, body))
         queue.recent[scope] = now + DEDUPLICATION_SECONDS, message.id, _sequence_number(message)
         queue.recent_ends.append((now + DEDUPLICATION_SECONDS, scope))
         queue.changed()

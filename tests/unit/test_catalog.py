@@ -10,7 +10,7 @@ from rollcall.core.catalog import catalog, find, load
 from rollcall.core.errors import DeclarationError
 
 PACKAGE = "jobs_of_a_test"
-HEAD = "from rollcall import Entry, Job, Target, daily\n"
+HEAD = "from rollcall import Entry, Job, Pipeline, Target, daily\n"
 
 
 def declaration(name: str, *, concurrency: int = 10, target: str = "Target('bank', concurrency=20)") -> str:
@@ -200,3 +200,28 @@ def test_where_there_are_no_jobs_the_advice_says_so(jobs: Jobs) -> None:
     assert jobs.root.is_dir()
     with pytest.raises(DeclarationError, match="there is no job 'transfers'; there are: none"):
         find("transfers", PACKAGE)
+
+
+# --- Pipelines ---
+
+PIPELINE = "nightly = Pipeline('nightly', schedule=daily('01:00'))\n"
+
+
+def test_a_pipeline_names_the_jobs_of_its_steps(jobs: Jobs) -> None:
+    jobs.write("bank/nightly.py", PIPELINE, "nightly.fan_out('transfers')\n")
+    jobs.write("bank/transfers.py", declaration("transfers"))
+    assert list(catalog(PACKAGE)) == ["nightly", "transfers"]
+
+
+def test_a_step_that_is_no_job_is_refused_with_those_that_there_are(jobs: Jobs) -> None:
+    jobs.write("bank/nightly.py", PIPELINE, "nightly.fan_out('transfer')\n")
+    jobs.write("bank/transfers.py", declaration("transfers"))
+    with pytest.raises(DeclarationError, match=r"has the step transfer, .* there are: nightly, transfers"):
+        catalog(PACKAGE)
+
+
+def test_a_pipeline_in_a_pipeline_is_refused(jobs: Jobs) -> None:
+    jobs.write("bank/nightly.py", PIPELINE, "nightly.fan_out('weekly')\n")
+    jobs.write("bank/weekly.py", PIPELINE.replace("nightly", "weekly"), "weekly.fan_out('nightly')\n")
+    with pytest.raises(DeclarationError, match="weekly is a pipeline; a step is a task or a job"):
+        catalog(PACKAGE)

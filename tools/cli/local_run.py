@@ -10,13 +10,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from rollcall.core.catalog import Declared
+from rollcall.core.catalog import Declared, find
 from rollcall.core.errors import RollcallError
 from rollcall.core.outcome import Outcome
+from rollcall.core.pipeline import Pipeline
 from rollcall.core.run import Redrive, RunRecord
 from rollcall.core.target import UNLIMITED, Location, Report
 from rollcall.engine.failures import Failure, failures
 from rollcall.engine.progress import Progress, progress
+from rollcall.engine.steps import Step, steps_of
 from tools.cli import locations
 from tools.cli.kept import as_deployment
 from tools.cli.locations import Named
@@ -79,6 +81,8 @@ class Result:
     #: By kind of function.
     peak_memory_mb: Mapping[str, float]
     cpu_seconds: Mapping[str, float]
+    #: Of a pipeline: its steps, in order, and the run that a step consists of.
+    steps: tuple[Step, ...] = ()
 
     @property
     def clean(self) -> bool:
@@ -118,6 +122,7 @@ class Result:
             "injected": stand_in.get("injected", stand_in.get("errors")),
             "calls_per_entry": stand_in.get("calls_per_entry"),
             "bank": {name: stand_in[name] for name in BANK_COUNTS} if "movements" in stand_in else None,
+            "steps": [step.fields() for step in self.steps] or None,
             "messages_sent": self.messages_sent,
             "completions": self.completions,
             "seconds": round(self.seconds, 3),
@@ -126,6 +131,11 @@ class Result:
             "peak_memory_mb": {kind: round(peak, 1) for kind, peak in self.peak_memory_mb.items()},
             "cpu_seconds": {kind: round(used, 2) for kind, used in self.cpu_seconds.items()},
         }
+
+
+def _target_shown(declared: Declared) -> str:
+    """Whose stand-in's counts a result has: a pipeline's are those of its last fan-out."""
+    return next((step.job.target.name for step in reversed(_fan_outs(declared))), declared.job.target.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +164,11 @@ def prepared(declared: Declared, options: Options) -> Iterator[Prepared]:
         target = _bound(cloud, own_target or Named(Location(called)), TARGET_SECRET)
         rate = options.rate or (None if own_target is not None else UNLIMITED)
         report = _bound(cloud, own_report or Named(Location(f"{base}/report/{job.name}")), REPORT_SECRET)
-        cloud.deploy(declared, replace(target, rate=rate), {each.name: report for each in needed})
+        for step in _fan_outs(declared):
+            at = own_target or Named(Location(stand_ins.of(step.job.target.name) if stand_ins is not None else ""))
+            cloud.deploy(step, replace(_bound(cloud, at, TARGET_SECRET), rate=rate), {})
+        located = None if isinstance(job, Pipeline) else replace(target, rate=rate)
+        cloud.deploy(declared, located, {each.name: report for each in needed})
         yield Prepared(declared, options, cloud, stand_ins)
 
 
@@ -193,13 +207,14 @@ def result_of(
 ) -> Result:
     """How a run ends, once it is announced; its cloud is ended then. `begun`: by the monotonic clock; None: now."""
     begun = time.monotonic() if begun is None else begun
-    cloud, target = ready.cloud, ready.declared.job.target.name
+    cloud, target = ready.cloud, _target_shown(ready.declared)
     completed = _wait(ready, run, generation, begun, look)
     seconds = time.monotonic() - begun
     record = cloud.ledger.run(run)
     if record is None:
         raise RollcallError(f"{run} was announced but is not in the ledger")
     listed = list(islice(failures(cloud.ledger, cloud.manifests, record), MOST_LISTED))
+    steps = steps_of(cloud.ledger, cloud.manifests, ready.declared.job, record)
     completions = sum(_is_of(detail, run, generation) for detail in cloud.announcements())
     stand_ins = ready.stand_ins if ready.options.target is None else None
     counted = stand_ins.counts(target) if stand_ins is not None else None
@@ -213,10 +228,23 @@ def result_of(
         failures=listed,
         stand_in=counted,
         requests=cloud.requests.by_service(),
+        steps=steps,
         messages_sent=cloud.requests.messages_accepted,
         peak_memory_mb={kind: used.peak_memory_mb for kind, used in cloud.used.items() if used.peak_memory_mb},
         cpu_seconds={kind: used.cpu_seconds for kind, used in cloud.used.items() if used.cpu_seconds},
     )
+
+
+def _fan_outs(declared: Declared) -> list[Declared]:
+    """The jobs whose runs are steps of a pipeline, which are deployed with it.
+
+    Raises RollcallError for one that reads a report: it would need a stand-in of its own.
+    """
+    found = [find(name) for name in declared.job.fan_outs] if isinstance(declared.job, Pipeline) else []
+    for step in found:
+        if step.job.reports:
+            raise RollcallError(f"{step.job.name} reads a report; a step takes what the steps before it left")
+    return found
 
 
 def _reports(declared: Declared, options: Options) -> tuple[Report, ...]:
@@ -253,9 +281,15 @@ def _stand_ins(declared: Declared, options: Options, ending: ExitStack) -> Stand
 
 
 def _fill(cloud: LocalCloud, declared: Declared, options: Options) -> None:
-    """Put items into the table that stands for a report; those that are there from an earlier run stay alone."""
+    """Put objects into buckets, and items into the table that stands for a report; those that are there from an earlier
+    run stay alone.
+    """
     job = declared.job
-    if job.reports or not job.tables:
+    for bucket, fill in job.fills.items():
+        objects = cloud.objects(bucket)
+        if next(objects.keys(), None) is None:
+            fill(objects, options.entries)
+    if job.reports or not job.tables or job.fills:
         return
     if job.example_record is None:
         raise RollcallError(f"{job.name} has no items for its table {job.tables[0].name}: add an @job.example")

@@ -14,6 +14,7 @@ from rollcall.core.run import JobRecord, RunState
 from rollcall.core.values import counted
 from rollcall.engine.failures import Failure
 from rollcall.engine.progress import Held
+from rollcall.engine.steps import Step
 from tools.cli.local_run import MOST_LISTED, Result
 from tools.cli.looks import Look
 from tools.cli.verify import Verification
@@ -108,6 +109,8 @@ def show_result(console: Console, result: Result) -> None:
     if record.reason:
         console.print(f"  {record.reason}", soft_wrap=True, markup=False)
     console.print(_outcomes(int(result.completed["total"]), _counts(result), int(result.completed["duplicates"])))
+    if result.steps:
+        console.print(_steps(result.steps))
     if result.failures:
         console.print(_failures(result))
     for line in _facts(fields):
@@ -126,6 +129,17 @@ def _outcomes(total: int, counts: Mapping[Outcome, int], duplicates: int) -> Tab
     for name, count in rows:
         if count or name in {"entries", "succeeded"}:
             table.add_row(name, Text(f"{count:,}", justify="right"))
+    return table
+
+
+def _steps(steps: Iterable[Step]) -> Table:
+    """The steps of a pipeline, and of those that are runs how these stand."""
+    table = Table("step", "outcome", "run", "entries", box=None, padding=(0, 2))
+    for step in steps:
+        counts = step.outcomes or {}
+        told = ", ".join(f"{count:,} {outcome.value}" for outcome, count in counts.items() if count)
+        state = "" if step.run is None else f"{step.run.id}: {step.run.state}"
+        table.add_row(step.name, "" if step.outcome is None else step.outcome.value, Text(state), told)
     return table
 
 

@@ -17,6 +17,7 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from rollcall.adapters.buckets import BucketObjects
 from rollcall.adapters.clients import CONFIG
 from rollcall.adapters.ledger import Ledger
 from rollcall.adapters.manifests import Manifests
@@ -33,7 +34,7 @@ from rollcall.core.sizing import (
     WATCHDOG_TIMEOUT,
     worker_sizing,
 )
-from rollcall.core.target import Location, Table
+from rollcall.core.target import Bucket, Location, Table
 from tools.local_cloud import resources
 from tools.local_cloud.counting import Requests
 from tools.local_cloud.event_source import LONG_POLL_SECONDS, EventSource
@@ -57,6 +58,10 @@ class Deployed:
     declared: Declared
     fan_out: Function
     worker: Function
+
+
+def _buckets(job: Job) -> dict[str, str]:
+    return {bucket.name: resources.bucket_name(bucket) for bucket in job.buckets}
 
 
 @contextmanager
@@ -207,6 +212,7 @@ class LocalCloud:
             manifests=resources.MANIFESTS,
             bus=resources.BUS,
             job_module=declared.module if declared is not None else None,
+            buckets=_buckets(declared.job) if declared is not None else {},
             **more,
         )
 
@@ -240,24 +246,24 @@ class LocalCloud:
 
     # --- jobs ---
 
-    def deploy(self, declared: Declared, target: Location, reports: Mapping[str, Location]) -> Deployed:
-        """Make the job's tables, queues (or state machine) and functions and start its pollers."""
-        job = declared.job.bound_to(target)
+    def deploy(self, declared: Declared, target: Location | None, reports: Mapping[str, Location]) -> Deployed:
+        """Make the job's tables, buckets, queues (or state machine) and functions and start its pollers."""
+        job = declared.job if target is None else declared.job.bound_to(target)
         for table in job.tables:
             resources.make_table(self.client("dynamodb"), table)
+        for bucket in job.buckets:
+            resources.make_bucket(self.client("s3"), bucket)
         deploy = self._deploy_queue if job.delivery is None else self._deploy_batches
         self._deployed[job.name] = deploy(declared, job, target, reports)
         return self._deployed[job.name]
 
     def _deploy_batches(
-        self, declared: Declared, job: Job, target: Location, reports: Mapping[str, Location]
+        self, declared: Declared, job: Job, target: Location | None, reports: Mapping[str, Location]
     ) -> Deployed:
         """The state machine that the stacks make, run by MiniStack over functions of ours."""
-        if job.delivery is None:
-            raise MiniStackError(f"{job.name} is not delivered in batches")
         sizing = worker_sizing(job)
         batch = self._function("batch", sizing.timeout, self._settings(declared, target=target), job.name)
-        machine = resources.make_state_machine(self.client("stepfunctions"), job.name, job.delivery, batch.name)
+        machine = resources.make_state_machine(self.client("stepfunctions"), job, batch.name)
         fan_out = self._function(
             "fan_out",
             FAN_OUT_TIMEOUT,
@@ -269,7 +275,7 @@ class LocalCloud:
         return Deployed(declared, fan_out, batch)
 
     def _deploy_queue(
-        self, declared: Declared, job: Job, target: Location, reports: Mapping[str, Location]
+        self, declared: Declared, job: Job, target: Location | None, reports: Mapping[str, Location]
     ) -> Deployed:
         sizing = worker_sizing(job)
         queue, dead = resources.make_queues(self.client("sqs"), job)
@@ -297,6 +303,10 @@ class LocalCloud:
     def fill(self, table: Table, items: Iterable[Mapping[str, object]]) -> None:
         """Write items into a table of a deployed job, unless a kept one has items already."""
         resources.fill_table(self.tables, table, items)
+
+    def objects(self, bucket: Bucket) -> BucketObjects:
+        """The objects of a bucket of a deployed job, for filling and looking at them."""
+        return BucketObjects(self.client("s3"), resources.bucket_name(bucket))
 
     def start(
         self,

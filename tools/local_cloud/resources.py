@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from rollcall.adapters.bus import SOURCE
 from rollcall.core import names
-from rollcall.core.batches import Batches, definition
 from rollcall.core.job import Job
 from rollcall.core.sizing import (
     DEAD_LETTER_RETENTION,
@@ -17,7 +16,8 @@ from rollcall.core.sizing import (
     QUEUE_RETENTION,
     worker_sizing,
 )
-from rollcall.core.target import Table
+from rollcall.core.state_machine import definition_of
+from rollcall.core.target import Bucket, Table
 from rollcall.core.values import batched
 from tools.local_cloud.isolation import REGION
 
@@ -100,11 +100,25 @@ def fill_table(client: "DynamoDBClient", table: Table, items: Iterable[Mapping[s
 
 def make_manifests(client: "S3Client", region: str) -> None:
     """Make the bucket, if it is not there."""
-    if MANIFESTS not in {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}:
+    _make_bucket(client, MANIFESTS, region)
+
+
+def _make_bucket(client: "S3Client", name: str, region: str) -> None:
+    if name not in {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}:
         client.create_bucket(
-            Bucket=MANIFESTS,
+            Bucket=name,
             CreateBucketConfiguration={"LocationConstraint": region},  # type: ignore[typeddict-item]
         )
+
+
+def bucket_name(bucket: Bucket) -> str:
+    """The bucket that stands in for one of jobs."""
+    return f"rollcall-{ENVIRONMENT}-{bucket.name}"
+
+
+def make_bucket(client: "S3Client", bucket: Bucket) -> None:
+    """Make a bucket that a job needs, if it is not there."""
+    _make_bucket(client, bucket_name(bucket), REGION)
 
 
 def make_bus(events: "EventBridgeClient", sqs: "SQSClient") -> QueueAddress:
@@ -127,9 +141,10 @@ def make_queues(client: "SQSClient", job: Job) -> tuple[QueueAddress, QueueAddre
     return queue, dead
 
 
-def make_state_machine(client: Any, job: str, batches: Batches, function: str) -> str:
-    """Make the state machine of a job that is delivered in batches, or make it anew; returns its ARN."""
-    name, text = names.state_machine_name(ENVIRONMENT, job), json.dumps(definition(batches, _function_arn(function)))
+def make_state_machine(client: Any, job: Job, function: str) -> str:
+    """Make the state machine of a pipeline or of a job in batches, or make it anew; returns its ARN."""
+    name = names.state_machine_name(ENVIRONMENT, job.name)
+    text = json.dumps(definition_of(job, _function_arn(function)))
     arn = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{name}"
     try:
         client.update_state_machine(stateMachineArn=arn, definition=text)

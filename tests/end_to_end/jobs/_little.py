@@ -26,7 +26,8 @@ class Thing(BaseModel):
 def little_job(name: str, **options: Any) -> Job:
     """A whole job that puts every thing to the target."""
     retry = options.pop("retry", Retry(retries=1, first=timedelta(0), jitter=Jitter.NONE))
-    job = Job(name, schedule=every(hours=6, at="04:00"), target=LITTLE, needs=[THINGS], retry=retry, **options)
+    schedule = options.pop("schedule", every(hours=6, at="04:00"))
+    job = Job(name, schedule=schedule, target=LITTLE, needs=[THINGS], retry=retry, **options)
 
     @job.source
     def things(run: Run) -> Iterator[Entry]:

@@ -2,6 +2,7 @@
 
 from rollcall.core.batches import Batches
 from rollcall.core.breaker import Breaker
+from rollcall.core.buckets import Objects
 from rollcall.core.call import Call, Http, Response
 from rollcall.core.entry import Entry
 from rollcall.core.errors import (
@@ -16,17 +17,18 @@ from rollcall.core.errors import (
 from rollcall.core.expect import AtLeast, ShareOfLast
 from rollcall.core.job import Job, Overlap
 from rollcall.core.outcome import NEVER_ARRIVED, NeverArrived, Outcome
+from rollcall.core.pipeline import Pipeline, Skip, Task
 from rollcall.core.rate import Rate
 from rollcall.core.retry import Jitter, Retry
 from rollcall.core.run import Run, RunCompleted
-from rollcall.core.schedule import Cron, Schedule, daily, every, monthly, weekdays, weekly
+from rollcall.core.schedule import Cron, Schedule, by_hand, daily, every, monthly, weekdays, weekly
 from rollcall.core.tables import ConditionFailed, Items
-from rollcall.core.target import Format, Keys, Location, Report, Secret, Table, Target
+from rollcall.core.target import Bucket, Format, Keys, Location, Report, Secret, Table, Target
 
 __all__ = [
-    "NEVER_ARRIVED", "AtLeast", "Batches", "Breaker", "Call", "ConditionFailed", "Cron", "DeclarationError", "Entry",
-    "Format", "Http", "HttpError", "Items", "Jitter", "Job", "Keys", "Location", "NeverArrived", "NotSent", "Outcome",
-    "Overlap", "Rate", "Rejected", "Report", "Response", "Retry", "Run", "RunCompleted", "Schedule", "Secret",
-    "ShareOfLast", "SourceError", "Table", "Target", "TryAgain", "Unanswered", "daily", "every", "monthly", "weekdays",
-    "weekly",
+    "NEVER_ARRIVED", "AtLeast", "Batches", "Breaker", "Bucket", "Call", "ConditionFailed", "Cron",
+    "DeclarationError", "Entry", "Format", "Http", "HttpError", "Items", "Jitter", "Job", "Keys", "Location",
+    "NeverArrived", "NotSent", "Objects", "Outcome", "Overlap", "Pipeline", "Rate", "Rejected", "Report",
+    "Response", "Retry", "Run", "RunCompleted", "Schedule", "Secret", "ShareOfLast", "Skip", "SourceError", "Table",
+    "Target", "Task", "TryAgain", "Unanswered", "by_hand", "daily", "every", "monthly", "weekdays", "weekly",
 ]  # fmt: skip

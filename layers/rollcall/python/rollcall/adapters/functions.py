@@ -19,8 +19,11 @@ class Functions:
         self._client = client
         self._environment = environment
 
-    def start(self, job: str, scheduled_for: datetime, nonce: str, params: Mapping[str, str]) -> str:
-        """Ask the job's fan-out to start a run by hand; returns the run's id. Raises ValueError where there is none."""
+    def start(self, job: str, scheduled_for: datetime, nonce: str | None, params: Mapping[str, str]) -> str:
+        """Ask the job's fan-out to start a run; `nonce` sets those by hand apart. Returns the run's id.
+
+        Raises ValueError where it can have none.
+        """
         run = run_id(job, scheduled_for, nonce)
         self._ask(job, scheduled_time=iso(scheduled_for), nonce=nonce, params=dict(params))
         return run

@@ -107,6 +107,10 @@ def slice_key(run: str, generation: int, number: int) -> str:
     return f"slice#{run}#{generation}#{number}"
 
 
+def waiting_key(run: str) -> str:
+    return f"waiting#{run}"
+
+
 def entry_key(run: str, entry_id: str) -> str:
     return f"entry#{run}#{entry_id}"
 
@@ -195,6 +199,9 @@ def run_record(item: Mapping[str, Any]) -> RunRecord:
         reason=item.get("reason"),
         completed_at=from_iso(completed) if completed else None,
         announced="announced_at" in item,
+        skip_reason=item.get("skip_reason"),
+        keeps=item.get("keeps", {}),
+        waits_for=item.get("waits_for"),
         keyed=item.get("keyed", True),
         cancelling_since=from_iso(cancelling) if cancelling else None,
         redrive=Redrive.from_fields(item["redrive"]) if "redrive" in item else None,
@@ -217,6 +224,7 @@ def job_record(job: str, item: Mapping[str, Any]) -> JobRecord:
         paused_since=from_iso(item["paused_since"]) if "paused_since" in item else None,
         watched_schedule=item.get("watched_schedule"),
         watched_until=from_iso(item["watched_until"]) if "watched_until" in item else None,
+        kept=item.get("kept", {}),
     )
 
 

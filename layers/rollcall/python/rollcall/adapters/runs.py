@@ -4,7 +4,7 @@ Each is conditional on the fence, the generation and the state that it expects t
 fails but the item shows our own write (an SDK's retry after a lost answer), the write has succeeded.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -87,6 +87,7 @@ def redrive(ledger: Ledger, run: RunRecord, leased: RunRecord, job: JobRecord) -
     )
     update.remove("nonce", "total", "duplicates", "checkpoint", "window_end", "sent_at", "reason", "completed_at")
     update.remove("cancelling_since", "announced_at", "announcer", "announcing_until", "progress", "progressed_at")
+    update.remove("skip_reason", "waits_for")
     update.when_equal(generation=run.generation, state=run.state.value, fence=run.fence)
     update.when(f"attribute_exists({update.name('announced_at')})")
     pointer = _pointer(leased, job).add("open", [run.id])
@@ -279,13 +280,20 @@ def expire(ledger: Ledger, run: RunRecord, now: datetime) -> None:
 
 def complete(ledger: Ledger, run: RunRecord, now: datetime) -> bool:
     """End a run whose root is full; False if that had been noted before, or another generation is under way."""
-    for leaving, entering in ((OPEN, RunState.COMPLETE), ({RunState.CANCELLING}, RunState.CANCELLED)):
+    for leaving, skipped, entering in (
+        (OPEN, False, RunState.COMPLETE),
+        (OPEN, True, RunState.SKIPPED),
+        ({RunState.CANCELLING}, None, RunState.CANCELLED),
+    ):
         update = Update().set(state=entering.value, completed_at=iso(now)).remove("lease_until", "owner")
         update.when_equal(generation=run.generation).when_one_of("state", [state.value for state in sorted(leaving)])
+        if skipped is not None:
+            update.when(f"attribute_{'' if skipped else 'not_'}exists({update.name('skip_reason')})")
         try:
             update.send(ledger.client, ledger.table, run_key(run.id))
         except ConditionFailed as failure:
-            if failure.old.get("state") != RunState.CANCELLING.value:
+            skips = failure.old.get("state") in OPEN and "skip_reason" in failure.old
+            if not skips and failure.old.get("state") != RunState.CANCELLING.value:
                 return False
         else:
             return True
@@ -336,6 +344,35 @@ def close(ledger: Ledger, run: RunRecord) -> None:
     still.when(f"attribute_exists({still.name('announced_at')})")
     closed = Update().discard("open", [run.id])
     _transact(ledger, _update(ledger, run_key(run.id), still), _update(ledger, job_key(run.job), closed))
+
+
+def skip_rest(ledger: Ledger, run: RunRecord, reason: str) -> None:
+    """Note that the steps of a pipeline's run that are not settled are to be left out. Raises LostLease if it ended."""
+    _noted(ledger, run, Update().set(skip_reason=reason, reason=reason))
+
+
+def keep(ledger: Ledger, run: RunRecord, keeps: Mapping[str, str]) -> None:
+    """Note what a pipeline's run wants to keep, if it ends clean. Raises LostLease if it has ended."""
+    _noted(ledger, run, Update().set(keeps=dict(keeps)))
+
+
+def wait_for(ledger: Ledger, run: RunRecord, other: str) -> None:
+    """Note which run a pipeline's run waits for. Raises LostLease if it has ended."""
+    _noted(ledger, run, Update().set(waits_for=other))
+
+
+def _noted(ledger: Ledger, run: RunRecord, update: Update) -> None:
+    update.when_equal(generation=run.generation)
+    update.when_one_of("state", [state.value for state in sorted(OPEN | {RunState.CANCELLING})])
+    try:
+        update.send(ledger.client, ledger.table, run_key(run.id))
+    except ConditionFailed as failure:
+        raise LostLease(run_record(failure.old) if failure.old else None) from failure
+
+
+def remember_kept(ledger: Ledger, job: str, kept: Mapping[str, str]) -> None:
+    """What a pipeline's next runs are told."""
+    Update().set(kept=dict(kept)).send(ledger.client, ledger.table, job_key(job))
 
 
 def remember_total(ledger: Ledger, job: str, total: int) -> None:

@@ -21,6 +21,8 @@ class Action(StrEnum):
     #: Its state machine goes over the slices.
     RUN_IN_BATCHES = "run.in_batches"
     SLICE_LEASED = "slice.leased"
+    #: A pipeline's run waits for the end of another run.
+    STEP_WAITS = "step.waits"
     RUN_WINDOW_FULL = "run.window_full"
     #: Every entry is settled: said by whoever filled the root, and lost if that one dies just then.
     RUN_COMPLETE = "run.complete"

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
+from rollcall.core.buckets import Objects, no_buckets
 from rollcall.core.errors import HttpError, NotSent, Rejected, Unanswered
 from rollcall.core.tables import Items
-from rollcall.core.target import Table
+from rollcall.core.target import Bucket, Table
 
 Result = TypeVar("Result")
 
@@ -147,6 +148,7 @@ class Call:
     _secret: Callable[[str], str] = field(repr=False, compare=False)
     _table: Callable[[Table], Items] = field(repr=False, compare=False)
     _wait: Callable[[Coroutine[Any, Any, Any]], Any] = field(repr=False, compare=False)
+    _bucket: Callable[[Bucket], Objects] = field(default=no_buckets, repr=False, compare=False)
 
     def secret(self, name: str) -> str:
         """The text of the secret `name`, which the job must list among its `needs`."""
@@ -155,6 +157,10 @@ class Call:
     def table(self, table: Table) -> Items:
         """The items of a table that the job lists among its `needs`. Its methods block: for plain callbacks."""
         return self._table(table)
+
+    def bucket(self, bucket: Bucket) -> Objects:
+        """The objects of a bucket that the job lists among its `needs`. Its methods block: for plain callbacks."""
+        return self._bucket(bucket)
 
     def wait(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
         """For plain callbacks: the result of an awaitable, as in `call.wait(call.http.post("/deposits"))`."""

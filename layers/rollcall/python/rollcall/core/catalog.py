@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rollcall.core.errors import DeclarationError
 from rollcall.core.job import Job
+from rollcall.core.pipeline import Pipeline
 from rollcall.core.sizing import worker_sizing
 from rollcall.core.target import Target
 
@@ -54,6 +55,7 @@ def catalog(package: str = JOBS_PACKAGE) -> dict[str, Declared]:
             )
         declared[job.name] = Declared(job, system, module)
     _check_concurrency([entry.job for entry in declared.values()])
+    _check_pipelines([entry.job for entry in declared.values()])
     return declared
 
 
@@ -79,6 +81,19 @@ def _modules(package: str) -> Iterator[tuple[str, str]]:
                 raise DeclarationError(f"{system} has jobs and no __init__.py; add one, it may be empty")
             for file in files:
                 yield system.name, f"{package}.{system.name}.{file.stem}"
+
+
+def _check_pipelines(jobs: list[Job]) -> None:
+    known = {job.name: job for job in jobs}
+    for pipeline in jobs:
+        for name in pipeline.fan_outs if isinstance(pipeline, Pipeline) else ():
+            if name not in known:
+                raise DeclarationError(
+                    f"pipeline {pipeline.name} has the step {name}, and there is no job of this name; there are: "
+                    f"{', '.join(known)}"
+                )
+            if isinstance(known[name], Pipeline):
+                raise DeclarationError(f"pipeline {pipeline.name}: {name} is a pipeline; a step is a task or a job")
 
 
 def _check_concurrency(jobs: list[Job]) -> None:

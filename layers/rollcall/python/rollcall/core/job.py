@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, get_type_hints
 
 from rollcall.core.batches import Batches
+from rollcall.core.buckets import Objects
 from rollcall.core.call import Call
 from rollcall.core.entry import Entry
 from rollcall.core.errors import DeclarationError
@@ -17,7 +18,7 @@ from rollcall.core.outcome import NeverArrived, Outcome
 from rollcall.core.retry import Retry
 from rollcall.core.run import Run, RunCompleted
 from rollcall.core.schedule import Schedule
-from rollcall.core.target import Location, Need, Report, Table, Target, checked_name
+from rollcall.core.target import Bucket, Location, Need, Report, Table, Target, checked_name
 
 if TYPE_CHECKING:
     from rollcall.core.payload import PayloadType
@@ -31,6 +32,7 @@ Callback: TypeAlias = Callable[[Any, Call], Outcome | Awaitable[Outcome | None] 
 Probe: TypeAlias = Callable[[Any, Call], Found | Awaitable[Found]]
 Hook: TypeAlias = Callable[[RunCompleted], None]
 Example: TypeAlias = Callable[[int], Mapping[str, object]]
+Fill: TypeAlias = Callable[[Objects, int], None]
 
 _BY_POSITION = frozenset({inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD})
 
@@ -39,6 +41,7 @@ CallbackT = TypeVar("CallbackT", bound=Callable[..., Any])
 ProbeT = TypeVar("ProbeT", bound=Callable[..., Any])
 HookT = TypeVar("HookT", bound=Hook)
 ExampleT = TypeVar("ExampleT", bound=Example)
+FillT = TypeVar("FillT", bound=Fill)
 
 
 class Overlap(StrEnum):
@@ -101,6 +104,7 @@ class Job:
         self._probe: Probe | None = None
         self._on_complete: Hook | None = None
         self._example: Example | None = None
+        self._fills: dict[Bucket, Fill] = {}
         self._check()
 
     def _check(self) -> None:
@@ -181,6 +185,15 @@ class Job:
         self._example = self._once("example", self._example, function)
         return function
 
+    def fill(self, bucket: Bucket) -> Callable[[FillT], FillT]:
+        """Decorator: puts the objects of local runs into `bucket`, for so many entries."""
+
+        def keep(function: FillT) -> FillT:
+            self._fills[bucket] = self._once(f"fill of {bucket.name}", self._fills.get(bucket), function)
+            return function
+
+        return keep
+
     def _once(self, what: str, present: object, function: Any) -> Any:
         if present is not None:
             raise DeclarationError(f"job {self.name} has two functions declared as its {what}; keep one")
@@ -209,6 +222,14 @@ class Job:
     @property
     def example_record(self) -> Example | None:
         return self._example
+
+    @property
+    def fills(self) -> Mapping[Bucket, Fill]:
+        return self._fills
+
+    @property
+    def buckets(self) -> tuple[Bucket, ...]:
+        return tuple(need for need in self.needs if isinstance(need, Bucket))
 
     @property
     def reports(self) -> tuple[Report, ...]:

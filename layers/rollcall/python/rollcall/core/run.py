@@ -8,10 +8,11 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Self, TypeAlias
 
+from rollcall.core.buckets import Objects, no_buckets
 from rollcall.core.errors import RollcallError
 from rollcall.core.outcome import Outcome
 from rollcall.core.tables import Items
-from rollcall.core.target import Report, Table
+from rollcall.core.target import Bucket, Report, Table
 from rollcall.core.tree import CHUNK_SIZE, FAN_IN, Tree
 from rollcall.core.values import utc
 
@@ -156,6 +157,10 @@ class RunRecord:
     completed_at: datetime | None = None
     announced: bool = False
     cancelling_since: datetime | None = None
+    #: Of a pipeline: why the steps that follow are left out, what it wants to keep, and the run that it waits for.
+    skip_reason: str | None = None
+    keeps: Mapping[str, str] = field(default_factory=dict)
+    waits_for: str | None = None
     #: Whether its target took idempotency keys when this generation began.
     keyed: bool = True
     #: What opened this generation, and the generations before it, from the first.
@@ -220,6 +225,8 @@ class JobRecord:
     #: Every occurrence of this schedule up to this moment has a run, or was before anybody watched it.
     watched_schedule: str | None = None
     watched_until: datetime | None = None
+    #: What the last clean run of a pipeline kept.
+    kept: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +266,7 @@ class Run:
     _read: Callable[[Report], Iterator[Record]] | None = field(default=None, repr=False, compare=False)
     _secret: Callable[[str], str] | None = field(default=None, repr=False, compare=False)
     _table: Callable[[Table], Items] | None = field(default=None, repr=False, compare=False)
+    _bucket: Callable[[Bucket], Objects] = field(default=no_buckets, repr=False, compare=False)
 
     def read(self, report: Report) -> Iterator[Record]:
         """The records of `report`, streamed from where this environment binds it; never held as a whole.
@@ -280,6 +288,10 @@ class Run:
         if self._table is None:
             raise RollcallError("this run was made without tables; pass them, as the tests' fixtures do")
         return self._table(table)
+
+    def bucket(self, bucket: Bucket) -> Objects:
+        """The objects of a bucket that the job lists among its `needs`."""
+        return self._bucket(bucket)
 
 
 @dataclass(frozen=True, slots=True)

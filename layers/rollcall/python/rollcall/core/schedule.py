@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from rollcall.core.cron import WEEKDAYS, ScheduleError, parse
 from rollcall.core.values import utc
 
-__all__ = ["Cron", "Schedule", "ScheduleError", "daily", "every", "monthly", "weekdays", "weekly"]
+__all__ = ["Cron", "Schedule", "ScheduleError", "by_hand", "daily", "every", "monthly", "weekdays", "weekly"]
 
 MINUTE = timedelta(minutes=1)
 TICKS = frozenset(timedelta(seconds=seconds) for seconds in range(1, 60) if 60 % seconds == 0)
@@ -32,7 +32,7 @@ class Schedule:
     made from anything EventBridge Scheduler would not take.
     """
 
-    #: One EventBridge schedule each; six fields, without the `cron( )` around them.
+    #: One EventBridge schedule each; six fields, without the `cron( )` around them. None: it is never due by itself.
     crons: tuple[str, ...]
     _: KW_ONLY
     #: IANA name of the zone whose wall clock the expressions are read on.
@@ -43,8 +43,6 @@ class Schedule:
     label: str = field(default="", compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        if not self.crons:
-            raise ScheduleError('a schedule needs at least one expression. Example: Cron("30 2 * * ? *")')
         for cron in self.crons:
             parse(cron)
         _zone(self.timezone)
@@ -99,6 +97,11 @@ class Schedule:
         zone = _zone(self.timezone)
         walls = parse(cron).walls(start.astimezone(zone).replace(tzinfo=None))
         return (firing for wall in walls if (firing := _first_instant(wall, zone)) is not None)
+
+
+def by_hand() -> Schedule:
+    """Never: such a job is started by somebody, or by a pipeline."""
+    return Schedule((), label="by hand")
 
 
 def Cron(expression: str, *, timezone: str = "UTC") -> Schedule:  # noqa: N802 - reads as the value that it gives

@@ -15,7 +15,7 @@ from rollcall.core.values import Json, canonical
 
 PREFIX = "ROLLCALL_"
 #: Fields whose variable holds JSON.
-_JSON = frozenset({"target", "reports", "schedules_enabled"})
+_JSON = frozenset({"target", "reports", "buckets", "schedules_enabled"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +40,8 @@ class Settings:
     #: Where this environment binds the job's target and reports.
     target: Location | None = None
     reports: dict[str, Location] = field(default_factory=dict)
+    #: The names of the buckets that the job needs, by what it calls them.
+    buckets: dict[str, str] = field(default_factory=dict)
     #: For the watchdog: whether jobs are started by their schedules here, so that an occurrence may be missed.
     schedules_enabled: bool = False
 

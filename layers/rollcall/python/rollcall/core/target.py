@@ -132,7 +132,19 @@ class Table:
             raise DeclarationError(f"the table name {LEDGER!r} is taken by the engine's own; take another")
 
 
-Need: TypeAlias = Report | Secret | Table
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """An S3 bucket that the source, callback and tasks may use with `bucket(BUCKET)`; bound per environment."""
+
+    name: str
+    #: Whether the job puts and deletes objects, too.
+    writes: bool = False
+
+    def __post_init__(self) -> None:
+        checked_name("bucket", self.name, 40)
+
+
+Need: TypeAlias = Report | Secret | Table | Bucket
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from rollcall.core import answers
 from rollcall.core.answers import Answer
+from rollcall.core.buckets import Objects, no_buckets
 from rollcall.core.call import Call, Http, Send
 from rollcall.core.clock import Clock
 from rollcall.core.errors import RollcallError, Unanswered
@@ -20,7 +21,7 @@ from rollcall.core.job import Job
 from rollcall.core.message import Message
 from rollcall.core.run import RunRecord
 from rollcall.core.tables import Items
-from rollcall.core.target import Table
+from rollcall.core.target import Bucket, Table
 from rollcall.core.values import digest
 
 Function = Callable[[Any, Call], object]
@@ -47,11 +48,13 @@ class Caller:
         secret: Callable[[str], str],
         table: Callable[[Table], Items],
         clock: Clock,
+        bucket: Callable[[Bucket], Objects] = no_buckets,
     ) -> None:
         self._job = job
         self._send = send
         self._secret = secret
         self._table = table
+        self._bucket = bucket
         self._clock = clock
 
     async def attempt(self, run: RunRecord, message: Message, number: int, *, unanswered_before: bool) -> Answer:
@@ -144,6 +147,7 @@ class Caller:
             _secret=self._secret,
             _table=self._table,
             _wait=wait,
+            _bucket=self._bucket,
         )
 
 

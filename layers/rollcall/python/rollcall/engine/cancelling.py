@@ -38,8 +38,15 @@ def cancel(ledger: Ledger, run_id: str, clock: Clock) -> RunRecord:
         except (runs.LostLease, runs.Conflict):
             continue  # it has moved on: sealed, taken over, begun
         log(Action.RUN_CANCELLING, run=run.id, job=run.job, state=cancelled.state)
+        cancel_awaited(ledger, cancelled, clock)
         return cancelled
     raise RollcallError(f"{run_id}: it changed under {MOST_CONFLICTS} tries to cancel it; try again")
+
+
+def cancel_awaited(ledger: Ledger, run: RunRecord, clock: Clock) -> None:
+    """Stop the run that a pipeline's run waits for, if there is one under way."""
+    if run.waits_for is not None and ledger.run(run.waits_for) is not None:
+        cancel(ledger, run.waits_for, clock)
 
 
 def cancel_unsent(ledger: Ledger, run: RunRecord, clock: Clock) -> None:

@@ -4,11 +4,13 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 
-from rollcall.adapters import runs
+from rollcall.adapters import runs, waiting
 from rollcall.adapters.bus import Bus
 from rollcall.adapters.functions import Functions
 from rollcall.adapters.ledger import Ledger
+from rollcall.adapters.waiting import TaskTokens
 from rollcall.core.actions import Action, log
 from rollcall.core.clock import Clock
 from rollcall.core.job import Hook
@@ -28,6 +30,8 @@ class Announcer:
     clock: Clock
     #: Unique to the invocation.
     owner: str
+    #: Answers the pipelines that wait; None where there are none.
+    tokens: TaskTokens | None = None
 
     def announce(self, run_id: str) -> RunCompleted | None:
         """Announce the end of a run; None if it has not ended, or is announced already.
@@ -39,31 +43,26 @@ class Announcer:
             return None
         runs.claim_announcement(self.ledger, run, self.owner, self.clock.now())
         try:
-            completed = self._completed(run)
-            self.bus.announce(completed)
+            ended = completed(self.ledger, run, self.clock.now())
+            self.bus.announce(ended)
+            self._answer(ended)
         except BaseException:
             runs.give_up_announcement(self.ledger, run, self.owner)
             raise
-        self._call_hook(completed)
+        self._call_hook(ended)
+        if ended.clean and run.keeps:
+            runs.remember_kept(self.ledger, run.job, {**self.ledger.job(run.job).kept, **run.keeps})
         if runs.announced(self.ledger, run, self.owner, self.clock.now()):
-            log(Action.RUN_ANNOUNCED, **completed.detail())
+            log(Action.RUN_ANNOUNCED, **ended.detail())
         self._after(run)
-        return completed
+        return ended
 
-    def _completed(self, run: RunRecord) -> RunCompleted:
-        return RunCompleted(
-            run=run.id,
-            job=run.job,
-            generation=run.generation,
-            state=run.state,
-            scheduled_for=run.scheduled_for,
-            started_at=run.started_at,
-            completed_at=run.completed_at or self.clock.now(),
-            total=run.total,
-            outcomes=outcomes(self.ledger, run),
-            duplicates=run.duplicates,
-            reason=run.reason,
-        )
+    def _answer(self, ended: RunCompleted) -> None:
+        """Tell the pipeline that waits for this generation of the run, if one does."""
+        found = waiting.of(self.ledger, ended.run) if self.tokens is not None else None
+        if self.tokens is not None and found is not None and found.generation <= ended.generation:
+            for token in sorted(found.tokens):
+                self.tokens.answer(token, ended)
 
     def _call_hook(self, completed: RunCompleted) -> None:
         """A hook that fails is logged: the run has ended whatever the hook thinks of it."""
@@ -82,3 +81,20 @@ class Announcer:
         queued = self.ledger.job(run.job).queued
         if queued is not None:
             self.functions.resume(run.job, queued)
+
+
+def completed(ledger: Ledger, run: RunRecord, now: datetime) -> RunCompleted:
+    """The announcement of a run that has ended."""
+    return RunCompleted(
+        run=run.id,
+        job=run.job,
+        generation=run.generation,
+        state=run.state,
+        scheduled_for=run.scheduled_for,
+        started_at=run.started_at,
+        completed_at=run.completed_at or now,
+        total=run.total,
+        outcomes=outcomes(ledger, run),
+        duplicates=run.duplicates,
+        reason=run.reason,
+    )

@@ -9,14 +9,16 @@ from rollcall.adapters.ledger import Ledger
 from rollcall.adapters.manifests import Manifests
 from rollcall.adapters.queue import Queue
 from rollcall.core.actions import Action, log
+from rollcall.core.buckets import Objects, no_buckets
 from rollcall.core.clock import Clock
 from rollcall.core.entry import ManifestEntry
 from rollcall.core.errors import RollcallError, SourceError
 from rollcall.core.job import Job
-from rollcall.core.run import Record, Run, RunRecord, RunState
+from rollcall.core.pipeline import Pipeline
+from rollcall.core.run import Record, Redrive, Run, RunRecord, RunState
 from rollcall.core.sizing import window
 from rollcall.core.tables import Items
-from rollcall.core.target import Report, Table
+from rollcall.core.target import Bucket, Report, Table
 from rollcall.engine.batching import repair_batches, start_batches
 from rollcall.engine.dispatch import SAFETY, Dispatch, Sender
 from rollcall.engine.enumeration import enumerate_entries, source_lines, too_short
@@ -43,6 +45,7 @@ class FanOut:
     #: A text that no other enumeration has: names the manifest's folder until it is sealed.
     new_nonce: Callable[[], str]
     executions: Executions | None = None
+    bucket: Callable[[Bucket], Objects] = no_buckets
 
     def handle(self, request: Request, invocation: Invocation) -> RunRecord | None:
         """Bring the requested run as far as this invocation can; returns it, or None if it was not ours to work on.
@@ -118,8 +121,10 @@ class FanOut:
     def _lines(self, run: RunRecord) -> Iterator[ManifestEntry]:
         """The entries that this generation is to settle."""
         if run.redrive is not None:
-            return redriven(self.job, self.ledger, self.manifests, run, run.redrive)
-        reach = (self.read, self.secret, self.table)
+            # Whoever chose some steps of a pipeline would leave out those that need them.
+            redrive = Redrive() if isinstance(self.job, Pipeline) else run.redrive
+            return redriven(self.job, self.ledger, self.manifests, run, redrive)
+        reach = (self.read, self.secret, self.table, self.bucket)
         return source_lines(self.job, Run(run.id, run.job, run.scheduled_for, run.generation, run.params, *reach))
 
     def _refuse(self, run: RunRecord, reason: str) -> RunRecord:

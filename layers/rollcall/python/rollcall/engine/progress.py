@@ -75,7 +75,16 @@ def progress(ledger: Ledger, run: RunRecord, target: str) -> Progress:
     if found.asking:
         reason = f"{target} never answered their calls, and is to be asked about them"
         waiting.append(Held(found.asking, reason))
+    if run.waits_for is not None and (awaited := ledger.run(run.waits_for)) is not None and not awaited.state.terminal:
+        waiting.append(Held(1, _standing(ledger, awaited)))
     return Progress(found.settled, tuple(waiting))
+
+
+def _standing(ledger: Ledger, run: RunRecord) -> str:
+    """Where a run stands that a pipeline waits for."""
+    if run.nonce is None:
+        return f"waits for {run.id}, {run.state}"
+    return f"waits for {run.id}, {run.state}, {settled(ledger, run):,} of {run.total:,} settled"
 
 
 def tally(run: RunRecord, nodes: Iterable[tuple[Node, NodeRecord]]) -> Tally:

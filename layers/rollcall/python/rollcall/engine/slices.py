@@ -81,7 +81,7 @@ class SliceHandler:
         A slice that another invocation has in hand is not touched: it may be over once that one is killed.
         """
         run = self._worker.run(wanted.run)
-        if run is None or run.generation != wanted.generation or not _under_way(run):
+        if run is None or run.generation != wanted.generation or not under_way(run):
             return Handled(again=False, wait=timedelta(0))
         try:
             lease = slices.take(self._ledger, run, wanted.number, owner, deadline, self._clock.now())
@@ -142,5 +142,6 @@ class SliceHandler:
         )
 
 
-def _under_way(run: RunRecord) -> bool:
+def under_way(run: RunRecord) -> bool:
+    """Whether its entries are still to be settled."""
     return run.state in OPEN or run.state is RunState.CANCELLING

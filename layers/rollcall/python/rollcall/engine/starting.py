@@ -226,6 +226,8 @@ def _redrive(
         progressed_at=None,
         sent_at=None,
         reason=None,
+        skip_reason=None,
+        waits_for=None,
         completed_at=None,
         announced=False,
         keyed=job.target.keys is not None,
@@ -245,6 +247,8 @@ def cannot_redrive(ledger: Ledger, job: Job, record: JobRecord, run: RunRecord, 
         return f"it is {run.state}; wait until it has ended"
     if not run.announced:
         return "its end is not announced yet; try again in a minute"
+    if run.state is RunState.SKIPPED and run.generations:
+        return f"it was skipped ({run.reason}), and what follows needs the steps that found so; start the job again"
     if not run.generations:
         return f"it is {run.state} and has no manifest; start the job again"
     if job.overlap is not Overlap.ALLOW and record.current != run.id and _busy(ledger, record):

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 
 from rollcall.adapters import counting, runs
@@ -17,7 +18,7 @@ from rollcall.core.run import OPEN, JobRecord, RunRecord, RunState
 from rollcall.core.sizing import window
 from rollcall.core.tree import Node
 from rollcall.engine.batching import ask_for_batches
-from rollcall.engine.cancelling import cancel_unsent
+from rollcall.engine.cancelling import cancel_awaited, cancel_unsent
 from rollcall.engine.completion import Announcer
 from rollcall.engine.missing import mark_missed
 from rollcall.engine.progress import tally, unfinished, unsettled
@@ -73,17 +74,24 @@ class Watchdog:
         report_overdue(job, run, now)
         report_unsealed(run, now)
         if run.state in {RunState.ENUMERATING, RunState.DISPATCHING} and not run.leased(now):
-            died = run.lease_until is not None
             # What is in doubt takes up the window, and only a dispatcher can settle the doubt.
             in_doubt = run.window_end > run.checkpoint
-            if died or in_doubt or run.state is RunState.ENUMERATING or self._has_room(job, run, open_runs):
+            must = _died(run, now) or in_doubt or run.state is RunState.ENUMERATING
+            if must or self._has_room(job, run, open_runs, now):
                 self.functions.resume(run.job, run.id)
         if run.state is RunState.CANCELLING:
+            cancel_awaited(self.ledger, run, self.clock)
             cancel_unsent(self.ledger, run, self.clock)
         if run.state in OPEN or run.state is RunState.CANCELLING:
             found = tally(run, self._healed(run))
             report_progress(run, found, now)
-            report_stalled(self.ledger, run, found, now)
+            if not self._awaits(run):
+                report_stalled(self.ledger, run, found, now)
+
+    def _awaits(self, run: RunRecord) -> bool:
+        """Whether a pipeline's run waits for another one, which is looked after itself."""
+        awaited = self.ledger.run(run.waits_for) if run.waits_for is not None else None
+        return awaited is not None and not awaited.state.terminal
 
     def _end(self, run: RunRecord) -> None:
         if not run.announced:
@@ -93,12 +101,13 @@ class Watchdog:
             with suppress(runs.Conflict):  # redriven just now, or to be closed in the next round
                 runs.close(self.ledger, run)
 
-    def _has_room(self, job: Job, run: RunRecord, open_runs: Collection[RunRecord]) -> bool:
+    def _has_room(self, job: Job, run: RunRecord, open_runs: Collection[RunRecord], now: datetime) -> bool:
         """Whether a top-up is worth an invocation: a tenth of the job's window and a chunk, or all that is left.
 
         Of runs at the same time, the earliest goes on first: dispatchers that open windows at once would all step back.
+        One whose dispatcher died is no reason to wait: it may never get on.
         """
-        dispatching = [each for each in open_runs if each.state is RunState.DISPATCHING]
+        dispatching = [each for each in open_runs if each.state is RunState.DISPATCHING and not _died(each, now)]
         if run != min(dispatching, key=lambda each: (each.started_at, each.id)):
             return False
         most = window(job)
@@ -139,3 +148,8 @@ class Watchdog:
     def _look_at_target(self, job: Job, open_runs: Collection[RunRecord]) -> None:
         if any(run.state in OPEN for run in open_runs):
             report_breaker(self.ledger, job, self.clock.now())
+
+
+def _died(run: RunRecord, now: datetime) -> bool:
+    """Whether a fan-out left it in the middle."""
+    return run.lease_until is not None and not run.leased(now)

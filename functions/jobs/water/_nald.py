@@ -1,0 +1,118 @@
+"""The national abstraction licensing database (NALD): a zip of CSV files, read piece by piece."""
+
+import csv
+import io
+import json
+import shutil
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from tempfile import TemporaryFile
+from typing import IO, BinaryIO
+from urllib.parse import quote
+
+from rollcall import Objects, Rejected
+
+#: What the list is uploaded as, every night.
+ZIP = "nald.zip"
+LICENCES = "NALD_ABS_LICENCES.csv"
+#: The column that names a licence.
+NUMBER = "LIC_NO"
+DOCUMENTS = "documents/"
+#: Of all documents: more of them are not removed at once, for that would be a list that is cut short.
+MOST_REMOVED = 0.5
+
+
+def csv_key(scheduled_for: datetime) -> str:
+    """Where an import keeps the table of licences."""
+    return f"{_folder(scheduled_for)}/{LICENCES}"
+
+
+def queue_key(scheduled_for: datetime) -> str:
+    """Where an import keeps the licences that it is to import, a line of JSON each."""
+    return f"{_folder(scheduled_for)}/queue.jsonl"
+
+
+def document_key(number: str) -> str:
+    """Where the document of a licence is."""
+    return f"{DOCUMENTS}{quote(number, safe='')}.json"
+
+
+def _folder(scheduled_for: datetime) -> str:
+    return f"imports/{scheduled_for:%Y%m%dT%H%M%SZ}"
+
+
+def unpack(objects: Objects, scheduled_for: datetime) -> str:
+    """Take the table of licences out of the zip; returns the zip's ETag. Raises Rejected where it cannot be trusted."""
+    with TemporaryFile() as packed, TemporaryFile() as table:
+        etag = objects.download(ZIP, packed)
+        try:
+            with zipfile.ZipFile(packed) as archive, archive.open(LICENCES) as member:
+                shutil.copyfileobj(member, table)  # raises BadZipFile at its end, where the checksum is wrong
+        except zipfile.BadZipFile as error:
+            raise Rejected(f"{ZIP} is damaged: {error}") from error
+        except KeyError as error:
+            raise Rejected(f"{ZIP} has no {LICENCES}") from error
+        objects.upload(csv_key(scheduled_for), table)
+    return etag
+
+
+def licences(objects: Objects, scheduled_for: datetime) -> Iterator[dict[str, str]]:
+    """The rows of the table of licences. Raises Rejected where it lacks the column that names them."""
+    with TemporaryFile() as file, _text(file) as text:
+        objects.download(csv_key(scheduled_for), file)
+        file.seek(0)
+        reader = csv.DictReader(text)
+        if NUMBER not in (reader.fieldnames or ()):
+            raise Rejected(f"{LICENCES} has no column {NUMBER}")
+        yield from reader
+
+
+def remove_documents(objects: Objects, scheduled_for: datetime) -> int:
+    """Delete the documents of licences that are not listed any more; returns how many.
+
+    Raises Rejected where that would be most of them.
+    """
+    listed = {document_key(row[NUMBER]) for row in licences(objects, scheduled_for)}
+    present = list(objects.keys(DOCUMENTS))
+    removed = [key for key in present if key not in listed]
+    if len(removed) > MOST_REMOVED * len(present):
+        raise Rejected(f"{len(removed):,} of {len(present):,} documents would be deleted; see whether {ZIP} is whole")
+    for key in removed:
+        objects.delete(key)
+    return len(removed)
+
+
+def queue_licences(objects: Objects, scheduled_for: datetime) -> int:
+    """Write down which licences are to be imported; returns how many. Raises Rejected for none."""
+    with TemporaryFile() as file:
+        written = sum(file.write(json.dumps(row).encode() + b"\n") > 0 for row in licences(objects, scheduled_for))
+        if written == 0:
+            raise Rejected(f"{LICENCES} lists no licence")
+        objects.upload(queue_key(scheduled_for), file)
+    return written
+
+
+def queued(objects: Objects, scheduled_for: datetime) -> Iterator[dict[str, str]]:
+    """The licences that are to be imported."""
+    with TemporaryFile() as file:
+        objects.download(queue_key(scheduled_for), file)
+        file.seek(0)
+        for line in file:
+            yield json.loads(line)
+
+
+def pack(rows: Iterable[Mapping[str, str]], fields: Iterable[str], file: BinaryIO) -> None:
+    """Write a zip as the list comes in, for local runs and tests."""
+    with (
+        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open(LICENCES, "w") as member,
+        _text(member) as text,
+    ):
+        writer = csv.DictWriter(text, list(fields))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _text(file: IO[bytes]) -> io.TextIOWrapper:
+    return io.TextIOWrapper(file, encoding="utf-8", newline="")
