@@ -24,10 +24,10 @@ from typing import Any, Self, TypeAlias
 from rollcall.adapters.clients import AWS_ERRORS
 from rollcall.adapters.ledger import Ledger
 from rollcall.adapters.tables import TableItems
-from rollcall.core.batches import Batches
 from rollcall.core.job import Job
 from rollcall.core.names import function_name, table_name
 from rollcall.core.outcome import Outcome
+from rollcall.core.pipeline import Pipeline, TaskStep
 from rollcall.core.run import Redrive, RunRecord, iso, run_id
 from rollcall.core.sizing import (
     COMPLETION_TIMEOUT,
@@ -95,7 +95,8 @@ class SimulatedCloud:
         self._long_poll = long_poll
         self.jobs = list(jobs)
         for job in self.jobs:
-            if not inspect.iscoroutinefunction(job.callback_function):
+            tasks = [step.function for step in job.steps if isinstance(step, TaskStep)] if isinstance(job, Pipeline) else []
+            if not all(map(inspect.iscoroutinefunction, tasks or [job.callback_function])):
                 raise TypeError(f"{job.name}: a simulated callback is a coroutine; a thread does not know virtual time")
         self._runner = asyncio.Runner(loop_factory=VirtualLoop)
         loop = self._runner.get_loop()
@@ -184,7 +185,7 @@ class SimulatedCloud:
         if job.delivery is None:
             self.function("worker", job).deploy(self._worker(job))
         else:
-            self._make_state_machine(job, job.delivery)
+            self._make_state_machine(job)
             self.function("batch", job).deploy(self._batch(job))
         self.function("completion").deploy(partial(handlers.completion, self.jobs))
         self.function("watchdog").deploy(partial(handlers.watchdog, self.jobs, lambda: self.scheduled))
@@ -277,7 +278,7 @@ class SimulatedCloud:
         if job.delivery is None:
             self.queues[job.name] = make_queues(self.observer.sqs, job)
         else:
-            self._make_state_machine(job, job.delivery)
+            self._make_state_machine(job)
         fan_out = self._deploy_function("fan_out", job, FAN_OUT_TIMEOUT, self._fan_out(job))
         self.services.lambda_.functions[fan_out.name] = partial(self._invoke_async, fan_out)
         self._deploy_caller(job)
@@ -293,10 +294,10 @@ class SimulatedCloud:
         self._deploy_mapping(queue, worker, sizing.batch_size, sizing.maximum_concurrency)
         self._deploy_mapping(dead, self.function("dead_letter"), sizing.batch_size, LEAST_MAXIMUM_CONCURRENCY)
 
-    def _make_state_machine(self, job: Job, batches: Batches) -> None:
+    def _make_state_machine(self, job: Job) -> None:
         """Make it, or make it anew."""
         function = function_name(ENVIRONMENT, "batch", job.name)
-        self.state_machines[job.name] = make_state_machine(self.observer.stepfunctions, job.name, batches, function)
+        self.state_machines[job.name] = make_state_machine(self.observer.stepfunctions, job, function)
 
     def _fan_out(self, job: Job) -> Make:
         deliver_to = self.queues[job.name][0].url if job.delivery is None else self.state_machines[job.name]
@@ -306,7 +307,8 @@ class SimulatedCloud:
         return partial(handlers.worker, job, self.queues[job.name][0].url, self.target(job))
 
     def _batch(self, job: Job) -> Make:
-        return partial(handlers.batch, job, self.target(job))
+        make = handlers.steps if isinstance(job, Pipeline) else handlers.batch
+        return partial(make, job, self.target(job))
 
     def _deploy_function(self, kind: str, job: Job | None, timeout: timedelta, make: Make) -> SimulatedFunction:
         name = function_name(ENVIRONMENT, kind, job.name if job else None)
