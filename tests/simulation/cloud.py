@@ -95,8 +95,7 @@ class SimulatedCloud:
         self._long_poll = long_poll
         self.jobs = list(jobs)
         for job in self.jobs:
-            tasks = [step.function for step in job.steps if isinstance(step, TaskStep)] if isinstance(job, Pipeline) else []
-            if not all(map(inspect.iscoroutinefunction, tasks or [job.callback_function])):
+            if not all(map(inspect.iscoroutinefunction, _callbacks(job))):
                 raise TypeError(f"{job.name}: a simulated callback is a coroutine; a thread does not know virtual time")
         self._runner = asyncio.Runner(loop_factory=VirtualLoop)
         loop = self._runner.get_loop()
@@ -402,3 +401,10 @@ class SimulatedCloud:
             assert self.clock.now() < end, f"it did not happen within {within}; failed were {self.failures[-5:]}"
             await asyncio.sleep(every.total_seconds())
             self._check()
+
+
+def _callbacks(job: Job) -> list[Callable[..., object]]:
+    """What is called for its entries: its callback, or the tasks of a pipeline."""
+    if isinstance(job, Pipeline):
+        return [step.function for step in job.steps if isinstance(step, TaskStep)]
+    return [job.callback_function]

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 from rollcall import Batches, Call, Entry, Job, Keys, Outcome, Pipeline, Retry, Run, Skip, Target, Task, by_hand, daily
@@ -14,9 +15,9 @@ from rollcall.core.tree import Node
 from rollcall.engine.cancelling import cancel
 from rollcall.engine.progress import outcomes
 from tests.simulation.audit import Audit
+from tests.simulation.checks import OLD_NEWS
 from tests.simulation.cloud import SimulatedCloud
 from tests.simulation.playing import FREEZE_SECONDS, LIVENESS, LONG_POLL, Heard
-from tests.simulation.checks import OLD_NEWS
 from tests.simulation.points import Point, Points
 from tests.simulation.target import Reply
 from tools.local_cloud.resources import LEDGER
@@ -102,9 +103,7 @@ class _Play:
     def __init__(self, life: PipelineLife, faults: Points) -> None:
         self._life = life
         child, pipeline = _child(life), self._pipeline(life)
-        cloud = SimulatedCloud(
-            [pipeline, child], chunk_size=3, fan_in=2, seed=3, long_poll=LONG_POLL.total_seconds()
-        )
+        cloud = SimulatedCloud([pipeline, child], chunk_size=3, fan_in=2, seed=3, long_poll=LONG_POLL.total_seconds())
         table = cloud.services.dynamodb.tables[LEDGER]
         table.stream = audit = Audit(table=table)
         faults.freeze = self._freeze
@@ -248,9 +247,7 @@ def the_run_ends_as_its_steps_do(played: PlayedPipeline) -> Iterator[str]:
 
 def steps_come_one_after_another(played: PlayedPipeline) -> Iterator[str]:
     """None begins before the one before it is settled, or is called once it is settled itself."""
-    settled = {
-        index: at for (run, _, index), (at, _) in played.audit.settled.items() if run == played.run
-    }
+    settled = {index: at for (run, _, index), (at, _) in played.audit.settled.items() if run == played.run}
     for task, calls in played.calls.items():
         index = STEPS.index(task)
         for at in calls:
@@ -309,7 +306,7 @@ def one_execution_after_another(played: PlayedPipeline) -> Iterator[str]:
     ]
     if [each.name for each in found] != [execution_name(played.run, 1, number) for number in range(len(found))]:
         yield f"the executions are {[each.name for each in found]}"
-    for one, other in zip(found, found[1:], strict=False):
+    for one, other in pairwise(found):
         if one.stopped is None or other.started < one.stopped:
             yield f"{other.name} began while {one.name} was at work"
     if not played.faults.counts and [each.status for each in found] != ["SUCCEEDED"]:
