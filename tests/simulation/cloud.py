@@ -306,8 +306,9 @@ class SimulatedCloud:
         return partial(handlers.worker, job, self.queues[job.name][0].url, self.target(job))
 
     def _batch(self, job: Job) -> Make:
-        make = handlers.steps if isinstance(job, Pipeline) else handlers.batch
-        return partial(make, job, self.target(job))
+        if isinstance(job, Pipeline):
+            return partial(handlers.steps, job, self.target(job))
+        return partial(handlers.batch, job, self.target(job))
 
     def _deploy_function(self, kind: str, job: Job | None, timeout: timedelta, make: Make) -> SimulatedFunction:
         name = function_name(ENVIRONMENT, kind, job.name if job else None)
