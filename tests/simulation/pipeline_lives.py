@@ -233,6 +233,8 @@ def violations(played: PlayedPipeline) -> list[str]:
 
 
 def the_run_ends_as_its_steps_do(played: PlayedPipeline) -> Iterator[str]:
+    if played.cancelled and played.record.nonce is None:
+        return
     record = played.cloud.ledger.nodes(played.record, [Node(0, 0)])[Node(0, 0)]
     ends = tuple(record.outcome(position) for position in range(len(STEPS)))
     if None in ends:
