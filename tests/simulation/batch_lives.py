@@ -47,6 +47,9 @@ BATCH_LIVES = {
         entries=8, mishaps={Mishap.POISON_BEFORE: 0.1, Mishap.POISON_AFTER: 0.1}, batches=TWO_AT_ONCE
     ),
     "in batches, paused, and resumed": _life(_then(3.0, Deed.PAUSE), _then(90.0, Deed.RESUME), entries=9),
+    "in batches, paused for longer than a repair waits": replace(
+        _life(_then(3.0, Deed.PAUSE), _then(700.0, Deed.RESUME), entries=9), quiet_at=800.0
+    ),
     "in batches, a target that is down": _life(entries=9, breaker=3, mishaps={Mishap.UNAVAILABLE: 0.7}),
     "in batches, a busy target": _life(entries=9, batches=TWO_AT_ONCE, mishaps={Mishap.BUSY: 0.4}),
     "in batches, another declaration": _life(
