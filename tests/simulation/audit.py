@@ -50,6 +50,7 @@ class Audit(Stream):
             "node": self._node,
             "entry": self._entry,
             "slice": self._slice,
+            "waiting": self._waiting,
             "job": self._job,
             "target": self._target,
         }
@@ -73,7 +74,9 @@ class Audit(Stream):
         if generation != old["generation"]:
             yield from self._opened(old, new)
             return
-        if state is not before and state not in FOLLOWS.get(before, frozenset()):
+        # A pipeline's run ends so that has nothing to do.
+        left_out = state is State.SKIPPED and before in {State.DISPATCHING, State.RUNNING} and "skip_reason" in new
+        if state is not before and state not in FOLLOWS.get(before, frozenset()) and not left_out:
             yield f"{before} becomes {state}"
         for field_ in CONSTANT:
             if field_ in old and old[field_] != new.get(field_):
@@ -86,7 +89,7 @@ class Audit(Stream):
             yield "a checkpoint goes back"
         if new.get("checkpoint", 0) > new.get("total", 0) or new.get("window_end", 0) > new.get("total", 0):
             yield "a checkpoint or window lies behind the end"
-        if state is not before and state in {State.COMPLETE, State.CANCELLED} and new.get("total"):
+        if state is not before and state in {State.COMPLETE, State.CANCELLED, State.SKIPPED} and new.get("total"):
             yield from self._ended(new)
         if state is State.CANCELLED and before is State.ENUMERATING and "nonce" in new:
             yield "a sealed run is cancelled before it is settled"
@@ -189,6 +192,12 @@ class Audit(Stream):
             yield "a slice is taken away from its owner"
         if "began_at" in old and old["began_at"] != new.get("began_at"):
             yield "it is forgotten when a slice was first handled"
+
+    @staticmethod
+    def _waiting(_at: float, _name: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
+        same = (old.get("by"), old.get("generation")) == (new["by"], new["generation"])
+        if same and not old["tokens"] <= new["tokens"]:
+            yield "somebody who waits is forgotten"
 
     def _job(self, _: float, name: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
         current, before = new.get("current"), old.get("current")

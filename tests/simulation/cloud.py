@@ -27,6 +27,7 @@ from rollcall.adapters.tables import TableItems
 from rollcall.core.job import Job
 from rollcall.core.names import function_name, table_name
 from rollcall.core.outcome import Outcome
+from rollcall.core.pipeline import Pipeline, TaskStep
 from rollcall.core.run import Redrive, RunRecord, iso, run_id
 from rollcall.core.sizing import (
     COMPLETION_TIMEOUT,
@@ -94,7 +95,7 @@ class SimulatedCloud:
         self._long_poll = long_poll
         self.jobs = list(jobs)
         for job in self.jobs:
-            if not inspect.iscoroutinefunction(job.callback_function):
+            if not all(map(inspect.iscoroutinefunction, _callbacks(job))):
                 raise TypeError(f"{job.name}: a simulated callback is a coroutine; a thread does not know virtual time")
         self._runner = asyncio.Runner(loop_factory=VirtualLoop)
         loop = self._runner.get_loop()
@@ -305,6 +306,8 @@ class SimulatedCloud:
         return partial(handlers.worker, job, self.queues[job.name][0].url, self.target(job))
 
     def _batch(self, job: Job) -> Make:
+        if isinstance(job, Pipeline):
+            return partial(handlers.steps, job, self.target(job))
         return partial(handlers.batch, job, self.target(job))
 
     def _deploy_function(self, kind: str, job: Job | None, timeout: timedelta, make: Make) -> SimulatedFunction:
@@ -399,3 +402,10 @@ class SimulatedCloud:
             assert self.clock.now() < end, f"it did not happen within {within}; failed were {self.failures[-5:]}"
             await asyncio.sleep(every.total_seconds())
             self._check()
+
+
+def _callbacks(job: Job) -> list[Callable[..., object]]:
+    """What is called for its entries: its callback, or the tasks of a pipeline."""
+    if isinstance(job, Pipeline):
+        return [step.function for step in job.steps if isinstance(step, TaskStep)]
+    return [job.callback_function]

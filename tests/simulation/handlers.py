@@ -17,10 +17,12 @@ from rollcall.adapters.queue import Queue, Queues
 from rollcall.adapters.reports import Reports
 from rollcall.adapters.secrets import Secrets
 from rollcall.adapters.tables import TableItems
+from rollcall.adapters.waiting import TaskTokens
 from rollcall.core.call import Request, Response
 from rollcall.core.errors import RollcallError
 from rollcall.core.job import Job
 from rollcall.core.names import secret_name, table_name
+from rollcall.core.pipeline import Pipeline
 from rollcall.core.sizing import worker_sizing
 from rollcall.core.tables import Items
 from rollcall.core.target import Table
@@ -31,6 +33,7 @@ from rollcall.engine.fan_out import FanOut
 from rollcall.engine.slices import Slice, SliceHandler
 from rollcall.engine.slices import Waits as SliceWaits
 from rollcall.engine.starting import Invocation, request_of
+from rollcall.engine.steps import StepHandler, Wanted
 from rollcall.engine.watchdog import Watchdog
 from rollcall.engine.worker import Waits, Worker
 from tests.simulation.functions import Environment, Event, Handler
@@ -89,10 +92,13 @@ class Parts:
     def functions(self) -> Functions:
         return Functions(self.environment.clients.lambda_, ENVIRONMENT)
 
+    def tokens(self) -> TaskTokens:
+        return TaskTokens(self.environment.clients.stepfunctions)
+
     def announcer(self, jobs: Iterable[Job]) -> Announcer:
         hooks = {job.name: job.hook for job in jobs}
         bus = Bus(self.environment.clients.events, BUS)
-        return Announcer(self.ledger, bus, self.functions(), hooks.get, self.clock, self.token())
+        return Announcer(self.ledger, bus, self.functions(), hooks.get, self.clock, self.token(), self.tokens())
 
 
 def fan_out(job: Job, deliver_to: str, shape: tuple[int, int], environment: Environment) -> Handler:
@@ -130,15 +136,38 @@ def worker(job: Job, queue_url: str, target: SimulatedTarget, environment: Envir
     return handle
 
 
-def batch(job: Job, target: SimulatedTarget, environment: Environment) -> Handler:
-    """The handler of a job's slices."""
+def _slices(environment: Environment, job: Job, target: SimulatedTarget) -> SliceHandler:
     assert job.delivery is not None
     parts, waits = Parts(environment), SliceWaits()
     engine = new_worker(environment, job, waits, target)
-    slices = SliceHandler(job.delivery, parts.ledger, parts.manifests, engine, waits, parts.clock)
+    return SliceHandler(job.delivery, parts.ledger, parts.manifests, engine, waits, parts.clock)
+
+
+def batch(job: Job, target: SimulatedTarget, environment: Environment) -> Handler:
+    """The handler of a job's slices."""
+    parts, slices = Parts(environment), _slices(environment, job, target)
 
     async def handle(event: Event, deadline: datetime) -> object:
         return (await slices.handle(Slice.of(event), parts.token(), deadline)).fields()
+
+    return handle
+
+
+def steps(pipeline: Pipeline, target: SimulatedTarget, environment: Environment) -> Handler:
+    """The handler of a pipeline's steps."""
+    parts = Parts(environment)
+    engine = StepHandler(
+        pipeline,
+        parts.ledger,
+        parts.manifests,
+        lambda job: _slices(environment, job, target),
+        parts.functions(),
+        parts.tokens(),
+        parts.clock,
+    )
+
+    async def handle(event: Event, deadline: datetime) -> object:
+        return (await engine.handle(Wanted.of(event), parts.token(), deadline)).fields()
 
     return handle
 

@@ -200,6 +200,7 @@ def run_record(item: Mapping[str, Any]) -> RunRecord:
         completed_at=from_iso(completed) if completed else None,
         announced="announced_at" in item,
         skip_reason=item.get("skip_reason"),
+        skipped_by=item.get("skipped_by"),
         keeps=item.get("keeps", {}),
         waits_for=item.get("waits_for"),
         keyed=item.get("keyed", True),

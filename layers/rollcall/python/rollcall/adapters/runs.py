@@ -87,7 +87,7 @@ def redrive(ledger: Ledger, run: RunRecord, leased: RunRecord, job: JobRecord) -
     )
     update.remove("nonce", "total", "duplicates", "checkpoint", "window_end", "sent_at", "reason", "completed_at")
     update.remove("cancelling_since", "announced_at", "announcer", "announcing_until", "progress", "progressed_at")
-    update.remove("skip_reason", "waits_for")
+    update.remove("skip_reason", "skipped_by", "waits_for")
     update.when_equal(generation=run.generation, state=run.state.value, fence=run.fence)
     update.when(f"attribute_exists({update.name('announced_at')})")
     pointer = _pointer(leased, job).add("open", [run.id])
@@ -344,9 +344,9 @@ def close(ledger: Ledger, run: RunRecord) -> None:
     _transact(ledger, _update(ledger, run_key(run.id), still), _update(ledger, job_key(run.job), closed))
 
 
-def skip_rest(ledger: Ledger, run: RunRecord, reason: str) -> None:
-    """Note that the steps of a pipeline's run that are not settled are to be left out. Raises LostLease if it ended."""
-    _noted(ledger, run, Update().set(skip_reason=reason, reason=reason))
+def skip_rest(ledger: Ledger, run: RunRecord, step: str, reason: str) -> None:
+    """Note that the steps of a pipeline's run that follow `step` are to be left out. Raises LostLease if it ended."""
+    _noted(ledger, run, Update().set(skip_reason=reason, skipped_by=step, reason=reason))
 
 
 def keep(ledger: Ledger, run: RunRecord, keeps: Mapping[str, str]) -> None:

@@ -159,6 +159,8 @@ class RunRecord:
     cancelling_since: datetime | None = None
     #: Of a pipeline: why the steps that follow are left out, what it wants to keep, and the run that it waits for.
     skip_reason: str | None = None
+    #: The step that said so, which is done again if it dies before it is settled.
+    skipped_by: str | None = None
     keeps: Mapping[str, str] = field(default_factory=dict)
     waits_for: str | None = None
     #: Whether its target took idempotency keys when this generation began.

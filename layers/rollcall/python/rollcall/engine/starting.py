@@ -227,6 +227,7 @@ def _redrive(
         sent_at=None,
         reason=None,
         skip_reason=None,
+        skipped_by=None,
         waits_for=None,
         completed_at=None,
         announced=False,

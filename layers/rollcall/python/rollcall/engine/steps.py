@@ -145,13 +145,13 @@ class StepHandler:
         if reason is not None:
             return self._settle(place, Outcome.CANCELLED, "left_out", reason)
         if isinstance(step, TaskStep):
-            slices_ = self.slices_of(self.pipeline.job_of(step, partial(self._task, run)))
+            slices_ = self.slices_of(self.pipeline.job_of(step, partial(self._task, run, step.name)))
             return await slices_.handle(Slice(run.id, run.generation, place.index), owner, deadline)
         return self._start(place, step, wanted.token) if wanted.token is not None else self._judge(place, step)
 
     # --- tasks ---
 
-    def _task(self, run: RunRecord, call: Call) -> Task:
+    def _task(self, run: RunRecord, step: str, call: Call) -> Task:
         keeps = dict(run.keeps)
 
         def keep(name: str, value: str) -> None:
@@ -159,7 +159,7 @@ class StepHandler:
             runs.keep(self.ledger, run, keeps)
 
         def skip(reason: str) -> None:
-            runs.skip_rest(self.ledger, run, " ".join(reason.split()))
+            runs.skip_rest(self.ledger, run, step, " ".join(reason.split()))
 
         return Task(call, run.params, self.ledger.job(run.job).kept, keep, skip)
 
@@ -249,7 +249,7 @@ class StepHandler:
 
 def _left_out(place: _Place) -> str | None:
     """Why a step is not to be done, if it is not."""
-    if place.run.skip_reason is not None:
+    if place.run.skip_reason is not None and place.line.key != place.run.skipped_by:
         return f"skipped: {place.run.skip_reason}"
     if place.run.state is RunState.CANCELLING:
         return "its run was cancelled"
