@@ -63,6 +63,16 @@ def case(request: pytest.FixtureRequest, clouds: Mapping[str, Cloud]) -> tuple[C
 
 
 @pytest.fixture(
+    params=[(name, declared) for name, jobs in DEPLOYED.items() for declared in jobs if declared.job.schedule.crons],
+    ids=lambda case: f"{case[0]}-{case[1].job.name}",
+)
+def scheduled(request: pytest.FixtureRequest, clouds: Mapping[str, Cloud]) -> tuple[Cloud, Declared]:
+    """Each job of each environment that is due by itself."""
+    name, declared = request.param
+    return clouds[name], declared
+
+
+@pytest.fixture(
     params=[(name, declared) for name, jobs in DEPLOYED.items() for declared in jobs if declared.job.delivery is None],
     ids=lambda case: f"{case[0]}-{case[1].job.name}",
 )

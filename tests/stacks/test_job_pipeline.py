@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 
 from rollcall.core import names, sizing
 from rollcall.core.catalog import Declared
+from rollcall.core.pipeline import Pipeline
 from rollcall.core.run import run_id
 from rollcall.core.settings import Settings
 from rollcall.core.sizing import worker_sizing
@@ -94,6 +95,8 @@ def _invocations_at_once(cloud: Cloud, declared: Declared) -> int:
     if declared.job.delivery is None:
         mapping = cloud.mapping(cloud.function("worker", declared.job.name))
         return int(mapping["ScalingConfig"]["MaximumConcurrency"])
+    if isinstance(declared.job, Pipeline):
+        return 1  # one step after another
     name = names.state_machine_name(cloud.environment.name, declared.job.name)
     machine = cloud.one("AWS::StepFunctions::StateMachine", StateMachineName=name)
     return int(json.loads(machine["DefinitionString"])["States"]["Slices"]["MaxConcurrency"])
@@ -119,9 +122,9 @@ def test_schedules_are_the_declared_ones_and_say_when_they_were_due(case: Case) 
         assert tick == (None if schedule.tick is None else schedule.tick.total_seconds())
 
 
-def test_a_start_that_cannot_be_delivered_goes_to_a_standard_queue_within_the_hour(case: Case) -> None:
-    cloud, declared = case
-    undelivered = cloud.queue(undelivered_of(*case))
+def test_a_start_that_cannot_be_delivered_goes_to_a_standard_queue_within_the_hour(scheduled: Case) -> None:
+    cloud, declared = scheduled
+    undelivered = cloud.queue(undelivered_of(*scheduled))
     assert "FifoQueue" not in undelivered
     name = names.schedule_name(cloud.environment.name, declared.job.name, 1)
     target = cloud.one("AWS::Scheduler::Schedule", Name=name)["Target"]
@@ -130,14 +133,14 @@ def test_a_start_that_cannot_be_delivered_goes_to_a_standard_queue_within_the_ho
     assert target["RetryPolicy"]["MaximumRetryAttempts"] <= 10
 
 
-def test_a_schedules_role_starts_this_fan_out_and_nothing_else(case: Case) -> None:
-    cloud, declared = case
+def test_a_schedules_role_starts_this_fan_out_and_nothing_else(scheduled: Case) -> None:
+    cloud, declared = scheduled
     name = names.schedule_name(cloud.environment.name, declared.job.name, 1)
     target = cloud.one("AWS::Scheduler::Schedule", Name=name)["Target"]
     statements = list(cloud.statements(target["RoleArn"]))
     assert [(statement["Action"], statement["Resource"]) for statement in statements] == [
         (["lambda:InvokeFunction"], [target["Arn"]]),
-        (["sqs:SendMessage"], [sqs_arn(undelivered_of(*case))]),
+        (["sqs:SendMessage"], [sqs_arn(undelivered_of(*scheduled))]),
     ]
 
 
