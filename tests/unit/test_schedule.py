@@ -15,6 +15,7 @@ from rollcall.core.schedule import (
     Cron,
     Schedule,
     ScheduleError,
+    by_hand,
     daily,
     every,
     monthly,
@@ -574,3 +575,12 @@ def test_a_fixed_offset_is_as_good_as_utc() -> None:
     two_hours_east = datetime(2026, 3, 1, 4, 0, tzinfo=timezone(timedelta(hours=2)))
 
     assert daily("02:30").next_after(two_hours_east) == at("2026-03-01 02:30")
+
+
+def test_a_job_that_is_started_by_hand_is_never_due_and_has_nothing_to_deploy() -> None:
+    schedule, moment = by_hand(), datetime(2026, 11, 21, tzinfo=UTC)
+    assert schedule.expressions() == ()
+    assert schedule.next_after(moment) is None
+    assert list(schedule.occurrences(moment, moment + timedelta(days=400))) == []
+    assert schedule.words() == "by hand"
+    assert schedule.ticks(moment) == (moment,)
