@@ -576,7 +576,10 @@ def test_a_fixed_offset_is_as_good_as_utc() -> None:
     assert daily("02:30").next_after(two_hours_east) == at("2026-03-01 02:30")
 
 
-def test_a_job_that_is_started_by_hand_is_never_due() -> None:
-    schedule = by_hand()
-    assert (schedule.expressions(), schedule.words()) == ((), "by hand")
-    assert schedule.next_after(datetime(2026, 11, 21, tzinfo=UTC)) is None
+def test_a_job_that_is_started_by_hand_is_never_due_and_has_nothing_to_deploy() -> None:
+    schedule, moment = by_hand(), datetime(2026, 11, 21, tzinfo=UTC)
+    assert schedule.expressions() == ()
+    assert schedule.next_after(moment) is None
+    assert list(schedule.occurrences(moment, moment + timedelta(days=400))) == []
+    assert schedule.words() == "by hand"
+    assert schedule.ticks(moment) == (moment,)

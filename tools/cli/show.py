@@ -161,6 +161,8 @@ def show_standing(console: Console, found: Standing, failures: str) -> None:
         console.print(f"  {line}", soft_wrap=True, markup=False, highlight=False)
     if record.nonce is not None:
         console.print(_outcomes(record.total, found.outcomes, record.duplicates))
+        if found.steps:
+            console.print(_steps(found.steps))
         if found.settled > found.outcomes[Outcome.SUCCEEDED]:
             console.print(f"  what did not succeed, and why: {failures}", soft_wrap=True, markup=False, highlight=False)
 

@@ -14,6 +14,7 @@ from rollcall.core.outcome import Outcome
 from rollcall.core.run import RunRecord, RunState
 from rollcall.core.sizing import LAMBDA_GIVES_UP_AFTER
 from rollcall.engine.progress import Held, Progress, outcomes, progress
+from rollcall.engine.steps import Step, steps_of
 from tools.cli.aws_errors import passes
 from tools.cli.deployment import Deployment
 from tools.cli.looks import Look
@@ -35,6 +36,8 @@ class Standing:
     record: RunRecord
     outcomes: Mapping[Outcome, int]
     held: tuple[Held, ...] = ()
+    #: Of a pipeline: its steps, in order.
+    steps: tuple[Step, ...] = ()
 
     @property
     def settled(self) -> int:
@@ -71,6 +74,7 @@ class Standing:
             "completed_at": _iso(record.completed_at),
             "seconds": self.seconds,
             "announced": record.announced,
+            **({"steps": [step.fields() for step in self.steps]} if self.steps else {}),
         }
 
 
@@ -78,7 +82,8 @@ def standing(deployment: Deployment, record: RunRecord, job: Job) -> Standing:
     """Read from the run's chunks, all of them."""
     sealed = record.nonce is not None and not record.state.terminal
     held = progress(deployment.ledger, record, job.target.name).held if sealed else ()
-    return Standing(deployment.environment, record, outcomes(deployment.ledger, record), held)
+    steps = steps_of(deployment.ledger, deployment.manifests, job, record)
+    return Standing(deployment.environment, record, outcomes(deployment.ledger, record), held, steps)
 
 
 @dataclass(frozen=True, slots=True)

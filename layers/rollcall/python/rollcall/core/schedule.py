@@ -21,6 +21,7 @@ MINUTE = timedelta(minutes=1)
 TICKS = frozenset(timedelta(seconds=seconds) for seconds in range(1, 60) if 60 % seconds == 0)
 #: The days that every month has.
 MONTH_DAYS = (*range(1, 29), "L")
+BY_HAND = "by hand"
 TIME_OF_DAY = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
 
 
@@ -43,6 +44,8 @@ class Schedule:
     label: str = field(default="", compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        if not self.crons and self.label != BY_HAND:
+            raise ScheduleError('a schedule needs at least one expression. Example: Cron("30 2 * * ? *")')
         for cron in self.crons:
             parse(cron)
         _zone(self.timezone)
@@ -101,7 +104,7 @@ class Schedule:
 
 def by_hand() -> Schedule:
     """Never: such a job is started by somebody, or by a pipeline."""
-    return Schedule((), label="by hand")
+    return Schedule((), label=BY_HAND)
 
 
 def Cron(expression: str, *, timezone: str = "UTC") -> Schedule:  # noqa: N802 - reads as the value that it gives
