@@ -43,6 +43,8 @@ SMALL = 1_000
 #: The answers after which nothing is tried again.
 FINAL = frozenset({201, 402, 422})
 REPEATED_EVERY_SECONDS = 2.0
+#: Batches are at work for tenths of a second.
+LOOK_EVERY_SECONDS = 0.01
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -225,15 +227,19 @@ def _repeating(function: Function, wanted: bool) -> Iterator[list[Any]]:
     over, repeated, handled = threading.Event(), list[Any](), list[Any]()
 
     def repeat() -> None:
-        while wanted and not over.wait(REPEATED_EVERY_SECONDS):
+        due = time.monotonic()
+        while wanted and not over.wait(LOOK_EVERY_SECONDS):
             at_work = function.at_work()
+            if not at_work or time.monotonic() < due:
+                continue
+            due = time.monotonic() + REPEATED_EVERY_SECONDS
             for event in [*at_work[:1], *handled[:1]]:
                 try:
                     function.invoke(event)
                 except FunctionError:
                     return
                 repeated.append(event)
-            handled[:] = at_work or handled
+            handled[:] = at_work
 
     thread = threading.Thread(target=repeat, daemon=True)
     thread.start()

@@ -102,8 +102,10 @@ def test_a_redrive_of_transfers_whose_answers_were_lost_moves_nothing_twice(tmp_
     clone = Clone(tmp_path, jobs=True)
     transfers = clone.root / "functions/jobs/transfers"
     if not keys:
-        changed(transfers / "_targets.py", ("keys=Keys(window=timedelta(hours=20))", "keys=None"), ("Keys, ", ""))
-        changed(transfers / "_targets.py", ("minutes=5", "seconds=0"))
+        changed(transfers / "_targets.py", ("keys=Keys(window=timedelta(hours=20))", "keys=None"))
+        changed(
+            transfers / "_targets.py", ("settles_within=timedelta(minutes=5)", "settles_within=timedelta(seconds=0)")
+        )
     whole = transfers / TRANSFERS.name
     kept = shutil.copy(whole, tmp_path / "kept")
     changed(whole, ("@job.probe\n", ""), ("Retry(retries=3", "Retry(retries=0"))

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.simulation import branches, mutate, mutations
+from tests.simulation import branches, mutations
 from tests.simulation.rewriting import source_of
 
 COUNTED = """
@@ -72,18 +72,6 @@ def test_every_mutant_has_an_id_of_its_own_and_changes_its_module() -> None:
         broken = ast.fix_missing_locations(mutations.mutated(mutant, ast.parse(text)))
         assert ast.dump(broken) != ast.dump(ast.parse(text)), mutant.id
         compile(broken, mutant.module, "exec")
-
-
-def test_the_table_of_mutants_is_that_of_the_engine_as_it_is() -> None:
-    every = {mutant.id for mutant in mutations.mutants()}
-    judged = mutate.judged_before(mutations.mutants())
-    assert sorted(every - judged.keys()) == [], "make mutate judges those that the table does not tell of"
-    assert mutate.TABLE.read_text() == mutate.table([*judged.values()])
-
-
-def test_every_mutant_that_lives_has_its_reason() -> None:
-    alive = {name for name, each in mutate.judged_before(mutations.mutants()).items() if not each.killed_by}
-    assert sorted(alive) == sorted(mutate.reasons())
 
 
 def test_a_guide_knows_where_functions_are_at_work() -> None:

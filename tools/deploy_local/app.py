@@ -32,8 +32,12 @@ def environment(jobs: list[Declared], stand_ins: str) -> Environment:
         name=NAME,
         systems=tuple(sorted({declared.system for declared in jobs})),
         targets={
-            declared.job.target.name: Location(of_target(stand_ins, declared.job.target.name)) for declared in jobs
+            declared.job.target.name: Location(of_target(stand_ins, declared.job.target.name))
+            for declared in jobs
+            if declared.job.target.http
         },
+        # Nobody makes them: the job that runs needs none.
+        buckets={bucket.name: f"local-{bucket.name}" for declared in jobs for bucket in declared.job.buckets},
         reports={
             report.name: Location(f"{stand_ins}/report/{declared.job.name}")
             for declared in jobs
