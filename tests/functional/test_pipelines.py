@@ -11,7 +11,7 @@ import pytest
 from rollcall import Jitter, Job, Pipeline, Rejected, Retry, Skip, SourceError, Target, Task, by_hand, daily
 from rollcall.adapters import waiting
 from rollcall.adapters.executions import Executions
-from rollcall.adapters.waiting import TaskTokens
+from rollcall.adapters.waiting import TaskTokens, Waiting
 from rollcall.core.errors import RollcallError
 from rollcall.core.outcome import Outcome
 from rollcall.core.pipeline import definition
@@ -426,6 +426,23 @@ def test_a_step_that_is_handled_again_has_one_run_and_all_its_tokens_are_answere
     piped.import_things()
     piped.announce()
     assert piped.waiters.answers.keys() == {"one", "two"}
+
+
+def test_of_two_first_tokens_at_the_same_moment_none_is_lost(piped: Piped) -> None:
+    piped.start()
+    piped.until_settled("look")
+    waits, pipeline, wire = Waiting(frozenset(), f"{RUN}/1", 1), piped.run(), piped.world.wire
+
+    def before(sent: Any) -> None:
+        if sent.operation == "UpdateItem" and "tokens" in str(sent.fields) and "ADD" not in str(sent.fields):
+            wire.reset()
+            waiting.note(piped.world.ledger, IMPORTING, waits, "another", pipeline)
+
+    wire.before = before
+    waiting.note(piped.world.ledger, IMPORTING, waits, "one", pipeline)
+    found = waiting.of(piped.world.ledger, IMPORTING)
+    assert found is not None
+    assert found.tokens == {"one", "another"}
 
 
 def test_an_announcer_that_dies_before_it_notes_leaves_the_answer_to_the_next(piped: Piped) -> None:

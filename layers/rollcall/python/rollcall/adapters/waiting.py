@@ -7,9 +7,12 @@ from typing import Any
 
 from rollcall.adapters.ledger import Ledger, expiry, waiting_key
 from rollcall.adapters.update import ConditionFailed, Update
+from rollcall.core.errors import RollcallError
 from rollcall.core.run import RunCompleted, RunRecord, RunState
 from rollcall.core.values import canonical
 
+#: Races between steps that wait for one run.
+MOST_CONFLICTS = 10
 #: https://docs.aws.amazon.com/step-functions/latest/apireference/API_SendTaskFailure.html
 LONGEST_CAUSE = 32_768
 
@@ -34,15 +37,26 @@ def of(ledger: Ledger, run: str) -> Waiting | None:
 
 def note(ledger: Ledger, run: str, waiting: Waiting, token: str, pipeline: RunRecord) -> None:
     """Keep that `token` is to be told of the end of `run`, beside those of the same step: none that is noted at the
-    same time is lost.
+    same time is lost. Raises RollcallError where others note theirs again and again.
     """
-    added = Update().set(expires_at=expiry(pipeline)).add("tokens", [token])
-    added.when_equal(by=waiting.by, generation=waiting.generation)
-    try:
-        added.send(ledger.client, ledger.table, waiting_key(run))
-    except ConditionFailed:
+    for _ in range(MOST_CONFLICTS):
+        added = Update().set(expires_at=expiry(pipeline)).add("tokens", [token])
+        added.when_equal(by=waiting.by, generation=waiting.generation)
+        try:
+            added.send(ledger.client, ledger.table, waiting_key(run))
+            return
+        except ConditionFailed as failure:
+            before = failure.old
         first = Update().set(tokens=frozenset({token}), by=waiting.by, generation=waiting.generation)
-        first.set(expires_at=expiry(pipeline)).send(ledger.client, ledger.table, waiting_key(run))
+        first.set(expires_at=expiry(pipeline))
+        if before:
+            first.when_equal(by=before["by"], generation=before["generation"])
+        else:
+            first.when_absent("by")
+        with suppress(ConditionFailed):
+            first.send(ledger.client, ledger.table, waiting_key(run))
+            return
+    raise RollcallError(f"others note that they wait for {run}, {MOST_CONFLICTS} times in a row; try again")
 
 
 class TaskTokens:
