@@ -12,7 +12,7 @@ from tests.simulation.playing import Play, play
 from tests.simulation.points import CRASHES, LIVES, SMALL, Points, play_with, points_of, requests_of
 from tests.simulation.tries import attempt, seeds
 
-SEEDS, A_TEST = 200, 25
+SEEDS, A_TEST = 100, 25
 #: The lives of which every crash point is tried here; the others' are tried by `make simulate`.
 TRIED = ("with keys, and a redrive", "with claims and a probe", "two runs, one queued")
 PARTS = 8
