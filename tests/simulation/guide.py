@@ -1,38 +1,50 @@
-"""Where each function of the engine is at work: at which requests of the small lives, in which seeds and tests.
+"""Where each mutant makes a difference: in which lives of the simulation, and which tests enter its function.
 
-A mutant of a function is met there, and nowhere else. Made once, of the engine as it is.
+Made once, of the engine as it is, which tells when it comes to something that a mutant would change. A life is worth
+playing with a mutant when something goes wrong while its function is at work, or when what goes wrong has the engine
+come there more or less often.
 """
 
 import ast
 import builtins
 import json
+import multiprocessing
+import random
 import sys
 from collections import defaultdict
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import chain, zip_longest
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
 from tests.simulation import mutations
 from tests.simulation.rewriting import install as install_rewriting
 
+if TYPE_CHECKING:
+    from tests.simulation.tries import Try
+
 _ENTERED = "__entered__"
 _TESTS = Path(__file__).parents[1]
 #: Whose tests are asked about a mutant that gets past everything else.
 _FOLDERS = (_TESTS / "unit", _TESTS / "functional", _TESTS / "simulation")
 #: Tests of the mutations themselves, and lives that a mutant gets past anyway.
-_LEFT_OUT = ("test_branches.py", "test_lives.py")
+_LEFT_OUT = ("test_branches.py", "test_lives.py", "test_pipeline_lives.py", "test_batch_lives.py")
+#: A try as JSON has it: seed, life, and the request and fault of each point.
+Told: TypeAlias = tuple[int, str | None, list[tuple[int, str]]]
+#: The lives of a mutant that are kept.
+MOST_LIVES = 400
 
 
 @dataclass(frozen=True, slots=True)
 class Guide:
-    """By function: `engine.worker.Worker.handle`."""
+    """Where to meet mutants."""
 
-    #: Numbers of requests, by life.
-    requests: dict[str, dict[str, list[int]]]
-    seeds: dict[str, list[int]]
-    #: The quickest first, and their seconds.
+    #: By mutant, the most promising first.
+    lives: dict[str, list[Told]]
+    #: By function (`engine.worker.Worker.handle`), the quickest first, and their seconds.
     tests: dict[str, list[tuple[str, float]]]
 
     def save(self, path: Path) -> None:
@@ -41,6 +53,183 @@ class Guide:
     @staticmethod
     def read(path: Path) -> "Guide":
         return Guide(**json.loads(path.read_text()))
+
+
+# --- the lives ---
+
+
+class _Meetings:
+    """How often the engine has come to what each mutant would change."""
+
+    def __init__(self, number: int) -> None:
+        self.counts = [0] * number
+
+    def met(self, value: object, number: int, only: bool | None = None) -> object:
+        if only is None or bool(value) is only:
+            self.counts[number] += 1
+        return value
+
+    def met_if_it_fails(self, update: Any, number: int) -> Any:
+        update.__dict__.setdefault("met_if_it_fails", set()).add(number)
+        return update
+
+    def failed(self, numbers: Iterable[int]) -> None:
+        for number in numbers:
+            self.counts[number] += 1
+
+
+class _Condition(str):
+    """A condition of a write, which knows the mutants that it is about."""
+
+    numbers: frozenset[int]
+
+
+def _conditions(parameters: object) -> Iterator[_Condition]:
+    match parameters:
+        case _Condition():
+            yield parameters
+        case dict():
+            yield from chain.from_iterable(map(_conditions, parameters.values()))
+        case list():
+            yield from chain.from_iterable(map(_conditions, parameters))
+
+
+def _watch(mutants: list[str]) -> _Meetings:
+    """Has the engine tell from now on; before it is imported."""
+    meetings = _Meetings(len(mutants))
+    setattr(builtins, mutations.MET, meetings.met)
+    setattr(builtins, mutations.MET_IF_IT_FAILS, meetings.met_if_it_fails)
+    number_of = {mutant: number for number, mutant in enumerate(mutants)}
+    install_rewriting(frozenset(mutations.MODULES), lambda module, tree: mutations.watched(module, tree, number_of))
+    _watch_conditions(meetings)
+    return meetings
+
+
+def _watch_conditions(meetings: _Meetings) -> None:
+    from rollcall.adapters.update import Update
+    from tests.simulation.gate import Answer, Gate, Sent, Serve
+
+    expressions, let_through = Update.expressions, Gate.let_through
+
+    def knowing(update: Update) -> dict[str, Any]:
+        found = expressions(update)
+        if "ConditionExpression" in found:
+            found["ConditionExpression"] = condition = _Condition(found["ConditionExpression"])
+            condition.numbers = frozenset(update.__dict__.get("met_if_it_fails", ()))
+        return found
+
+    def telling(gate: Gate, sent: Sent, serve: Serve) -> Answer:
+        try:
+            return let_through(gate, sent, serve)
+        except Exception:
+            for condition in _conditions(dict(sent.parameters)):
+                meetings.failed(condition.numbers)
+            raise
+
+    Update.expressions = knowing  # type: ignore[method-assign, assignment]
+    Gate.let_through = telling  # type: ignore[method-assign, assignment]
+
+
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """A life in which nothing goes wrong."""
+
+    counts: list[int]
+    #: The functions at work at each request, by its number less one.
+    at_work: list[frozenset[str]]
+
+
+@dataclass(slots=True)
+class _Met:
+    """The tries in which a mutant makes a difference."""
+
+    plain: list["Try"]
+    #: Something goes wrong while its function is at work.
+    at_work: list["Try"]
+    #: What goes wrong has the engine come there more or less often.
+    affected: list["Try"]
+    seeds: list["Try"]
+
+    def best(self) -> list[Told]:
+        turns = chain.from_iterable(zip_longest(self.affected, self.at_work, self.seeds))
+        found = dict.fromkeys(each for each in chain(self.plain, turns) if each is not None)
+        return [_told(each) for each in list(found)[:MOST_LIVES]]
+
+
+def _told(about: "Try") -> Told:
+    return about.seed, about.life, [(point.request, point.fault.value) for point in about.points]
+
+
+def of_lives(most: int, seeds: int, jobs: int) -> dict[str, list[Told]]:
+    """The lives of each mutant, by its id, of so many points and so many seeds; before the engine is imported."""
+    mutants = [mutant.id for mutant in mutations.mutants()]
+    where = [mutant.where for mutant in mutations.mutants()]
+    meetings = _watch(mutants)
+    from tests.simulation import tries
+    from tests.simulation.points import ANSWERS, CRASHES
+
+    bases = {life: _base(life, meetings) for life in tries.lives()}
+    points = list(tries.points((*CRASHES, *ANSWERS)))
+    random.Random(seeds).shuffle(points)  # noqa: S311
+    wanted = [*(tries.Try(life=life) for life in tries.lives()), *points[:most], *tries.seeds(0, seeds)]
+
+    def asked(about: "Try") -> list[int]:
+        meetings.counts[:] = [0] * len(mutants)
+        if found := tries.attempt(about).violations:
+            raise AssertionError(f"{about}: {found[0]}")
+        return list(meetings.counts)
+
+    found = [_Met([], [], [], []) for _ in mutants]
+    for about, counts in zip(wanted, _side_by_side(asked, wanted, jobs), strict=True):
+        base = bases[about.life] if about.life is not None else None
+        for number, count in enumerate(counts):
+            if base is None:
+                if count:
+                    found[number].seeds.append(about)
+            elif not about.points:
+                if count:
+                    found[number].plain.append(about)
+            elif count or base.counts[number]:
+                if count != base.counts[number]:
+                    found[number].affected.append(about)
+                if where[number] in base.at_work[about.points[0].request - 1]:
+                    found[number].at_work.append(about)
+    return {mutant: met.best() for mutant, met in zip(mutants, found, strict=True)}
+
+
+_work: Callable[[Any], Any]
+
+
+def _do(about: object) -> Any:
+    return _work(about)
+
+
+def _side_by_side(work: Callable[[Any], Any], wanted: list[Any], jobs: int) -> Iterator[Any]:
+    global _work  # what the forked processes find
+    _work = work
+    with multiprocessing.get_context("fork").Pool(jobs) as pool:
+        yield from pool.imap(_do, wanted, chunksize=8)
+
+
+def _base(life: str, meetings: _Meetings) -> _Base:
+    from tests.simulation import tries
+
+    at_work: list[frozenset[str]] = []
+    meetings.counts[:] = [0] * len(meetings.counts)
+    tries.requests_of(life, lambda _: at_work.append(frozenset(_at_work())))
+    return _Base(list(meetings.counts), at_work)
+
+
+def _at_work() -> Iterator[str]:
+    frame = sys._getframe()
+    while (frame := frame.f_back) is not None:  # type: ignore[assignment]
+        module = frame.f_globals.get("__name__", "")
+        if module in mutations.MODULES:
+            function, _, _ = frame.f_code.co_qualname.replace(".<locals>", "").partition(".<")
+            yield f"{module.removeprefix('rollcall.')}.{function}"
+
+
+# --- the tests ---
 
 
 class _Entering(ast.NodeTransformer):
@@ -61,47 +250,12 @@ class _Entering(ast.NodeTransformer):
     visit_FunctionDef = visit_AsyncFunctionDef = visit_ClassDef = _visit  # noqa: N815
 
 
-def install() -> set[str]:
+def _entering() -> set[str]:
     """The set that functions enter from now on; before the engine is imported."""
     entered: set[str] = set()
     setattr(builtins, _ENTERED, entered)
     install_rewriting(frozenset(mutations.MODULES), lambda module, tree: _Entering(module).visit(tree))
     return entered
-
-
-def of_lives(seeds: int) -> dict[str, dict[str, object]]:
-    """The requests and seeds; in a process that has not imported the engine yet."""
-    entered = install()
-    from tests.simulation.plans import drawn
-    from tests.simulation.playing import Play, play
-    from tests.simulation.points import LIVES, Points
-
-    requests: dict[str, dict[str, list[int]]] = defaultdict(dict)
-    for name, plan in LIVES.items():
-        faults = Points((), plan.seed)
-        faults.watch = lambda number, life=name: _note(requests, life, number)  # type: ignore[misc]
-        Play(plan, faults=faults).run()
-    taken: dict[str, list[int]] = defaultdict(list)
-    for seed in range(seeds):
-        entered.clear()
-        play(drawn(seed))
-        for function in entered:
-            taken[function].append(seed)
-    return {"requests": dict(requests), "seeds": dict(taken)}
-
-
-def _note(requests: dict[str, dict[str, list[int]]], life: str, number: int) -> None:
-    for function in set(_at_work()):
-        requests[function].setdefault(life, []).append(number)
-
-
-def _at_work() -> Iterator[str]:
-    frame = sys._getframe()
-    while (frame := frame.f_back) is not None:  # type: ignore[assignment]
-        module = frame.f_globals.get("__name__", "")
-        if module in mutations.MODULES:
-            function, _, _ = frame.f_code.co_qualname.replace(".<locals>", "").partition(".<")
-            yield f"{module.removeprefix('rollcall.')}.{function}"
 
 
 class _Recorder:
@@ -129,7 +283,7 @@ class _Recorder:
 
 def of_tests() -> dict[str, list[tuple[str, float]]]:
     """The tests that pass; in a process that has not imported the engine yet."""
-    recorder = _Recorder(install())
+    recorder = _Recorder(_entering())
     run_tests([*map(str, _FOLDERS), *(f"--ignore-glob=*/{name}" for name in _LEFT_OUT)], recorder, first=False)
     return {function: sorted(tests, key=lambda test: test[1]) for function, tests in recorder.tests.items()}
 

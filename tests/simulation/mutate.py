@@ -34,8 +34,8 @@ SURVIVORS = Path(__file__).parent / "survivors.toml"
 HUNG = "it hangs"
 KILLED = "## What is killed"
 _LONGEST, _LONGEST_ERROR = 110, 2_000
-#: In which the functions of the engine are looked for.
-SEEDS = 1_000
+#: Lives with one fault, and seeds, in which mutants are looked for.
+POINTS, SEEDS = 8_000, 1_500
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,36 +83,31 @@ def _asked(*works: Callable[[], str]) -> list[str]:
         return [answer.read_text() for answer in answers]
 
 
-def _guided() -> Guide:
-    """Where the functions are at work. Raises SystemExit where that cannot be found out."""
-    lives, tests = _asked(lambda: json.dumps(guides.of_lives(SEEDS)), lambda: json.dumps(guides.of_tests()))
-    for found in (lives, tests):
-        if found.startswith("raised"):
-            sys.exit(f"the engine as it is fails: {found}")
-    return Guide(**json.loads(lives), tests=json.loads(tests))
+def _guided(jobs: int) -> Guide:
+    """Where to meet the mutants. Raises SystemExit where that cannot be found out."""
+    found = _asked(lambda: json.dumps(guides.of_lives(POINTS, SEEDS, jobs)), lambda: json.dumps(guides.of_tests()))
+    for each in found:
+        if each.startswith("raised"):
+            sys.exit(f"the engine as it is fails: {each}")
+    lives, tests = map(json.loads, found)
+    return Guide(lives, tests)
 
 
-def _met(mutant: Mutant, guide: Guide, seeds: int) -> str:
+def _met(mutant: Mutant, guide: Guide, lives: int) -> str:
     mutations.install(mutant)
     from tests.simulation import mutation_suite
 
-    return mutation_suite.run(mutant.where, guide, seeds)
+    return mutation_suite.run(guide.lives.get(mutant.id, [])[:lives], guide.tests.get(mutant.where, []))
 
 
-def _met_by_none(guide: Guide, seeds: int) -> str:
-    from tests.simulation import mutation_suite
-
-    return mutation_suite.run(None, guide, seeds)
-
-
-def _judged(mutants: list[Mutant], guide: Guide, jobs: int, limit: float, seeds: int) -> Iterator[Judged]:
+def _judged(mutants: list[Mutant], guide: Guide, jobs: int, limit: float, lives: int) -> Iterator[Judged]:
     """Mutants as they are judged, `jobs` at a time."""
     waiting, running = list(enumerate(mutants)), dict[int, tuple[int, Mutant, float]]()
     with TemporaryDirectory() as folder:
         while waiting or running:
             while waiting and len(running) < jobs:
                 number, mutant = waiting.pop(0)
-                process = _forked(partial(_met, mutant, guide, seeds), Path(folder, str(number)))
+                process = _forked(partial(_met, mutant, guide, lives), Path(folder, str(number)))
                 running[process] = number, mutant, time.monotonic()
             time.sleep(0.005)
             for process, (number, mutant, began) in list(running.items()):
@@ -187,7 +182,7 @@ def main(
     only: Annotated[str, typer.Option(help="Mutants whose id has this text.")] = "",
     whole: Annotated[bool, typer.Option("--whole", help="Also those that are in the table already.")] = False,
     alive: Annotated[bool, typer.Option("--alive", help="Also those that live, says the table.")] = False,
-    seeds: Annotated[int, typer.Option(help="Seeds that each has to get past.")] = 60,
+    lives: Annotated[int, typer.Option(max=guides.MOST_LIVES, help="Lives that each has to get past.")] = 200,
     limit: Annotated[float, typer.Option(help="Seconds after which a mutant hangs.")] = 180.0,
     guide: Annotated[Path | None, typer.Option(help="Where the guide is kept, or is to be.")] = None,
 ) -> None:
@@ -202,7 +197,7 @@ def main(
         judged = {name: each for name, each in judged.items() if each.killed_by}
     waiting = [mutant for mutant in every if only in mutant.id and mutant.id not in judged]
     try:
-        for each in _shown(waiting, guide, jobs, limit, seeds) if waiting else ():
+        for each in _shown(waiting, guide, jobs, limit, lives) if waiting else ():
             judged[each.mutant.id] = each
     finally:
         TABLE.write_text(table(list(judged.values())))
@@ -224,17 +219,15 @@ def main(
     sys.exit(1 if survivors - reasons().keys() else 0)
 
 
-def _shown(mutants: list[Mutant], guide: Path | None, jobs: int, limit: float, seeds: int) -> Iterator[Judged]:
+def _shown(mutants: list[Mutant], guide: Path | None, jobs: int, limit: float, lives: int) -> Iterator[Judged]:
     """Mutants as they are judged, with their progress."""
-    known = Guide.read(guide) if guide is not None and guide.exists() else _guided()
+    known = Guide.read(guide) if guide is not None and guide.exists() else _guided(jobs)
     if guide is not None:
         known.save(guide)
-    if found := _asked(lambda: _met_by_none(known, seeds))[0]:
-        sys.exit(f"the engine as it is does not pass: {found}")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         shown, alive = progress.add_task("mutants", total=len(mutants)), 0
-        for each in _judged(mutants, known, jobs, limit, seeds):
+        for each in _judged(mutants, known, jobs, limit, lives):
             alive += not each.killed_by
             progress.update(shown, advance=1, description=f"mutants, {alive} alive")
             yield each

@@ -8,7 +8,7 @@ through, a sum or bound that is off.
 import ast
 import copy
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -27,6 +27,8 @@ _MESSAGE_FIELDS = frozenset(
 )
 #: What is said and not done: no guarantee hangs on it.
 _SAID = frozenset({"log", "debug"})
+#: What watched modules find among the builtins: `met(value, number, only)`, `met_if_it_fails(update, number)`.
+MET, MET_IF_IT_FAILS = "__met__", "__met_if_it_fails__"
 #: A condition that holds for every item, and uses nothing that the request does not have.
 _ALWAYS = "attribute_exists(pk) OR attribute_not_exists(pk)"
 #: What the guarantees hang on: tests, sums and bounds that name none of these are not changed.
@@ -46,6 +48,8 @@ _GUARDING_FIELDS = _GUARDS | {
 _WRITERS = frozenset({"runs", "entries", "counting", "targets"})
 _WRITES = frozenset({"set", "set_once"})
 _REMOVED_WHOLE = frozenset({"add", "discard", "when_absent", "when_one_of", "increase", "count_up"})
+#: Parts of a write that are conditions: without one, what failed goes through.
+_CONDITIONS = frozenset({"when_absent", "when_one_of"})
 _SWAPPED = {"min": "max", "max": "min", "any": "all", "all": "any"}
 
 
@@ -74,6 +78,8 @@ class _Site:
     change: str
     #: Makes the change in the tree that the site was found in.
     make: Callable[[], None]
+    #: Has the tree tell, by the number given, when it comes to something that the change makes a difference to.
+    watch: Callable[[int], None]
 
 
 class _Walker:
@@ -88,8 +94,8 @@ class _Walker:
         self._block(self._tree.body)
         return self._sites
 
-    def _found(self, change: str, make: Callable[[], None]) -> None:
-        self._sites.append(_Site(self._function, " ".join(change.split()), make))
+    def _found(self, change: str, make: Callable[[], None], watch: Callable[[int], None]) -> None:
+        self._sites.append(_Site(self._function, " ".join(change.split()), make, watch))
 
     # --- statements ---
 
@@ -118,11 +124,21 @@ class _Walker:
             case ast.If():
                 self._if(body, place, statement)
             case ast.Expr(value=ast.Call() | ast.Await()) if _is_step(statement.value):
-                self._found(f"without {ast.unparse(statement)}", lambda: _replace(body, place, ast.Pass()))
+                self._found(
+                    f"without {ast.unparse(statement)}",
+                    lambda: _replace(body, place, ast.Pass()),
+                    partial(_watch_step, body, statement),
+                )
             case ast.Raise() if statement.exc is None:
-                self._found("without raising again", lambda: _replace(body, place, ast.Pass()))
+                self._found(
+                    "without raising again",
+                    lambda: _replace(body, place, ast.Pass()),
+                    partial(_watch_step, body, statement),
+                )
             case ast.Return(value=ast.Compare() | ast.BoolOp() | ast.UnaryOp(op=ast.Not()) as told) if _guards(told):
-                self._found(f"not {ast.unparse(told)}", lambda: setattr(statement, "value", _not(told)))
+                self._found(
+                    f"not {ast.unparse(told)}", lambda: setattr(statement, "value", _not(told)), partial(_watch, told)
+                )
         for _, value in ast.iter_fields(statement):
             self._children(value, statement)
 
@@ -146,14 +162,26 @@ class _Walker:
         if _only_says([*statement.body, *statement.orelse]) or not _guards(statement.test):
             return
         test = ast.unparse(statement.test)
-        self._found(f"if not {test}", lambda: setattr(statement, "test", _not(statement.test)))
+        self._found(
+            f"if not {test}",
+            lambda: setattr(statement, "test", _not(statement.test)),
+            partial(_watch, statement.test),
+        )
         if not statement.orelse:
-            self._found(f"without if {test}", lambda: _replace(body, place, ast.Pass()))
+            self._found(
+                f"without if {test}",
+                lambda: _replace(body, place, ast.Pass()),
+                partial(_watch, statement.test, only=True),
+            )
 
     def _handler(self, handler: ast.ExceptHandler) -> None:
         caught = ast.unparse(handler.type) if handler.type is not None else "anything"
         if not any(isinstance(each, ast.Raise) for each in handler.body):
-            self._found(f"except {caught}: raise", lambda: handler.body.__setitem__(slice(None), [ast.Raise()]))
+            self._found(
+                f"except {caught}: raise",
+                lambda: handler.body.__setitem__(slice(None), [ast.Raise()]),
+                partial(_watch_step, handler.body, handler.body[0]),
+            )
         self._block(handler.body)
 
     # --- expressions ---
@@ -182,27 +210,45 @@ class _Walker:
         if name == "when":
             (condition,) = call.args
             text = ast.unparse(condition)
-            self._found(f"always {text}", lambda: call.args.__setitem__(0, _joined("", condition, f" OR {_ALWAYS}")))
-            self._found(f"never {text}", lambda: call.args.__setitem__(0, _joined("NOT (", condition, ")")))
+            self._found(
+                f"always {text}",
+                lambda: call.args.__setitem__(0, _joined("", condition, f" OR {_ALWAYS}")),
+                partial(_watch_failures, receiver),
+            )
+            self._found(
+                f"never {text}",
+                lambda: call.args.__setitem__(0, _joined("NOT (", condition, ")")),
+                partial(_watch, condition),
+            )
         elif name == "when_equal" or name in _WRITES:
             for keyword in list(call.keywords):
                 if keyword.arg is not None and (name == "when_equal" or keyword.arg in _GUARDING_FIELDS):
                     change = f"{name} without {keyword.arg}"
-                    self._found(change, partial(call.keywords.remove, keyword))
+                    watch = (
+                        partial(_watch_failures, receiver) if name == "when_equal" else partial(_watch, keyword.value)
+                    )
+                    self._found(change, partial(call.keywords.remove, keyword), watch)
         elif name == "remove" and call.args and all(isinstance(each, ast.Constant) for each in call.args):
             for argument in [each for each in call.args if each.value in _GUARDING_FIELDS | {"announced_at"}]:  # type: ignore[attr-defined]
                 change = f"remove without {ast.unparse(argument)}"
-                self._found(change, partial(call.args.remove, argument))
+                self._found(change, partial(call.args.remove, argument), partial(_watch, argument))
         elif name in _REMOVED_WHOLE and call.args and not _is_plain_set(receiver):
-            self._found(f"without {name}({', '.join(map(ast.unparse, call.args))})", lambda: _become(call, receiver))
+            watching = _watch_failures if name in _CONDITIONS else _watch
+            self._found(
+                f"without {name}({', '.join(map(ast.unparse, call.args))})",
+                lambda: _become(call, receiver),
+                partial(watching, receiver),
+            )
 
     def _named(self, call: ast.Call, name: str) -> None:
         other = _SWAPPED[name]
-        self._found(f"{other} for {ast.unparse(call)}", lambda: setattr(call.func, "id", other))
+        self._found(f"{other} for {ast.unparse(call)}", lambda: setattr(call.func, "id", other), partial(_watch, call))
 
     def _parts(self, call: ast.Call) -> None:
         for part in call.args[1:]:
-            self._found(f"transaction without {ast.unparse(part)}", partial(call.args.remove, part))
+            self._found(
+                f"transaction without {ast.unparse(part)}", partial(call.args.remove, part), partial(_watch, part)
+            )
 
     def _operands(self, node: ast.BoolOp) -> None:
         word = "and" if isinstance(node.op, ast.And) else "or"
@@ -210,20 +256,27 @@ class _Walker:
             if not _guards(operand):
                 continue
             change = f"without {word} {ast.unparse(operand)}"
-            self._found(change, partial(_without, node, operand))
+            self._found(change, partial(_without, node, operand), partial(_watch, operand, only=word == "or"))
 
     def _filters(self, node: ast.comprehension) -> None:
         for test in filter(_guards, list(node.ifs)):
-            self._found(f"for any, not if {ast.unparse(test)}", partial(node.ifs.remove, test))
+            self._found(
+                f"for any, not if {ast.unparse(test)}",
+                partial(node.ifs.remove, test),
+                partial(_watch, test, only=False),
+            )
 
     def _sum(self, node: ast.BinOp) -> None:
+        watch = partial(_watch, node)
         match node:
             case ast.BinOp(right=ast.Constant(value=int())):
-                self._found(f"{ast.unparse(node.left)} for {ast.unparse(node)}", lambda: _become(node, node.left))
+                self._found(
+                    f"{ast.unparse(node.left)} for {ast.unparse(node)}", lambda: _become(node, node.left), watch
+                )
             case ast.BinOp(op=ast.Add()):
-                self._found(f"minus in {ast.unparse(node)}", lambda: setattr(node, "op", ast.Sub()))
+                self._found(f"minus in {ast.unparse(node)}", lambda: setattr(node, "op", ast.Sub()), watch)
             case _:
-                self._found(f"plus in {ast.unparse(node)}", lambda: setattr(node, "op", ast.Add()))
+                self._found(f"plus in {ast.unparse(node)}", lambda: setattr(node, "op", ast.Add()), watch)
 
     def _fields(self, node: ast.Dict) -> None:
         for key, value in list(zip(node.keys, node.values, strict=True)):
@@ -234,7 +287,7 @@ class _Walker:
                 node.keys.remove(key)
                 node.values.remove(value)
 
-            self._found(f"without the field {key.value}", leave_out)
+            self._found(f"without the field {key.value}", leave_out, partial(_watch, value))
 
 
 def _only_says(body: list[ast.stmt]) -> bool:
@@ -301,6 +354,31 @@ def _become(node: ast.AST, other: ast.AST) -> None:
     node.__dict__.update(other.__dict__)
 
 
+def _watch_step(body: list[ast.stmt], statement: ast.stmt, number: int) -> None:
+    """Tell when it comes to the statement."""
+    (line,) = ast.parse(f"{MET}(None, {number})").body
+    body.insert(next(place for place, each in enumerate(body) if each is statement), ast.copy_location(line, statement))
+
+
+def _watch(node: ast.expr, number: int, only: bool | None = None) -> None:
+    """Tell when it comes to the expression, or when it is true, or false."""
+    _wrap(node, MET, number, only)
+
+
+def _watch_failures(update: ast.expr, number: int) -> None:
+    """Tell when a write fails that the condition belongs to."""
+    _wrap(update, MET_IF_IT_FAILS, number)
+
+
+def _wrap(node: ast.expr, function: str, *arguments: int | bool | None) -> None:
+    """Make `node` a call with what it was, which stays the same object to whoever knows its parts."""
+    inner = copy.copy(node)
+    call = ast.Call(ast.Name(function, ast.Load()), [inner, *(ast.Constant(each) for each in arguments)], [])
+    node.__class__ = ast.Call
+    node.__dict__.clear()
+    node.__dict__.update(ast.copy_location(call, inner).__dict__)
+
+
 def _not(test: ast.expr) -> ast.expr:
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
         return test.operand
@@ -329,6 +407,13 @@ def changes_of(tree: ast.Module) -> list[tuple[str, Callable[[], None]]]:
 def mutants() -> list[Mutant]:
     """All of them."""
     return [mutant for module in MODULES for mutant, _ in _sites(module, ast.parse(source_of(module)))]
+
+
+def watched(module: str, tree: ast.Module, number_of: Mapping[str, int]) -> ast.Module:
+    """The module, which tells when it comes to what its mutants, numbered by their ids, make a difference to."""
+    for mutant, site in list(_sites(module, tree)):
+        site.watch(number_of[mutant.id])
+    return tree
 
 
 def mutated(mutant: Mutant, tree: ast.Module) -> ast.Module:

@@ -18,7 +18,7 @@ from tests.simulation.audit import Audit
 from tests.simulation.checks import OLD_NEWS
 from tests.simulation.cloud import SimulatedCloud
 from tests.simulation.playing import FREEZE_SECONDS, LIVENESS, LONG_POLL, Heard
-from tests.simulation.points import Point, Points
+from tests.simulation.points import Point, Points, Watch, unwatched
 from tests.simulation.target import Reply
 from tools.local_cloud.resources import LEDGER
 
@@ -94,9 +94,9 @@ class PlayedPipeline:
         return self.cloud.run(self.run)
 
 
-def play_pipeline(life: PipelineLife, *points: Point) -> PlayedPipeline:
+def play_pipeline(life: PipelineLife, *points: Point, watch: Watch = unwatched) -> PlayedPipeline:
     """Play it to its end, with what goes wrong at these points."""
-    return _Play(life, Points(points, seed=3)).run()
+    return _Play(life, Points(points, 3, watch)).run()
 
 
 class _Play:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from rollcall.core.job import Overlap
 from tests.simulation.batch_lives import BATCH_LIVES
@@ -89,6 +89,14 @@ LIVES = {
 SMALL = replace(_life(), jobs=(replace(_JOB, entries=5, window=50),), chunk_size=3, fan_in=2)
 
 
+#: Is told the number of each request before it is served.
+Watch: TypeAlias = Callable[[int], None]
+
+
+def unwatched(number: int) -> None:
+    """Nobody wants to know."""
+
+
 @dataclass(frozen=True, slots=True)
 class Point:
     """Something goes wrong at the request of that number, counted from 1 over all environments."""
@@ -103,19 +111,18 @@ class Point:
 class Points(Faults):
     """Faults at the points given, and nothing else."""
 
-    def __init__(self, points: Sequence[Point], seed: int) -> None:
+    def __init__(self, points: Sequence[Point], seed: int, watch: Watch = unwatched) -> None:
         super().__init__({}, seed)
         self._points = {point.request: point.fault for point in points}
         #: Requests so far.
         self.requests: list[Sent] = []
-        #: Told the number of each request before it is served.
-        self.watch: Callable[[int], None] = lambda _: None
+        self._watch = watch
 
     def __call__(self, sent: Sent, serve: Serve) -> Answer:
         if sent.origin == MAPPING:
             return serve()
         self.requests.append(sent)
-        self.watch(len(self.requests))
+        self._watch(len(self.requests))
         fault = self._points.get(len(self.requests))
         if fault is None or not self.concerns(fault, sent):
             return serve()
@@ -123,9 +130,9 @@ class Points(Faults):
         return self._suffer(fault, sent, serve)
 
 
-def play_with(plan: Plan, *points: Point) -> Played:
+def play_with(plan: Plan, *points: Point, watch: Watch = unwatched) -> Played:
     """A life in which this goes wrong."""
-    return Play(plan, faults=Points(points, plan.seed)).run()
+    return Play(plan, faults=Points(points, plan.seed, watch)).run()
 
 
 def requests_of(plan: Plan) -> list[Sent]:
@@ -135,10 +142,16 @@ def requests_of(plan: Plan) -> list[Sent]:
     return faults.requests
 
 
+def points_among(requests: Sequence[Sent], kinds: Sequence[Fault]) -> list[Point]:
+    """All points at which one of `kinds` can happen."""
+    return [
+        Point(number, kind) for number, sent in enumerate(requests, 1) for kind in kinds if Faults.concerns(kind, sent)
+    ]
+
+
 def points_of(plan: Plan, kinds: Sequence[Fault]) -> list[Point]:
     """All points of a life at which one of `kinds` can happen."""
-    requests = enumerate(requests_of(plan), 1)
-    return [Point(number, kind) for number, sent in requests for kind in kinds if Faults.concerns(kind, sent)]
+    return points_among(requests_of(plan), kinds)
 
 
 def pairs_of(plan: Plan) -> Iterator[tuple[Point, Point]]:

@@ -15,7 +15,8 @@ ENGINE = Path(__file__).parents[2] / "layers/rollcall/python"
 
 
 class _Loader(SourceLoader):
-    def __init__(self, path: str, rewrite: Rewrite) -> None:
+    def __init__(self, module: str, path: str, rewrite: Rewrite) -> None:
+        self._module = module
         self._path = path
         self._rewrite = rewrite
 
@@ -30,8 +31,7 @@ class _Loader(SourceLoader):
         raise OSError(f"{path} has no bytecode of its own")
 
     def source_to_code(self, data: bytes, path: str, *, _optimize: int = -1) -> object:  # type: ignore[override]
-        module = path.removesuffix(".py").split("/python/")[-1].replace("/", ".")
-        tree = ast.fix_missing_locations(self._rewrite(module, ast.parse(data)))
+        tree = ast.fix_missing_locations(self._rewrite(self._module, ast.parse(data)))
         return compile(tree, path, "exec", dont_inherit=True, optimize=_optimize)
 
 
@@ -50,7 +50,7 @@ class Rewriter(MetaPathFinder):
         found = importlib.machinery.PathFinder.find_spec(fullname, path, target)
         if found is None or found.origin is None:
             return None
-        return spec_from_loader(fullname, _Loader(found.origin, self._rewrite), origin=found.origin)
+        return spec_from_loader(fullname, _Loader(fullname, found.origin, self._rewrite), origin=found.origin)
 
 
 def install(modules: frozenset[str], rewrite: Rewrite) -> None:

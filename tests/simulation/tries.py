@@ -8,9 +8,12 @@ from traceback import format_exception_only
 from tests.simulation import branches
 from tests.simulation.checks import violations
 from tests.simulation.faults import Fault
+from tests.simulation.gate import Sent
+from tests.simulation.pipeline_lives import PIPELINE_LIVES, PlayedPipeline, play_pipeline
+from tests.simulation.pipeline_lives import violations as pipeline_violations
 from tests.simulation.plans import drawn
 from tests.simulation.playing import Played, play
-from tests.simulation.points import LIVES, SMALL, Point, pairs_of, play_with, points_of
+from tests.simulation.points import LIVES, SMALL, Point, Points, Watch, pairs_of, play_with, points_among, unwatched
 
 PAIRS = "pairs"
 
@@ -20,13 +23,14 @@ class Try:
     """What is tried: a seed of its own, or a life in which something goes wrong at these points."""
 
     seed: int = 0
+    #: One of `points.LIVES`, of the pipelines' lives, or the small one.
     life: str | None = None
     points: tuple[Point, ...] = ()
 
     def __str__(self) -> str:
         if self.life is None:
             return f"seed {self.seed}"
-        return f"{self.life}, {' and '.join(map(str, self.points))}"
+        return ", ".join([self.life, *([" and ".join(map(str, self.points))] if self.points else [])])
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +53,29 @@ def seeds(first: int, number: int) -> Iterator[Try]:
     return (Try(seed) for seed in range(first, first + number))
 
 
+def lives() -> list[str]:
+    """All in which something goes wrong at one request."""
+    return [*LIVES, *PIPELINE_LIVES]
+
+
 def points(kinds: Sequence[Fault]) -> Iterator[Try]:
     """Each point of each life at which one of `kinds` can happen."""
-    return (Try(life=name, points=(point,)) for name, plan in LIVES.items() for point in points_of(plan, kinds))
+    for life in lives():
+        requests = requests_of(life)
+        yield from (Try(life=life, points=(point,)) for point in points_among(requests, kinds))
+
+
+def requests_of(life: str, watch: Watch = unwatched) -> list[Sent]:
+    """The requests of a life in which nothing goes wrong; `watch` is told of each before it is served."""
+    faults = _play(life, watch=watch).faults
+    assert isinstance(faults, Points)
+    return faults.requests
+
+
+def _play(life: str, *points: Point, watch: Watch = unwatched) -> Played | PlayedPipeline:
+    if life in PIPELINE_LIVES:
+        return play_pipeline(PIPELINE_LIVES[life], *points, watch=watch)
+    return play_with(SMALL if life == PAIRS else LIVES[life], *points, watch=watch)
 
 
 def pairs() -> Iterator[Try]:
@@ -62,25 +86,29 @@ def pairs() -> Iterator[Try]:
 def attempt(about: Try) -> Tried:
     """Play and check it. What the simulation itself fails with is a violation, too."""
     try:
-        if about.life is None:
-            played = play(drawn(about.seed))
-        else:
-            played = play_with(SMALL if about.life == PAIRS else LIVES[about.life], *about.points)
+        played = play(drawn(about.seed)) if about.life is None else _play(about.life, *about.points)
         return _tried(about, played)
     except Exception as error:
         return Tried(about, ["".join(format_exception_only(error)).strip()])
 
 
-def _tried(about: Try, played: Played) -> Tried:
+def _tried(about: Try, played: Played | PlayedPipeline) -> Tried:
+    faults = Counter({fault.value: count for fault, count in played.faults.counts.items()})
+    requests = sum(played.cloud.requests.values())
+    if isinstance(played, PlayedPipeline):
+        calls = sum(map(len, played.calls.values())) + len(played.cloud.target(played.child).calls)
+        return Tried(
+            about, pipeline_violations(played), faults, Counter(), Counter(), branches.take(), requests, calls, 1
+        )
     targets = played.targets.values()
     return Tried(
         about,
         violations(played),
-        Counter({fault.value: count for fault, count in played.faults.counts.items()}),
+        faults,
         sum((Counter({each.value: count for each, count in target.counts.items()}) for target in targets), Counter()),
         played.log,
         branches.take(),
-        sum(played.cloud.requests.values()),
+        requests,
         sum(len(target.orders) for target in targets),
         len(played.runs()),
     )
