@@ -4,6 +4,8 @@ import ast
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -26,14 +28,13 @@ BROKEN = """
 from tests.simulation import mutations
 [mutant] = [each for each in mutations.mutants() if each.id == {id!r}]
 mutations.install(mutant)
-from tests.simulation.guide import Guide
 from tests.simulation.mutation_suite import run
-print(run(mutant.where, Guide({{}}, {{}}, {{}}), seeds=0))
+print(run([[0, "with keys, and a redrive", []], [0, "two runs, one queued", []]], []))
 """
 GUIDED = """
 import json
 from tests.simulation.guide import of_lives
-print(json.dumps(of_lives(seeds=3)))
+print(json.dumps(of_lives(most=40, seeds=3, jobs=1)))
 """
 
 
@@ -74,11 +75,18 @@ def test_every_mutant_has_an_id_of_its_own_and_changes_its_module() -> None:
         compile(broken, mutant.module, "exec")
 
 
-def test_a_guide_knows_where_functions_are_at_work() -> None:
+def test_a_guide_knows_where_mutants_make_a_difference() -> None:
     found = json.loads(said(GUIDED))
-    assert found["requests"]["engine.fan_out.FanOut.handle"]["skipped"][0] == 1
-    assert "skipped" not in found["requests"]["engine.redriving.redriven"]
-    assert found["seeds"]["engine.worker.Worker.handle"] == [0, 1, 2]
+    assert set(found) == {mutant.id for mutant in mutations.mutants()}
+    lives = {mutant: {life for _, life, _ in lives} for mutant, lives in found.items()}
+    assert lives["engine.worker.Worker.handle_deliveries: without self._take_turns(works, deadline)"] > {
+        None,
+        "skipped",
+    }
+    assert lives["adapters.runs.cancel: when_equal without state"] <= {
+        None, "cancelled in the middle", "a queued run is cancelled", "a pipeline that is cancelled"
+    }  # fmt: skip
+    assert lives["adapters.runs.cancel_queued: set without state"] == {"a queued run is cancelled"}
 
 
 SAMPLE = '''
@@ -112,3 +120,32 @@ def test_the_walk_finds_what_guards_and_leaves_what_only_says() -> None:
             "min for max(run.checkpoint, run.window_end)",
         ]
     )
+
+
+WATCHED = """
+def choose(run, waits):
+    if run.leased and run.total:
+        return "held"
+    return [each for each in waits if each.begun]
+"""
+
+
+def test_what_is_watched_computes_what_it_did_and_tells_when_a_change_would_matter() -> None:
+    ids = [f"sample.choose: {change}" for change, _ in mutations.changes_of(ast.parse(WATCHED))]
+    tree = mutations.watched("sample", ast.parse(WATCHED), {name: number for number, name in enumerate(ids)})
+    met = []
+
+    def tell(value: object, number: int, only: bool | None = None) -> object:
+        if only is None or bool(value) is only:
+            met.append(ids[number].removeprefix("sample.choose: "))
+        return value
+
+    scope = {mutations.MET: tell}
+    exec(compile(ast.fix_missing_locations(tree), "sample", "exec"), scope)  # noqa: S102
+    choose: Any = scope["choose"]
+    first, second = SimpleNamespace(begun=True), SimpleNamespace(begun=False)
+    assert choose(SimpleNamespace(leased=True, total=1), []) == "held"
+    assert set(met) == {"if not run.leased and run.total", "without if run.leased and run.total"}
+    met.clear()
+    assert choose(SimpleNamespace(leased=True, total=0), [first, second]) == [first]
+    assert met == ["without and run.total", "if not run.leased and run.total", "for any, not if each.begun"]
