@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from rollcall import Call, Keys, Outcome, Unanswered
+from rollcall import NEVER_ARRIVED, Call, Keys, Outcome, Unanswered
 from rollcall.core.actions import Action
-from rollcall.core.job import Callback, Probe
+from rollcall.core.job import Callback, Found, Probe
 from rollcall.core.run import RunState, iso
 from rollcall.engine.attempts import MOST_QUESTIONS
 from tests.functional.bank import (
@@ -317,3 +317,24 @@ def test_a_redriven_entry_that_is_answered_badly_ends_unknown_for_its_earlier_ca
     assert redriven(world, DUE - HOUR) == []
     assert world.outcome(0) is Outcome.UNKNOWN
     assert world.events.count(Action.ENTRY_UNKNOWN) == 1
+
+
+# --- settled while it was asked about ---
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_an_entry_that_its_dead_letter_settles_while_it_is_asked_about_is_not_called(world: World, number: int) -> None:
+    """A question may take as long as a call, and another message of the entry waits in no queue's group with it."""
+
+    async def while_it_is_settled(payload: Any, call: Call) -> Found:
+        del payload, call
+        world.dead_letters(world.batch(0, receives=1_000))
+        world.later(timedelta(seconds=20))
+        return NEVER_ARRIVED
+
+    bank = open_bank(world, number, probe=while_it_is_settled, settles_within=timedelta(0))
+    asked = replace(world.message(0), unanswered_since=iso(DUE - 25 * HOUR))
+    assert world.work([delivered(asked, receives=2)], time=INVOCATION) == []
+    assert bank.calls == []
+    assert world.outcome(0) is Outcome.UNKNOWN
+    assert world.chunk().begun == frozenset()

@@ -174,10 +174,9 @@ def of_lives(most: int, seeds: int, jobs: int) -> dict[str, list[Told]]:
     wanted = [*(tries.Try(life=life) for life in tries.lives()), *points[:most], *tries.seeds(0, seeds)]
 
     def asked(about: "Try") -> list[int]:
+        """Nothing of a life in which the engine as it is fails: `make simulate` tells of it."""
         meetings.counts[:] = [0] * len(mutants)
-        if found := tries.attempt(about).violations:
-            raise AssertionError(f"{about}: {found[0]}")
-        return list(meetings.counts)
+        return [] if tries.attempt(about).violations else list(meetings.counts)
 
     found = [_Met([], [], [], []) for _ in mutants]
     for about, counts in zip(wanted, _side_by_side(asked, wanted, jobs), strict=True):

@@ -34,6 +34,8 @@ class Work:
     suspect: bool = False
     #: Whether it is settled already.
     settled: bool = False
+    #: When that was read; None where nobody else can have a message of it.
+    read_at: datetime | None = None
     #: Whether the target is to be asked about an earlier call, instead of called.
     must_ask: bool = False
     #: What its record says, where that was read.

@@ -23,7 +23,7 @@ from rollcall.core.sizing import SETTLE_MARGIN
 from rollcall.core.tree import Node
 from rollcall.engine.attempts import Attempts, ClaimedAttempts, KeyedAttempts
 from rollcall.engine.calling import Caller
-from rollcall.engine.deliveries import Control, Delivery, deliveries
+from rollcall.engine.deliveries import CONTROL_AGE, Control, Delivery, deliveries, objection
 from rollcall.engine.gate import Gate, Passage
 from rollcall.engine.pacing import Pacer
 from rollcall.engine.work import AT_ONCE, Work, apart, by_chunk, by_group
@@ -217,7 +217,7 @@ class Worker:
         record = counting.begin(self._ledger, run, chunk, [work.position for work in works])
         for work in works:
             work.remember(record)
-            work.settled = work.position in record.settled
+            work.settled, work.read_at = work.position in record.settled, self._clock.now()
         if record.settled:
             counting.count(self._ledger, run, chunk, record, self._clock.now())
 
@@ -289,15 +289,28 @@ class Worker:
                 return True
 
     def _stop_late(self, work: Work) -> None:
-        """Look again, once the last look is old: a run may be cancelled, a job paused, a breaker open.
+        """Look again, once the last look is old: a run may be cancelled, a job paused, an entry settled.
 
         A bounded batch in hand is not cut short by a cancel.
         """
         run = self._control.runs([work.delivery.run.id]).get(work.delivery.run.id)
         if run is not None and run.state is RunState.CANCELLING and self._job.delivery is None:
             work.end(Outcome.CANCELLED, CANCELLED)
+        elif self._settled_meanwhile(work, run):
+            work.settled = True
         elif self._control.job.paused_since is not None:
             work.put_back(self._while_paused(self._control.job.paused_since))
+
+    def _settled_meanwhile(self, work: Work, run: RunRecord | None) -> bool:
+        """Whether it was settled while it waited for its turn: by a dead letter of the entry's, or another copy."""
+        if objection(work.delivery.message, run) is not None:
+            return True
+        if work.read_at is None or self._clock.now() - work.read_at <= CONTROL_AGE:
+            return False
+        work.read_at = self._clock.now()
+        return (
+            work.position in self._ledger.nodes(work.delivery.run, [work.delivery.chunk])[work.delivery.chunk].settled
+        )
 
     def _latest(self, deadline: datetime) -> datetime:
         """When the last call may begin: one begun later might not be settled before this invocation is killed."""
