@@ -156,6 +156,13 @@ def nothing_fails_of_itself(history: History) -> Iterator[str]:
         yield f"{failure.function}: {failure.reason}"
 
 
+def nobody_is_suspected_without_a_death(history: History) -> Iterator[str]:
+    """Guarantee 11: an entry is called alone only where a worker may have died of it."""
+    played = history.played
+    if played.calm and played.log["entry.suspect"] and not any(_poisoned(plan) for plan in history.plans.values()):
+        yield f"{played.log['entry.suspect']} entries were"
+
+
 def nobody_needs_to_be_healed(history: History) -> Iterator[str]:
     """Whoever fills a node counts it in its parent; the watchdog does so only for the dead, or by seeing the one write
     before the other.
@@ -496,6 +503,7 @@ CHECKS: tuple[Check, ...] = (
     nobody_is_passed_over_without_reason,
     nothing_fails_of_itself,
     what_never_came_is_missed,
+    nobody_is_suspected_without_a_death,
     nobody_needs_to_be_healed,
     everything_is_settled,
     outcomes_are_true,

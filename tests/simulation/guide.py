@@ -1,11 +1,10 @@
-"""Where each mutant makes a difference: in which lives of the simulation, and which tests enter its function.
+"""Where each mutant makes a difference: in which lives of the simulation, and in which tests.
 
 Made once, of the engine as it is, which tells when it comes to something that a mutant would change. A life is worth
 playing with a mutant when something goes wrong while its function is at work, or when what goes wrong has the engine
 come there more or less often.
 """
 
-import ast
 import builtins
 import json
 import multiprocessing
@@ -26,7 +25,6 @@ from tests.simulation.rewriting import install as install_rewriting
 if TYPE_CHECKING:
     from tests.simulation.tries import Try
 
-_ENTERED = "__entered__"
 _TESTS = Path(__file__).parents[1]
 #: Whose tests are asked about a mutant that gets past everything else.
 _FOLDERS = (_TESTS / "unit", _TESTS / "functional", _TESTS / "simulation")
@@ -34,8 +32,8 @@ _FOLDERS = (_TESTS / "unit", _TESTS / "functional", _TESTS / "simulation")
 _LEFT_OUT = ("test_branches.py", "test_lives.py", "test_pipeline_lives.py", "test_batch_lives.py")
 #: A try as JSON has it: seed, life, and the request and fault of each point.
 Told: TypeAlias = tuple[int, str | None, list[tuple[int, str]]]
-#: The lives of a mutant that are kept.
-MOST_LIVES = 400
+#: The lives and the tests of a mutant that are kept.
+MOST_LIVES, MOST_TESTS = 400, 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +42,7 @@ class Guide:
 
     #: By mutant, the most promising first.
     lives: dict[str, list[Told]]
-    #: By function (`engine.worker.Worker.handle`), the quickest first, and their seconds.
+    #: By mutant: tests and their seconds, the quickest first, those of the simulation last.
     tests: dict[str, list[tuple[str, float]]]
 
     def save(self, path: Path) -> None:
@@ -106,28 +104,40 @@ def _watch(mutants: list[str]) -> _Meetings:
 
 
 def _watch_conditions(meetings: _Meetings) -> None:
-    from rollcall.adapters.update import Update
-    from tests.simulation.gate import Answer, Gate, Sent, Serve
+    from rollcall.adapters import runs
+    from rollcall.adapters.update import ConditionFailed, Update
 
-    expressions, let_through = Update.expressions, Gate.let_through
+    expressions, send, transact = Update.expressions, Update.send, runs._transact
 
     def knowing(update: Update) -> dict[str, Any]:
         found = expressions(update)
         if "ConditionExpression" in found:
             found["ConditionExpression"] = condition = _Condition(found["ConditionExpression"])
-            condition.numbers = frozenset(update.__dict__.get("met_if_it_fails", ()))
+            condition.numbers = frozenset(_numbers_of(update))
         return found
 
-    def telling(gate: Gate, sent: Sent, serve: Serve) -> Answer:
+    def sent(update: Update, *arguments: Any, **more: Any) -> dict[str, Any]:
         try:
-            return let_through(gate, sent, serve)
-        except Exception:
-            for condition in _conditions(dict(sent.parameters)):
+            return send(update, *arguments, **more)
+        except ConditionFailed:
+            meetings.failed(_numbers_of(update))
+            raise
+
+    def transacted(*arguments: Any) -> None:
+        try:
+            transact(*arguments)
+        except runs.Conflict:
+            for condition in _conditions(list(arguments)):
                 meetings.failed(condition.numbers)
             raise
 
-    Update.expressions = knowing  # type: ignore[method-assign, assignment]
-    Gate.let_through = telling  # type: ignore[method-assign, assignment]
+    Update.expressions, Update.send = knowing, sent  # type: ignore[method-assign, assignment]
+    runs._transact = transacted  # type: ignore[assignment]
+
+
+def _numbers_of(update: Any) -> Iterable[int]:
+    found: set[int] = update.__dict__.get("met_if_it_fails", set())
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,47 +241,23 @@ def _at_work() -> Iterator[str]:
 # --- the tests ---
 
 
-class _Entering(ast.NodeTransformer):
-    """Puts `__entered__.add(name)` at the beginning of every function."""
-
-    def __init__(self, module: str) -> None:
-        self._name = module.removeprefix("rollcall.")
-
-    def _visit(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> ast.AST:
-        before, self._name = self._name, f"{self._name}.{node.name}"
-        self.generic_visit(node)
-        if not isinstance(node, ast.ClassDef):
-            (line,) = ast.parse(f"{_ENTERED}.add({self._name!r})").body
-            node.body.insert(0, ast.copy_location(line, node))
-        self._name = before
-        return node
-
-    visit_FunctionDef = visit_AsyncFunctionDef = visit_ClassDef = _visit  # noqa: N815
-
-
-def _entering() -> set[str]:
-    """The set that functions enter from now on; before the engine is imported."""
-    entered: set[str] = set()
-    setattr(builtins, _ENTERED, entered)
-    install_rewriting(frozenset(mutations.MODULES), lambda module, tree: _Entering(module).visit(tree))
-    return entered
-
-
 class _Recorder:
-    """Notes what each test enters, and how long it takes."""
+    """Notes which mutants each test meets, and how long it takes."""
 
-    def __init__(self, entered: set[str]) -> None:
-        self._entered = entered
-        self.tests: dict[str, list[tuple[str, float]]] = defaultdict(list)
+    def __init__(self, meetings: _Meetings) -> None:
+        self._meetings = meetings
+        self.tests: dict[int, list[tuple[str, float]]] = defaultdict(list)
         self._seconds: dict[str, float] = defaultdict(float)
         self._failed: set[str] = set()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
-        self._entered.clear()
+        counts = self._meetings.counts
+        counts[:] = [0] * len(counts)
         result = yield
-        for function in self._entered if item.nodeid not in self._failed else ():
-            self.tests[function].append((item.nodeid, self._seconds[item.nodeid]))
+        for number, count in enumerate(counts if item.nodeid not in self._failed else ()):
+            if count:
+                self.tests[number].append((item.nodeid, self._seconds[item.nodeid]))
         return result
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -282,9 +268,13 @@ class _Recorder:
 
 def of_tests() -> dict[str, list[tuple[str, float]]]:
     """The tests that pass; in a process that has not imported the engine yet."""
-    recorder = _Recorder(_entering())
+    mutants = [mutant.id for mutant in mutations.mutants()]
+    recorder = _Recorder(_watch(mutants))
     run_tests([*map(str, _FOLDERS), *(f"--ignore-glob=*/{name}" for name in _LEFT_OUT)], recorder, first=False)
-    return {function: sorted(tests, key=lambda test: test[1]) for function, tests in recorder.tests.items()}
+    return {
+        mutants[number]: sorted(tests, key=lambda test: ("/simulation/" in test[0], test[1]))[:MOST_TESTS]
+        for number, tests in recorder.tests.items()
+    }
 
 
 class _FirstFailure:

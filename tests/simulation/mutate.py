@@ -97,7 +97,7 @@ def _met(mutant: Mutant, guide: Guide, lives: int) -> str:
     mutations.install(mutant)
     from tests.simulation import mutation_suite
 
-    return mutation_suite.run(guide.lives.get(mutant.id, [])[:lives], guide.tests.get(mutant.where, []))
+    return mutation_suite.run(guide.lives.get(mutant.id, [])[:lives], guide.tests.get(mutant.id, []))
 
 
 def _judged(mutants: list[Mutant], guide: Guide, jobs: int, limit: float, lives: int) -> Iterator[Judged]:

@@ -81,6 +81,12 @@ LIVES = {
     "cancelled during long calls": _life(_then(20.0, Deed.CANCEL), entries=12, window=50, **_LONG),
     "cancelled during long calls, with claims": _life(_then(20.0, Deed.CANCEL), entries=12, keys=False, **_LONG),
     "messages lost during long calls": _life(_then(20.0, Deed.LOSE), entries=12, window=50, **_LONG),
+    "entries that fail for good": _life(
+        entries=9, breaker=1_000, window=50, mishaps={Mishap.UNAVAILABLE: 0.6, Mishap.ANSWER_LOST: 0.1}
+    ),
+    "entries that fail for good, with claims": _life(
+        entries=9, breaker=1_000, window=50, keys=False, mishaps={Mishap.NOT_SENT: 0.4, Mishap.UNAVAILABLE: 0.3}
+    ),
     "skipped": _life(_then(0.2, Deed.START_BY_HAND), entries=8, overlap=Overlap.SKIP),
     "a list that is too short": _life(entries=8, report=ReportFault.SHORT),
     **BATCH_LIVES,
