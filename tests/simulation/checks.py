@@ -22,6 +22,7 @@ from tests.simulation.batch_checks import (
 )
 from tests.simulation.counterparty import Mishap, Ordered
 from tests.simulation.history import History, Told
+from tests.simulation.ledger_checks import a_claim_that_is_over_says_so, nobody_is_in_hand
 from tests.simulation.plans import Deed, JobPlan, ReportFault
 from tests.simulation.playing import FREEZE_SECONDS, Played
 from tools.local_cloud.resources import MANIFESTS
@@ -518,6 +519,8 @@ CHECKS: tuple[Check, ...] = (
     who_cancels_is_obeyed,
     who_pauses_is_obeyed,
     verify_finds_nothing,
+    nobody_is_in_hand,
+    a_claim_that_is_over_says_so,
     nothing_is_left_behind,
     limits_are_kept,
     windows_are_kept,

@@ -1,8 +1,8 @@
 """Every way in which a line that keeps a guarantee can be lost, found by walking the engine's code.
 
-One mutant is one change: a condition of a write that always holds or never does, a field or set member that is not
-written, a part of a transaction that is left out, a test turned round or dropped, a step left out, an error let
-through, a sum or bound that is off.
+One mutant is one change: a condition of a write that always holds or never does, or all of a function's conditions,
+a field or set member that is not written, a part of a transaction that is left out, a test turned round or dropped, a
+step left out, an error let through, a sum or bound that is off.
 """
 
 import ast
@@ -27,6 +27,8 @@ _MESSAGE_FIELDS = frozenset(
 )
 #: What is said and not done: no guarantee hangs on it.
 _SAID = frozenset({"log", "debug"})
+#: The variable of fields that log lines share.
+_OF_LOG_LINES = "about"
 #: What watched modules find among the builtins: `met(value, number, only)`, `met_if_it_fails(update, number)`.
 MET, MET_IF_IT_FAILS = "__met__", "__met_if_it_fails__"
 #: A condition that holds for every item, and uses nothing that the request does not have.
@@ -89,6 +91,8 @@ class _Walker:
         self._tree = tree
         self._sites: list[_Site] = []
         self._function = ""
+        #: Of the writes of the function, with what they are conditions of.
+        self._conditions: list[tuple[ast.Call, ast.expr]] = []
 
     def sites(self) -> list[_Site]:
         self._block(self._tree.body)
@@ -114,10 +118,18 @@ class _Walker:
                     self._statement(body, place, statement)
 
     def _in(self, name: str, body: list[ast.stmt]) -> None:
-        before = self._function
-        self._function = f"{before}.{name}".strip(".")
+        before, outer = self._function, self._conditions
+        self._function, self._conditions = f"{before}.{name}".strip("."), []
         self._block(body)
-        self._function = before
+        # The inner ones of a chain first.
+        found = self._conditions[::-1]
+        if sum(len(call.keywords) or 1 for call, _ in found) > 1:
+            self._found(
+                "without any condition",
+                partial(_without_calls, found),
+                partial(_watch_failures, found[0][1]),
+            )
+        self._function, self._conditions = before, outer
 
     def _statement(self, body: list[ast.stmt], place: int, statement: ast.stmt) -> None:
         match statement:
@@ -207,6 +219,8 @@ class _Walker:
     def _call(self, call: ast.Call) -> None:
         assert isinstance(call.func, ast.Attribute)
         name, receiver = call.func.attr, call.func.value
+        if name in _CONDITIONS | {"when", "when_equal"}:
+            self._conditions.append((call, receiver))
         if name == "when":
             (condition,) = call.args
             text = ast.unparse(condition)
@@ -299,6 +313,8 @@ def _only_says(body: list[ast.stmt]) -> bool:
                 return True
             case ast.Expr(value=ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name))):
                 return name in _SAID
+            case ast.Assign(targets=[ast.Name(id=name)]) | ast.AugAssign(target=ast.Name(id=name)):
+                return name == _OF_LOG_LINES
         return False
 
     return all(map(says, body))
@@ -331,6 +347,11 @@ def _without(node: ast.BoolOp, operand: ast.expr) -> None:
     node.values.remove(operand)
     if len(node.values) == 1:
         _become(node, node.values[0])
+
+
+def _without_calls(calls: list[tuple[ast.Call, ast.expr]]) -> None:
+    for call, receiver in calls:
+        _become(call, receiver)
 
 
 def _is_plain_set(receiver: ast.expr) -> bool:
