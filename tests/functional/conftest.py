@@ -13,6 +13,7 @@ from moto.core.botocore_stubber import BotocoreStubber
 
 from rollcall.adapters.clients import Clients
 from rollcall.core.names import dead_letter_queue_name, queue_name
+from tests.functional import quick_moto
 from tests.functional.operator import DeployedWorld, Operator, seated
 from tests.functional.wire import Wire
 from tests.functional.world import ENVIRONMENT, NAME, Events, VirtualClock, World
@@ -80,7 +81,7 @@ def one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def aws(clients: Clients, one_at_a_time: None) -> Iterator[Clients]:  # noqa: ARG001 - a fixture cannot use usefixtures
     """What a deployment has, empty."""
-    with mock_aws():
+    with quick_moto.quick(), mock_aws():
         clients.dynamodb.create_table(
             TableName="ledger",
             BillingMode="PAY_PER_REQUEST",

@@ -47,6 +47,9 @@ from tools.local_cloud.stream import StreamSource
 
 #: Between two rounds of the watchdog; the stacks' schedule is a cron of every minute.
 WATCHDOG_SECONDS = 60.0
+#: A job's workers that start before the run does, which is all that a small run needs; of a target without keys there
+#: may be fifty. The others start with the first batch that is for them.
+WARM_WORKERS = 2
 #: How long invocations may take to end once a run has ended.
 FINISH_SECONDS = 3.0
 
@@ -271,7 +274,7 @@ class LocalCloud:
             job.name,
         )
         fan_out.warm(1)
-        batch.warm(sizing.maximum_concurrency)
+        batch.warm(min(WARM_WORKERS, sizing.maximum_concurrency))
         return Deployed(declared, fan_out, batch)
 
     def _deploy_queue(
@@ -292,7 +295,7 @@ class LocalCloud:
             "dead_letter", DEAD_LETTER_TIMEOUT, self._settings(declared, queue_url=dead.url), job.name
         )
         fan_out.warm(1)
-        worker.warm(sizing.maximum_concurrency)
+        worker.warm(min(WARM_WORKERS, sizing.maximum_concurrency))
         polling = self.client("sqs", counted=True, config=CONFIG.merge(Config(read_timeout=LONG_POLL_SECONDS + 10)))
         source = EventSource(polling, queue.url, queue.arn, sizing.batch_size)
         self._pollers.append(QueuePoller(source, worker.invoke, sizing.maximum_concurrency))
