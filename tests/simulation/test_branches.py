@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.simulation import branches, mutations
+from tests.simulation import branches, mutate, mutations
 from tests.simulation.rewriting import source_of
 
 COUNTED = """
@@ -87,6 +87,19 @@ def test_a_guide_knows_where_mutants_make_a_difference() -> None:
         None, "cancelled in the middle", "a queued run is cancelled", "a pipeline that is cancelled"
     }  # fmt: skip
     assert lives["adapters.runs.cancel_queued: set without state"] == {"a queued run is cancelled"}
+
+
+def test_the_table_tells_of_every_mutant() -> None:
+    """Else: make mutate."""
+    every = mutations.mutants()
+    judged = mutate.judged_before(every)
+    assert {mutant.id for mutant in every} - judged.keys() == set()
+    assert mutate.TABLE.read_text() == mutate.table(list(judged.values()))
+
+
+def test_every_survivor_has_a_reason_and_nobody_else_has() -> None:
+    judged = mutate.judged_before(mutations.mutants())
+    assert {name for name, each in judged.items() if not each.killed_by} == set(mutate.reasons())
 
 
 SAMPLE = '''
