@@ -130,6 +130,7 @@ def test_the_walk_finds_what_guards_and_leaves_what_only_says() -> None:
             "without and run.leased(now)",
             "without and run.total",
             "without runs.seal(ledger, run)",
+            "without any condition",
             "min for max(run.checkpoint, run.window_end)",
         ]
     )
