@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from rollcall.adapters.ledger import NodeRecord
 from rollcall.core.run import RunState
+from rollcall.core.sizing import MAX_RECEIVE_COUNT
 from tests.simulation.counterparty import Mishap
 from tests.simulation.history import History
 
@@ -15,7 +16,9 @@ def nobody_is_in_hand(history: History) -> Iterator[str]:
     played = history.played
     cancelled = any(state in _CANCELLED for states in played.audit.states.values() for _, state in states)
     poisoned = any({Mishap.POISON_BEFORE, Mishap.POISON_AFTER} & plan.mishaps.keys() for plan in history.plans.values())
-    if not played.calm or cancelled or poisoned:
+    # What a dead letter settles was in the hand of whoever returned it last.
+    buried = any(plan.most_receives < MAX_RECEIVE_COUNT for plan in history.plans.values())
+    if not played.calm or cancelled or poisoned or buried:
         return
     names = [name for _, name in played.audit.table.items if name.startswith("node#")]
     for name, item in played.cloud.ledger.items(names).items():
