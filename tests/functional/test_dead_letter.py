@@ -2,15 +2,20 @@
 
 from contextlib import suppress
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
 from rollcall import Outcome
+from rollcall.adapters import entries
+from rollcall.adapters.ledger import node_key
+from rollcall.adapters.update import Update
 from rollcall.core.actions import Action
 from rollcall.core.run import RunState, run_id
+from rollcall.core.tree import Node
 from tests.functional.wire import Killed, Sent
-from tests.functional.world import DAY, DUE, NAME, World, a_job, delivered
+from tests.functional.world import DAY, DUE, NAME, RUN, World, a_job, delivered
 
 NO_TIME = timedelta(seconds=1)
 
@@ -74,6 +79,28 @@ def test_an_entry_that_may_be_in_a_call_ends_unknown_though_its_earlier_ones_wer
     with pytest.raises(GeneratorExit):
         world.work(world.batch(0, receives=2))
     world.dead_letters(world.batch(0))
+    assert world.outcome(0) is Outcome.UNKNOWN
+
+
+@pytest.mark.parametrize("what", ["begun", "unanswered"])
+def test_an_entry_that_is_called_while_its_dead_letter_is_judged_is_judged_anew(world: World, what: str) -> None:
+    """A repair has sent it again: what was read of its chunk is no longer so when its outcome is written."""
+    world.begin(2)
+    world.target.script("D00", 503)
+    world.work(world.batch(0))
+    note = entries.note_outcome
+
+    def meanwhile(*arguments: Any) -> None:
+        note(*arguments)
+        chunk = node_key(RUN, 1, Node(0, 0))
+        Update().add(what, [0]).send(world.clients.dynamodb, "ledger", chunk)
+
+    letters = world.batch(0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(entries, "note_outcome", meanwhile)
+        assert world.dead_letters(letters) == [letter["messageId"] for letter in letters]
+    assert world.outcome(0) is None
+    assert world.dead_letters(letters) == []
     assert world.outcome(0) is Outcome.UNKNOWN
 
 

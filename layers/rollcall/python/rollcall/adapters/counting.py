@@ -35,6 +35,8 @@ class Batch:
     held: Collection[int] = ()
     #: Positions that had been noted as begun and no longer are.
     ended: Collection[int] = ()
+    #: Positions whose outcome holds only where nobody has begun them, or had no answer, since they were read.
+    at_rest: Collection[int] = ()
 
     def __bool__(self) -> bool:
         """Whether there is anything to write."""
@@ -45,7 +47,8 @@ class Batch:
 def settle(ledger: Ledger, run: RunRecord, chunk: Node, batch: Batch, now: datetime) -> Mapping[int, Outcome]:
     """Write what a batch says about `chunk`, in one write as a rule, and count the chunk if that filled it.
 
-    Returns the positions that somebody settled otherwise before, with the outcome that stands: the first one.
+    Returns the positions that somebody settled otherwise before, with the outcome that stands: the first one. Raises
+    ConditionFailed where one of `at_rest` is not.
     """
     pending = {position: outcome for position, outcome in batch.outcomes.items() if outcome is not Outcome.SUCCEEDED}
     succeeded = batch.outcomes.keys() - pending.keys()
@@ -56,6 +59,8 @@ def settle(ledger: Ledger, run: RunRecord, chunk: Node, batch: Batch, now: datet
             record = _write(ledger, run, chunk, batch, succeeded, some)
         except ConditionFailed as failure:
             record = NodeRecord.of(failure.old)
+            if not (record.begun | record.unanswered).isdisjoint(batch.at_rest):
+                raise
             stands = {position: found for position in some if (found := record.outcome(position)) is not None}
             superseded.update((position, found) for position, found in stands.items() if found is not some[position])
             pending = {position: outcome for position, outcome in pending.items() if position not in stands}
@@ -91,6 +96,9 @@ def _write(
         update.add(outcome.value, [position for position, found in exceptional.items() if found is outcome])
     for position in exceptional:
         update.when(f"NOT contains({update.name('settled')}, {update.value(position)})")
+    for position in batch.at_rest:
+        update.when(f"NOT contains({update.name('begun')}, {update.value(position)})")
+        update.when(f"NOT contains({update.name('unanswered')}, {update.value(position)})")
     return NodeRecord.of(update.send(ledger.client, ledger.table, node_key(run.id, run.generation, chunk)))
 
 

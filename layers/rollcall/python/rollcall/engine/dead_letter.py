@@ -10,6 +10,7 @@ from rollcall.adapters import counting, entries
 from rollcall.adapters.entries import EntryName, Told
 from rollcall.adapters.ledger import Ledger
 from rollcall.adapters.manifests import Manifests
+from rollcall.adapters.update import ConditionFailed
 from rollcall.core.actions import Action, log
 from rollcall.core.answers import Answer, reason_of
 from rollcall.core.clock import Clock
@@ -105,15 +106,24 @@ class DeadLetters:
         name = EntryName(message.key, message.index)
         known = entries.records(self._ledger, run, [name])[name]
         outcome = known.outcome
+        at_rest: list[int] = []
         if outcome is None:
             attempts = record.attempts.get(position, 0)
             answered = attempts > 0 and known.owner is None and position not in record.unanswered | record.begun
             outcome = Outcome.FAILED if answered else Outcome.UNKNOWN
+            at_rest = [position] if answered else []
             answer = Answer(outcome, "dead_letter", REASON, answered=answered)
             since = None if answered else run.started_at
             told = Told(answer, attempts, since, called_since=run.started_at, payload=message.payload)
             entries.note_outcome(self._ledger, run, name, outcome, told, now)
-        counting.settle(self._ledger, run, chunk, counting.Batch({position: outcome}), now)
+        batch = counting.Batch({position: outcome}, at_rest=at_rest)
+        try:
+            counting.settle(self._ledger, run, chunk, batch, now)
+        except ConditionFailed as failure:
+            # Another copy of it, that a repair has sent.
+            raise HeldEntry(
+                f"{message.key} of {run.id} is called just now; its dead letter is judged anew"
+            ) from failure
         log(
             Action.DEAD_LETTER_SETTLED,
             logging.WARNING,
