@@ -142,7 +142,7 @@ def table(judged: list[Judged]) -> str:
         "",
         "Written by `make mutate`. Every line of the engine that keeps a guarantee is lost or turned round, one at a",
         "time (`tests/simulation/mutations.py` finds them in the code), and the simulation has to notice. What gets",
-        "past its lives, points and seeds meets the tests where its function is at work; `test: …` names the one that",
+        "past its lives, points and seeds meets the tests in which it makes a difference; `test: …` names the one that",
         "failed.",
         "",
         f"{len(judged):,} mutants: {len(killed) - by_tests:,} killed by the simulation, {by_tests:,} by other tests, "

@@ -1,4 +1,4 @@
-"""What each mutant has to get past: lives in which it makes a difference, and tests that enter its function."""
+"""What each mutant has to get past: lives in which it makes a difference, and tests that it would change, too."""
 
 from tests.simulation import guide as guides
 from tests.simulation.faults import Fault
