@@ -167,7 +167,7 @@ npm = mkdir -p $(CDK_CLI); \
 	cp tools/deploy_local/package.json tools/deploy_local/package-lock.json $(CDK_CLI)/; \
 	cp tools/deploy_local/npmrc $(CDK_CLI)/.npmrc; \
 	$(NODE); \
-	(cd $(CDK_CLI) && PATH="$$node/bin:$$PATH" node "$$node/lib/node_modules/npm/bin/npm-cli.js" $(1) --silent >&2)
+	(cd $(CDK_CLI) && PATH="$$node/bin:$$PATH" node "$$node/lib/node_modules/npm/bin/npm-cli.js" $(1) --loglevel=error >&2)
 
 $(CDK_CLI)/.installed: tools/deploy_local/package-lock.json tools/deploy_local/package.json | install-dev
 	@$(call say,installing the CDK into $(CDK_CLI))
