@@ -10,6 +10,7 @@ Callbacks must be coroutines: a plain one runs in a thread, which has no part in
 
 import asyncio
 import inspect
+import json
 import random
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Mapping
@@ -113,6 +114,8 @@ class SimulatedCloud:
         self.faults: Faults | None = None
         #: Whether jobs are started by their schedules, so that one may be missed.
         self.scheduled = False
+        #: Runs and keys of entries that a worker had in hand when their messages were lost.
+        self.lost_in_hand: set[tuple[str, str]] = set()
         #: Asynchronous invocations that are still to be made, or made again.
         self.waiting_events = 0
         self._shape = chunk_size, fan_in
@@ -194,13 +197,17 @@ class SimulatedCloud:
         return self.function("worker" if job.delivery is None else "batch", job).outdated
 
     def lose_messages(self, job: Job, chance: random.Random) -> None:
-        """About half of the messages on the job's queue are gone."""
+        """About half of the messages on the job's queue are gone, those in flight with their groups' locks."""
         if job.name not in self.queues:
             return
         messages = self.services.sqs.queue(self.queues[job.name][0].url).messages
         for message in list(messages):
-            if chance.random() < 0.5:
-                messages.remove(message)
+            if chance.random() >= 0.5:
+                continue
+            if message.invisible_until is not None:
+                lost = json.loads(message.body)
+                self.lost_in_hand.add((lost["run"], lost["entry"]["key"]))
+            messages.remove(message)
 
     # --- what came of it ---
 

@@ -62,6 +62,17 @@ def test_of_runs_at_the_same_time_the_earliest_goes_on_first() -> None:
     assert played.log[Action.RUN_WINDOW_FULL.value] < 12
 
 
+def test_a_message_lost_in_a_workers_hands_holds_its_group_no_more() -> None:
+    """Only groups keep runs that overlap apart (docs/decisions/repair.md); nothing is done twice nevertheless."""
+    slow = replace(JOB, keys=False, own_references=True, overlap=Overlap.ALLOW, latency=70.0, timeout=90.0)
+    acts = Act(0, Deed.FIRE, JOB.name), Act(20, Deed.LOSE, JOB.name), Act(100, Deed.FIRE, JOB.name)
+    played = play(a_plan(slow, *acts))
+    assert violations(played) == []
+    assert played.cloud.lost_in_hand
+    played.cloud.lost_in_hand.clear()
+    assert any(each.startswith("one call of an entity at a time") for each in violations(played))
+
+
 def test_who_got_its_claim_too_late_does_not_call() -> None:
     """The write is made at once; its answer comes when the invocation is nearly over, and others may soon ask."""
     cloud, bank = banked(transfers(1, None))
