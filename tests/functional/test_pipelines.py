@@ -12,6 +12,7 @@ from rollcall import Jitter, Job, Pipeline, Rejected, Retry, Skip, SourceError, 
 from rollcall.adapters import waiting
 from rollcall.adapters.executions import Executions
 from rollcall.adapters.waiting import TaskTokens, Waiting
+from rollcall.core.actions import Action
 from rollcall.core.errors import RollcallError
 from rollcall.core.outcome import Outcome
 from rollcall.core.pipeline import definition
@@ -217,6 +218,35 @@ def test_a_step_that_is_handled_again_is_not_done_again(piped: Piped) -> None:
     for _ in range(3):
         piped.until_settled("look")
     assert len(piped.looked) == 1
+
+
+def test_a_step_that_is_settled_stays_as_it_ended_though_the_run_is_cancelled(piped: Piped) -> None:
+    piped.start()
+    piped.until_settled("look")
+    piped.world.cancel(RUN)
+    piped.until_settled("look")
+    assert piped.world.events.count(Action.ENTRY_CANCELLED) == 0
+    assert piped.outcomes() == {}
+
+
+def test_a_last_step_whose_function_died_before_it_was_counted_is_counted_when_it_comes_again(piped: Piped) -> None:
+    piped.start()
+    piped.until_settled("look")
+    piped.handle(IMPORT, "token")
+    piped.import_things()
+    piped.announce()
+    piped.until_settled(IMPORT)
+
+    def before(sent: Any) -> None:
+        if sent.operation == "UpdateItem" and sent.key == f"run#{RUN}" and RunState.COMPLETE in str(sent.fields):
+            raise Killed(str(sent))
+
+    piped.world.wire.before = before
+    with pytest.raises(Killed):
+        piped.handle("finish")
+    piped.world.wire.reset()
+    piped.until_settled("finish")
+    assert (piped.run().state, piped.ended) == (RunState.COMPLETE, [RUN])
 
 
 def test_a_task_whose_function_died_is_done_again_and_then_settled(piped: Piped) -> None:
@@ -474,6 +504,8 @@ def test_a_step_is_not_settled_before_its_run_has_ended_whatever_woke_the_state_
     piped.declare_import()
     world.fan_out().handle(Start(DUE, None), world.invocation())
     assert piped.handle(IMPORT)
+    assert piped.handle(IMPORT, "another token")
+    assert piped.waiters.answers == {}
     assert world.outcomes(RUN) == {Outcome.SUCCEEDED: 1}
 
 
@@ -502,6 +534,85 @@ def test_who_cancels_a_pipeline_cancels_the_run_that_it_waits_for(piped: Piped) 
     assert piped.run().state is RunState.CANCELLED
     assert world.target.calls == []
     assert piped.outcomes()[IMPORT] == (Outcome.CANCELLED, "its run was cancelled")
+
+
+def test_a_redrive_takes_up_a_run_that_is_still_being_cancelled_once_that_has_ended(piped: Piped) -> None:
+    """Its workers settle what they have in hand: the pipeline's own run has ended by then."""
+    piped.start()
+    piped.until_settled("look")
+    piped.handle(IMPORT, "token")
+    world = piped.world
+    world.report = entries(4)
+    piped.declare_import()
+    world.fan_out().handle(Start(DUE, None), world.invocation())
+    world.cancel(RUN)
+    piped.until_settled(IMPORT, "finish")
+    piped.announce(RUN)
+    piped.redrive()
+    piped.handle(IMPORT, "another token")
+    assert piped.functions.redriven == []
+    piped.declare_import()
+    world.drain()
+    assert world.run(IMPORTING).state is RunState.CANCELLED
+    piped.announce()
+    assert piped.handle(IMPORT), "the cancelled generation is not the step's"
+    piped.handle(IMPORT, "a third token")
+    assert [run.id for run in piped.functions.redriven] == [IMPORTING]
+    world.fan_out().handle(Again(IMPORTING, 1, Redrive()), world.invocation())
+    world.drain()
+    piped.until_settled(IMPORT, "finish")
+    assert piped.run().state is RunState.COMPLETE
+    assert piped.outcomes() == {}
+
+
+def without_the_step(piped: Piped) -> None:
+    """A deploy forgets the step while its run goes on; the next one has it again, and the failed run is redriven."""
+    steps = piped.pipeline.steps
+    piped.pipeline.steps = tuple(step for step in steps if step.name != IMPORT)
+    piped.until_settled(IMPORT, "finish")
+    assert piped.outcomes()[IMPORT] == (Outcome.FAILED, "the pipeline has no such step any more")
+    piped.pipeline.steps = steps
+    piped.announce(RUN)
+    piped.redrive()
+
+
+def test_a_redrive_waits_for_the_run_that_is_still_under_way(piped: Piped) -> None:
+    piped.start()
+    piped.until_settled("look")
+    piped.handle(IMPORT, "token")
+    world = piped.world
+    world.report = entries(4)
+    piped.declare_import()
+    world.fan_out().handle(Start(DUE, None), world.invocation())
+    without_the_step(piped)
+    piped.handle(IMPORT, "another token")
+    piped.declare_import()
+    world.drain()
+    piped.announce()
+    assert piped.functions.redriven == []
+    piped.until_settled(IMPORT, "finish")
+    assert piped.run().state is RunState.COMPLETE
+
+
+def test_a_redrive_waits_for_the_run_whose_list_is_being_read(piped: Piped) -> None:
+    refused_and_redriven(piped)
+    world, second = piped.world, f"{IMPORTING}-g2"
+
+    def before(sent: Any) -> None:
+        if sent.operation == "PutObject":
+            raise Killed(str(sent))
+
+    world.report = entries(4)
+    piped.declare_import()
+    world.wire.before = before
+    with pytest.raises(Killed):
+        world.fan_out().handle(Start(DUE, "g2"), world.invocation())
+    world.wire.reset()
+    assert world.run(second).state is RunState.ENUMERATING
+    without_the_step(piped)
+    piped.handle(IMPORT, "a third token")
+    assert piped.run().waits_for == second
+    assert len(piped.functions.started) == 2
 
 
 def test_a_redrive_of_chosen_steps_takes_all_that_did_not_succeed(piped: Piped) -> None:

@@ -234,6 +234,19 @@ def test_a_suspect_does_not_let_the_next_message_of_its_group_pass(world: World)
     assert world.chunk(0, TOMORROW).held == {0}
 
 
+def test_a_suspect_is_called_alone_though_the_next_message_of_its_group_is_none(world: World) -> None:
+    two_runs(world, 2)
+    make_suspect(world, 0)
+    settled_by_then: list[set[int]] = []
+
+    async def alone(deposit: Any, call: Call) -> None:
+        settled_by_then.append(set(world.chunk().settled))
+
+    world.job._callback = alone
+    world.work([*world.batch(0, receives=3), *world.batch(0, run=TOMORROW), *world.batch(1)])
+    assert settled_by_then == [set(), {1}, {0, 1}]
+
+
 # --- out of time ---
 
 
@@ -276,5 +289,6 @@ def test_a_suspect_without_time_for_its_call_has_used_up_no_attempt(world: World
     assert world.target.calls == []
     assert world.chunk().attempts == {}
     assert world.chunk().begun == {0}, "it is a suspect still"
+    assert world.chunk().held == set(), "its call is in doubt: a cancel leaves it to whoever receives it"
     world.work(world.batch(0, receives=9))
     assert world.outcome(0) is Outcome.SUCCEEDED

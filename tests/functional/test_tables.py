@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from functions._runtime import Runtime
-from rollcall import ConditionFailed, DeclarationError, Secret, Table
+from rollcall import Bucket, ConditionFailed, DeclarationError, Secret, Table
 from rollcall.adapters.clients import Clients
 from rollcall.adapters.tables import TableItems
 from rollcall.core.settings import Settings
@@ -98,3 +98,5 @@ def test_a_job_uses_nothing_else(runtime: Runtime) -> None:
         runtime.table(Table("due", key="number"))
     with pytest.raises(DeclarationError, match="uses the secret 'workday', which is not among its needs"):
         runtime.secret("workday")
+    with pytest.raises(DeclarationError, match="uses the bucket 'reports', which is not among its needs"):
+        runtime.bucket(Bucket("reports"))

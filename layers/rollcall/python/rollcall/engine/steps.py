@@ -179,9 +179,9 @@ class StepHandler:
         if record is None:
             _, _, nonce = child.partition(f"{step.name}-{_stamp(run)}")
             self.functions.start(step.name, run.scheduled_for, nonce.removeprefix("-") or None, run.params)
-        elif record.generation < known.generation and record.state.terminal:
+        elif record.state.terminal and record.generation < known.generation:
             self.functions.redrive(record, Redrive())
-        elif record.generation >= known.generation and record.state.terminal:
+        elif record.state.terminal:
             self.tokens.answer(token, completed(self.ledger, record, self.clock.now()))
         log(Action.STEP_WAITS, run=run.id, job=run.job, step=step.name, waits_for=child, generation=known.generation)
         return Handled(again=True, wait=LOOK_AGAIN)
@@ -279,10 +279,11 @@ def _came_to_nothing(record: RunRecord) -> bool:
 
 
 def _generation_after(record: RunRecord | None) -> int:
-    """Of a run that is still to come its first; of one that has ended otherwise than well, the next."""
-    if record is None or not record.state.terminal or _came_to_nothing(record):
-        return 1 if record is None else record.generation
-    return record.generation + 1
+    """Of a run that is still to come its first; of one that ended otherwise than well, or is about to, the next."""
+    if record is None:
+        return 1
+    over = record.state.terminal or record.state is RunState.CANCELLING
+    return record.generation + 1 if over and record.generations else record.generation
 
 
 def _by(run: RunRecord) -> str:
