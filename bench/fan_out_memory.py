@@ -42,6 +42,7 @@ from rollcall.core.tree import Node
 from tools.cli.stand_ins import StandIns
 from tools.local_cloud import resources
 from tools.local_cloud.counting import Requests
+from tools.local_cloud.fork_server import ForkServer
 from tools.local_cloud.functions import Function
 from tools.local_cloud.isolation import REGION
 from tools.local_cloud.ministack import CHECKOUT, MiniStack
@@ -111,6 +112,8 @@ def fan_out(entries: int) -> FannedOut:
             queue_url=f"{queue}/000000000000/{JOB}.fifo",
             reports={report.name: Location(f"{stand_ins.base}/report/{JOB}") for report in declared.job.reports},
         )
+        forks = ForkServer(folder / "functions.log", [str(CHECKOUT), str(CHECKOUT / "layers/rollcall/python")])
+        ending.callback(forks.stop)
         function = Function(
             "fan-out",
             "fan_out",
@@ -118,7 +121,7 @@ def fan_out(entries: int) -> FannedOut:
             timeout=FAN_OUT_TIMEOUT,
             log=folder / "fan-out.log",
             requests=Requests(),
-            import_path=[str(CHECKOUT), str(CHECKOUT / "layers/rollcall/python")],
+            forks=forks,
         )
         ending.callback(function.stop)
         begun = time.monotonic()

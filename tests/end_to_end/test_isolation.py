@@ -39,9 +39,7 @@ def test_the_users_aws_is_never_touched(clone: Clone, tmp_path: Path) -> None:
     del seen[running.process.pid]
     # A process that was just forked still shows the environment of its parent.
     started = [found for pid, found in seen.items() if looks[pid] >= 5]
-    functions = {found["AWS_LAMBDA_FUNCTION_NAME"] for found in started if "AWS_LAMBDA_FUNCTION_NAME" in found}
-    assert len(functions) >= 3, "completion, fan-out and worker"
-    assert len(started) >= 9, "five workers, the two others, MiniStack and the stand-ins"
+    assert len(started) >= 7, "two workers, the two others and what they are forked from, MiniStack and the stand-ins"
     for found in started:
         values = " ".join(found.values())
         assert canary.url not in values

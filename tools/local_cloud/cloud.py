@@ -38,6 +38,7 @@ from rollcall.core.target import Bucket, Location, Table
 from tools.local_cloud import resources
 from tools.local_cloud.counting import Requests
 from tools.local_cloud.event_source import LONG_POLL_SECONDS, EventSource
+from tools.local_cloud.fork_server import ForkServer
 from tools.local_cloud.functions import Function, FunctionError, Trouble, Usage
 from tools.local_cloud.isolation import REGION
 from tools.local_cloud.lambda_api import LambdaApi
@@ -103,7 +104,9 @@ class LocalCloud:
         self.requests = Requests()
         self.functions: dict[str, Function] = {}
         self.used: dict[str, Usage] = {}
-        self._import_path = [*(import_path or []), str(CHECKOUT), str(CHECKOUT / "layers/rollcall/python")]
+        import_path = [*(import_path or []), str(CHECKOUT), str(CHECKOUT / "layers/rollcall/python")]
+        self._forks = ForkServer(folder / "functions.log", import_path)
+        self._ending.callback(self._forks.stop)
         self._pollers: list[QueuePoller | Repeater] = []
         self._deployed: dict[str, Deployed] = {}
         self._announced: list[Mapping[str, Any]] = []
@@ -203,7 +206,6 @@ class LocalCloud:
         self._heard = resources.make_bus(self.client("events"), self.client("sqs"))
         self._completion = self._function("completion", COMPLETION_TIMEOUT)
         self._watchdog = self._function("watchdog", WATCHDOG_TIMEOUT)
-        self._completion.warm(1)
         source = StreamSource(self.client("dynamodbstreams", counted=True), stream)
         self._pollers.append(follow_stream(source, self._completion.invoke))
         self._pollers.append(Repeater(self.tick, WATCHDOG_SECONDS, at_once=False))
@@ -235,7 +237,7 @@ class LocalCloud:
             timeout=timeout,
             log=self.folder / f"{name}.log",
             requests=self.requests,
-            import_path=self._import_path,
+            forks=self._forks,
         )
         return self.functions[name]
 
@@ -256,6 +258,8 @@ class LocalCloud:
             resources.make_table(self.client("dynamodb"), table)
         for bucket in job.buckets:
             resources.make_bucket(self.client("s3"), bucket)
+        if not self._deployed:
+            self._completion.warm(1)
         deploy = self._deploy_queue if job.delivery is None else self._deploy_batches
         self._deployed[job.name] = deploy(declared, job, target, reports)
         return self._deployed[job.name]

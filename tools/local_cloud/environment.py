@@ -1,11 +1,18 @@
-"""One execution environment of a function, as a process: `python -m tools.local_cloud.environment FD HANDLER`.
+"""Execution environments of functions, as processes: `python -m tools.local_cloud.environment FD`.
 
-Takes invocations as lines of JSON from the socket FD and answers each with one line, as Lambda's runtime does:
-one at a time, the handler imported once, an exception answered as errorType and errorMessage. The first line says
-that the handler is imported, or with which exception that failed. Ends when standard input does, in the middle of
-an invocation too, so it never outlives who started it.
+Imports once what all functions import, and forks an environment for each request on the socket FD: a process takes a
+third of a second of computing to import it. Requests and answers are lines of JSON:
+
+    {"fork": HANDLER, "variables": {…}, "log": PATH}, and the environment's end of a channel  ->  {"pid": 7}
+    {"reap": PID}  ->  {"cpu_seconds": 0.3, "peak_memory": 70000}, once it has ended
+
+An environment takes invocations as lines of JSON from its channel and answers each with one line, as Lambda's runtime
+does: one at a time, the handler imported once, an exception answered as errorType and errorMessage. The first line says
+that the handler is imported, or with which exception that failed. It ends when standard input does, in the middle of an
+invocation too, so it never outlives who started it.
 """
 
+import contextlib
 import importlib
 import json
 import os
@@ -14,14 +21,18 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import BufferedIOBase
-from typing import Any
+from typing import Any, NoReturn
 
 import botocore.handlers
 
 from tools.local_cloud.counting import Requests
+
+#: Imports whatever handlers do, and reads nothing of what differs between them.
+COMMON = "functions._calling"
+_MOST_BYTES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +49,61 @@ class Context:
 
 def main() -> None:
     """Serve until the parent closes the socket."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    with contextlib.suppress(Exception, SystemExit):  # a handler fails with the same, and its environment tells
+        importlib.import_module(COMMON)
+    with socket.socket(fileno=int(sys.argv[1])) as control:
+        while (received := _receive(control)) is not None:
+            request, channel = received
+            control.sendall(json.dumps(_answer_to(request, channel, control)).encode() + b"\n")
+
+
+def _receive(control: socket.socket) -> tuple[dict[str, Any], int | None] | None:
+    """The next request, and the descriptor that came with it; None where there will be none."""
+    line, channels = b"", list[int]()
+    while not line.endswith(b"\n"):
+        some, found, *_ = socket.recv_fds(control, _MOST_BYTES, 1)
+        if not some:
+            return None
+        line, channels = line + some, channels + found
+    return json.loads(line), channels[0] if channels else None
+
+
+def _answer_to(request: Mapping[str, Any], channel: int | None, control: socket.socket) -> dict[str, object]:
+    if channel is None:
+        _, _, used = os.wait4(request["reap"], 0)
+        return {"cpu_seconds": used.ru_utime + used.ru_stime, "peak_memory": used.ru_maxrss}
+    process = os.fork()
+    if not process:
+        control.close()
+        _be_environment(channel, request)
+    os.close(channel)
+    return {"pid": process}
+
+
+def _be_environment(channel: int, request: Mapping[str, Any]) -> NoReturn:
+    try:
+        os.setsid()
+        os.set_inheritable(channel, False)
+        log = os.open(request["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.environ.update(request["variables"])
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+        _serve(channel, request["fork"])
+    except BaseException as error:
+        traceback.print_exception(error)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)
+
+
+def _serve(fd: int, path: str) -> None:
     requests = Requests()
     botocore.handlers.BUILTIN_HANDLERS.extend(requests.handlers())
-    with socket.socket(fileno=int(sys.argv[1])) as channel, channel.makefile("rwb") as lines:
+    with socket.socket(fileno=fd) as channel, channel.makefile("rwb") as lines:
         try:
-            handler = _load(sys.argv[2])
+            handler = _load(path)
         except (Exception, SystemExit) as error:
             _answer(lines, _failure(error))
             return

@@ -3,9 +3,9 @@
 import contextlib
 import json
 import os
+import select
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.local_cloud.counting import Requests
-from tools.local_cloud.isolation import isolated
-from tools.local_cloud.ministack import CHECKOUT
+from tools.local_cloud.fork_server import ForkServer
 
 #: Lambda gives a function's start 10 seconds
 #: (https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html); a loaded laptop may need more.
@@ -68,21 +67,11 @@ class Usage:
 class Environment:
     """One process that handles one invocation at a time."""
 
-    def __init__(self, handler: str, variables: Mapping[str, str], log: Path, import_path: list[str]) -> None:
+    def __init__(self, forks: ForkServer, handler: str, variables: Mapping[str, str], log: Path) -> None:
         ours, theirs = socket.socketpair()
-        environ = isolated(os.environ) | dict(variables) | {"PYTHONPATH": os.pathsep.join(import_path)}
-        with log.open("ab") as output, theirs:
-            self.process = subprocess.Popen(
-                # -P: else the working directory would stand before import_path.
-                [sys.executable, "-P", "-m", "tools.local_cloud.environment", str(theirs.fileno()), handler],
-                env=environ,
-                cwd=CHECKOUT,
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=output,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-            )
+        self._forks = forks
+        with theirs:
+            self.pid = forks.fork(handler, variables, log, theirs)
         self._channel = ours
         self._lines = ours.makefile("rwb")
         self._ready = False
@@ -131,28 +120,35 @@ class Environment:
         answer: dict[str, Any] = json.loads(line)
         return answer
 
+    @property
+    def ended(self) -> bool:
+        """Whether its process is no more: it says nothing unless it is asked, so what there is to read is its end."""
+        looked_at = select.poll()
+        looked_at.register(self._channel, select.POLLIN)
+        return self.dead or bool(looked_at.poll(0))
+
     def kill(self) -> None:
         """As a crash of the sandbox would."""
         self.dead = True
-        self.process.kill()
+        self._send(signal.SIGKILL)
+
+    def _send(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):  # only where the fork server is no more: else it is not reaped
+            os.kill(self.pid, number)
 
     def stop(self) -> Usage:
         """End it, if it is not dead yet, and tell what it used."""
-        peak = _peak_memory_mb(self.process.pid)
-        if self.process.returncode is None:
-            self.process.send_signal(signal.SIGTERM)
+        peak = _peak_memory_mb(self.pid)
+        self._send(signal.SIGTERM)
         with contextlib.suppress(OSError):  # an invocation that it did not take
             self._lines.close()
         self._channel.close()
-        if self.process.stdin is not None:
-            self.process.stdin.close()
         try:
-            _, status, used = os.wait4(self.process.pid, 0)
-        except ChildProcessError:
+            ended = self._forks.reap(self.pid)
+        except OSError:
             return Usage(peak or 0.0)
-        self.process.returncode = os.waitstatus_to_exitcode(status)
         unit = 1024**2 if sys.platform == "darwin" else 1024
-        return Usage(peak or used.ru_maxrss / unit, used.ru_utime + used.ru_stime)
+        return Usage(peak or ended.peak_memory / unit, ended.cpu_seconds)
 
 
 def _text(error: Mapping[str, str]) -> str:
@@ -160,7 +156,7 @@ def _text(error: Mapping[str, str]) -> str:
 
 
 def _peak_memory_mb(pid: int) -> float | None:
-    """The process's own high-water mark. Linux keeps the parent's in ru_maxrss over an exec, so it is read here."""
+    """The process's own high-water mark, where /proc tells it."""
     try:
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
@@ -182,7 +178,7 @@ class Function:
         timeout: timedelta,
         log: Path,
         requests: Requests,
-        import_path: list[str],
+        forks: ForkServer,
     ) -> None:
         self.name = name
         self.kind = kind
@@ -190,7 +186,7 @@ class Function:
         self._timeout = timeout
         self._log = log
         self._requests = requests
-        self._import_path = import_path
+        self._forks = forks
         self._lock = threading.Lock()
         self._idle: list[Environment] = []
         #: Those at work, with their events.
@@ -209,7 +205,7 @@ class Function:
 
     def _new(self) -> Environment:
         handler = f"functions.{self.kind}.handler.handler"
-        return Environment(handler, self._variables, self._log, self._import_path)
+        return Environment(self._forks, handler, self._variables, self._log)
 
     def invoke(self, event: object) -> Any:
         """The handler's result. Raises FunctionError if it raised, timed out or died."""
@@ -280,7 +276,7 @@ class Function:
     def _release(self, environment: Environment) -> None:
         with self._lock:
             self._busy.pop(environment, None)
-            if not (environment.dead or self._stopped) and environment.process.poll() is None:
+            if not (self._stopped or environment.ended):
                 self._idle.append(environment)
             else:
                 self._used |= environment.stop()
