@@ -6,9 +6,13 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from rollcall import Outcome
+from rollcall import NotSent, Outcome, Retry
+from rollcall.adapters import entries
+from rollcall.adapters.entries import EntryName, EntryRecord, Told
 from rollcall.adapters.ledger import node_key
+from rollcall.adapters.update import ConditionFailed
 from rollcall.core.actions import Action
+from rollcall.core.answers import Answer
 from rollcall.core.run import RunState
 from rollcall.core.tree import Node
 from tests.functional.bank import (
@@ -96,6 +100,63 @@ def test_who_comes_while_a_call_is_under_way_does_not_call(world: World) -> None
     assert zombie(world, another) == []
     assert len(bank.calls) == 1
     assert world.outcome(0) is Outcome.SUCCEEDED
+
+
+@pytest.mark.parametrize("meanwhile", ["it is done", "a call is under way"])
+def test_who_stood_still_before_it_gave_up_does_not_settle_what_another_has_claimed(
+    world: World, meanwhile: str
+) -> None:
+    """Its call did nothing, and it gave its claim back; then it stood still, and the message came to another worker."""
+    bank = open_bank(world, 6, retry=Retry(retries=0))
+    bank.on_call("D00", NotSent("refused"))
+    name = EntryName("D00", 0)
+
+    def before(sent: Sent) -> None:
+        if sent.operation == "UpdateItem" and "g1_failed" in sent.fields.get("ExpressionAttributeNames", {}).values():
+            world.wire.reset()
+            run, now = world.run(), world.clock.now()
+            record = entries.records(world.ledger, run, [name])[name]
+            entries.claim(world.ledger, run, name, record, "another", now + INVOCATION, now)
+            if meanwhile == "it is done":
+                told = Told(Answer(Outcome.SUCCEEDED), attempts=2)
+                entries.conclude(world.ledger, run, name, "another", Outcome.SUCCEEDED, told, now)
+
+    world.wire.before = before
+    assert len(work(world, 0, 1)) == 1
+    assert world.outcomes() == {Outcome.SUCCEEDED: 1}, "its neighbour is settled"
+    assert world.events.count(Action.ENTRY_FAILED) == 0
+    world.later(INVOCATION + SETTLES)
+    if meanwhile == "it is done":
+        assert work(world, 0, receives=3) == []
+        assert world.outcome(0) is Outcome.SUCCEEDED
+    assert [called.key for called in bank.calls] == ["D00", "D01"]
+
+
+def test_what_was_given_up_can_be_claimed_no_more_by_who_read_its_record_before(world: World) -> None:
+    bank = open_bank(world, 6, retry=Retry(retries=0))
+    bank.on_call("D00", NotSent("refused"))
+    name, stale = EntryName("D00", 0), list[EntryRecord]()
+
+    def before(sent: Sent) -> None:
+        if sent.operation == "UpdateItem" and "g1_failed" in sent.fields.get("ExpressionAttributeNames", {}).values():
+            stale.append(entries.records(world.ledger, world.run(), [name])[name])
+
+    world.wire.before = before
+    assert work(world, 0) == []
+    run, now = world.run(), world.clock.now()
+    with pytest.raises(ConditionFailed):
+        entries.claim(world.ledger, run, name, stale[0], "another", now + INVOCATION, now)
+
+
+def test_what_was_given_up_before_the_chunk_could_be_written_is_not_called_again(world: World) -> None:
+    bank = open_bank(world, 6, retry=Retry(retries=0))
+    bank.on_call("D00", NotSent("refused"))
+    refuse(world, node_key(RUN, 1, Node(0, 0)), 1)
+    assert len(work(world, 0)) == 1
+    world.wire.reset()
+    assert work(world, 0, receives=2) == []
+    assert world.outcome(0) is Outcome.FAILED
+    assert len(bank.calls) == 1
 
 
 # --- the ledger fails ---

@@ -77,16 +77,20 @@ def a_bad_report_calls_nobody(history: History) -> Iterator[str]:
 
 
 def only_sealed_and_open_runs_call(history: History) -> Iterator[str]:
-    """Guarantees 6 and 7: no call before the seal, for another generation, or once a run is cancelled or has ended."""
-    audit = history.played.audit
-    for (run, generation, _), orders in history.orders.items():
+    """Guarantees 6 and 7: no call before the seal, for another generation, or once a run is cancelled or has ended.
+
+    A batch in hand is not cut short.
+    """
+    audit, in_hand = history.played.audit, history.batches_begun()
+    for (run, generation, reference), orders in history.orders.items():
         for order in orders:
             if order.origin in history.played.frozen:
                 continue
             state, since = audit.state_at(run, generation, order.at.timestamp())
+            begun = in_hand.get((run, generation, reference), order.at)
             if state in {None, RunState.ENUMERATING, RunState.QUEUED}:
                 yield f"{order} while {run}/{generation} was {state}"
-            elif state not in OPEN and order.at.timestamp() > since + OLD_NEWS.total_seconds():
+            elif state not in OPEN and begun.timestamp() > since + OLD_NEWS.total_seconds():
                 yield f"{order}, and {run}/{generation} is {state} since {since}"
 
 
@@ -474,7 +478,9 @@ def requests_are_few(history: History) -> Iterator[str]:
     """The budget, where nothing goes wrong and nobody interferes: what a small run may cost."""
     played = history.played
     plan = played.plan
-    if not played.calm or plan.mishaps or len(plan.acts) != 1 or plan.redrives or any(job.rate for job in plan.jobs):
+    if not played.calm or plan.mishaps or len(plan.acts) != 1 or plan.redrives:
+        return
+    if any(job.rate or job.every for job in plan.jobs):
         return
     job = history.plans[plan.acts[0].job]
     if job.report is not None or not job.keys:

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from rollcall.adapters.manifests import Manifests
 from rollcall.core.outcome import Outcome
@@ -62,6 +63,18 @@ class History:
         """What a run's generation ended in; None where there is none."""
         states = self.played.audit.states.get((run, generation))
         return states[-1][1] if states else None
+
+    def batches_begun(self) -> dict[tuple[str, int, str], datetime]:
+        """When the first entry of its batch was called, by run, generation and reference, of runs in batches."""
+        batches: dict[tuple[str, int, int], list[Told]] = defaultdict(list)
+        for told in self.told():
+            if told.plan.batches is not None and told.orders:
+                batches[told.run.id, told.run.generation, told.index // told.plan.batches.size].append(told)
+        return {
+            (run, generation, told.expected.reference): min(order.at for each in some for order in each.orders)
+            for (run, generation, _), some in batches.items()
+            for told in some
+        }
 
     def told(self) -> Iterator[Told]:
         """Every entry of every sealed generation."""

@@ -114,8 +114,7 @@ def claim(
     """
     attempt, fence = record.attempts + 1, record.fence + 1
     update = _named(run, entry).set(owner=owner, fence=fence, called_until=iso(until)).set_once(first_call=iso(now))
-    update.set(**{f"g{run.generation}_attempts": attempt}).when_absent("owner")
-    update = update.when_equal(fence=record.fence) if record.fence else update.when_absent("fence")
+    _when_as(update.set(**{f"g{run.generation}_attempts": attempt}), record)
     try:
         item = update.send(ledger.client, ledger.table, entry_key(run.id, entry.id))
     except ConditionFailed as failure:
@@ -147,6 +146,28 @@ def conclude(
             note_outcome(ledger, run, entry, outcome, told, now)
         return False
     return True
+
+
+def conclude_unclaimed(
+    ledger: Ledger, run: RunRecord, entry: EntryName, record: EntryRecord, outcome: Outcome, told: Told, now: datetime
+) -> bool:
+    """Write what an entry ended with whose claim was given back; False if somebody has claimed it since `record`.
+
+    It takes a fence like a claim: who had read the same record can claim the entry no more.
+    """
+    update = _outcome(run, entry, outcome, told, now).set(**{f"g{run.generation}_outcome": outcome.value})
+    _when_as(update.set(fence=record.fence + 1), record)
+    try:
+        update.send(ledger.client, ledger.table, entry_key(run.id, entry.id))
+    except ConditionFailed:
+        return False
+    return True
+
+
+def _when_as(update: Update, record: EntryRecord) -> Update:
+    """Only where nobody has claimed the entry, or given its claim back, since `record` was read."""
+    update.when_absent("owner")
+    return update.when_equal(fence=record.fence) if record.fence else update.when_absent("fence")
 
 
 def note_late_answer(ledger: Ledger, run: RunRecord, entry: EntryName, outcome: Outcome, now: datetime) -> None:

@@ -80,6 +80,12 @@ class Attempts(ABC):
             work.unanswered, work.indefinite = work.unanswered or called, work.indefinite or called
             return False
 
+    def conclude(self, work: Work, answer: Answer, outcome: Outcome) -> bool:
+        """Keep in its record why an entry does not succeed; False where it is somebody else's by now."""
+        run, told = work.delivery.run, work.told_of(answer)
+        entries.note_outcome(self._ledger, run, work.name, outcome, told, self._clock.now())
+        return True
+
     @abstractmethod
     async def _call(self, work: Work) -> bool: ...
 
@@ -268,6 +274,13 @@ class ClaimedAttempts(Attempts):
             if work.must_ask:
                 work.ask_later(self._job.retry.wait(1, self._random, answer.retry_after))
         return False
+
+    def conclude(self, work: Work, answer: Answer, outcome: Outcome) -> bool:
+        """A call that did nothing has no claim any more: another worker's may have been done since."""
+        if outcome not in _CLEAR:
+            return super().conclude(work, answer, outcome)
+        run, told = work.delivery.run, work.told_of(answer)
+        return entries.conclude_unclaimed(self._ledger, run, work.name, work.record, outcome, told, self._clock.now())
 
     def _conflict(self, work: Work) -> bool:
         """Whether the target speaks of a conflict with what may be an earlier call of ours."""

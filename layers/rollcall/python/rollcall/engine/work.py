@@ -97,6 +97,10 @@ class Work:
         """Return it without a call."""
         self.wait, self.uncalled, self.outcome = wait, True, None
 
+    def give_up(self) -> None:
+        """Leave it to whoever has taken it over since its call."""
+        self.wait, self.outcome = AT_ONCE, None
+
     def ask_later(self, wait: timedelta) -> None:
         """Return it, to be asked about then."""
         self.wait, self.asking, self.outcome = wait, True, None

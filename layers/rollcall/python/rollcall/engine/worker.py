@@ -368,7 +368,7 @@ class Worker:
     def _settle_chunk(self, run: RunRecord, chunk: Node, works: list[Work]) -> None:
         now = self._clock.now()
         for work in works:
-            self._tell(run, work, now)
+            self._tell(run, work)
         returned = [work for work in works if work.wait is not None]
         suspected_still = [work for work in returned if work.suspect and work.uncalled]
         batch = counting.Batch(
@@ -394,7 +394,7 @@ class Worker:
         about = {"run": run.id, "job": run.job, "key": work.delivery.message.key}
         log(Action.ENTRY_SUPERSEDED, logging.WARNING, **about, outcome=outcome, stands=stands)
 
-    def _tell(self, run: RunRecord, work: Work, now: datetime) -> None:
+    def _tell(self, run: RunRecord, work: Work) -> None:
         """Log what did not go well, and keep in ENTRY why an outcome is not success."""
         answer = work.answer
         if answer is None or work.outcome is Outcome.SUCCEEDED:
@@ -402,8 +402,9 @@ class Worker:
         about = {"run": run.id, "job": run.job, "key": work.delivery.message.key, "attempt": work.attempts}
         about |= {"error": answer.error, "reason": answer.reason}
         if work.outcome is not None:
-            if not work.told:
-                entries.note_outcome(self._ledger, run, work.name, work.outcome, work.told_of(answer), now)
+            if not (work.told or self._attempts(run).conclude(work, answer, work.outcome)):
+                work.give_up()
+                return
             log(_ACTIONS[work.outcome], logging.WARNING, **about)
         elif work.wait is not None and not work.uncalled:
             log(Action.ENTRY_RETRY, **about, wait_seconds=_seconds(work.wait))
