@@ -65,12 +65,15 @@ class ForkServer:
         return Ended(answer["cpu_seconds"], answer["peak_memory"])
 
     def _ask(self, request: Mapping[str, Any], channel: socket.socket | None = None) -> dict[str, Any]:
+        line = json.dumps(request).encode() + b"\n"
         with self._lock:
             self._process = self._process or self._start()
-            line = json.dumps(request).encode() + b"\n"
-            sent = socket.send_fds(self._control, [line], [] if channel is None else [channel.fileno()])
-            self._control.sendall(line[sent:])
-            answer = self._answers.readline()
+            try:
+                sent = socket.send_fds(self._control, [line], [] if channel is None else [channel.fileno()])
+                self._control.sendall(line[sent:])
+                answer = self._answers.readline()
+            except ConnectionError:
+                answer = b""
         if not answer:
             raise OSError(f"the process that functions are forked from has ended; see {self._log}")
         found: dict[str, Any] = json.loads(answer)

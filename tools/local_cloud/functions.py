@@ -71,7 +71,11 @@ class Environment:
         ours, theirs = socket.socketpair()
         self._forks = forks
         with theirs:
-            self.pid = forks.fork(handler, variables, log, theirs)
+            try:
+                self.pid = forks.fork(handler, variables, log, theirs)
+            except OSError:
+                ours.close()
+                raise
         self._channel = ours
         self._lines = ours.makefile("rwb")
         self._ready = False

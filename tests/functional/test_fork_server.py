@@ -1,0 +1,89 @@
+"""Execution environments are forked from one process, and share nothing that differs between functions."""
+
+import os
+import signal
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tools.local_cloud.fork_server import ForkServer
+from tools.local_cloud.functions import DiedError, Environment, FunctionError
+from tools.local_cloud.ministack import CHECKOUT
+
+HANDLERS = """
+import os, sys
+calls = 0
+
+def handler(event, context):
+    global calls
+    calls += 1
+    if event == "die":
+        os._exit(3)
+    print("said", flush=True)
+    return [os.environ["WHO"], calls, os.getpid()]
+"""
+BROKEN = "raise RuntimeError('no such luck')"
+TIME = timedelta(seconds=20)
+
+
+@pytest.fixture
+def forks(tmp_path: Path) -> Iterator[ForkServer]:
+    (tmp_path / "little.py").write_text(HANDLERS)
+    (tmp_path / "broken.py").write_text(BROKEN)
+    path = [tmp_path, CHECKOUT, CHECKOUT / "layers/rollcall/python"]
+    server = ForkServer(tmp_path / "functions.log", [str(each) for each in path])
+    yield server
+    server.stop()
+
+
+def environment(forks: ForkServer, folder: Path, who: str, module: str = "little") -> Environment:
+    return Environment(forks, f"{module}.handler", {"WHO": who}, folder / f"{who}.log")
+
+
+def test_each_has_its_own_variables_state_and_log(forks: ForkServer, tmp_path: Path) -> None:
+    first, second = environment(forks, tmp_path, "first"), environment(forks, tmp_path, "second")
+    assert [first.invoke("", TIME)["result"], first.invoke("", TIME)["result"]] == [
+        ["first", 1, first.pid],
+        ["first", 2, first.pid],
+    ]
+    assert second.invoke("", TIME)["result"] == ["second", 1, second.pid]
+    assert (tmp_path / "first.log").read_text() == "said\n" * 2
+    assert (tmp_path / "second.log").read_text() == "said\n"
+    for each in (first, second):
+        used = each.stop()
+        assert used.cpu_seconds > 0
+        assert used.peak_memory_mb > 10
+
+
+def test_one_that_dies_dies_alone(forks: ForkServer, tmp_path: Path) -> None:
+    first, second = environment(forks, tmp_path, "first"), environment(forks, tmp_path, "second")
+    with pytest.raises(DiedError, match="the process ended without an answer"):
+        first.invoke("die", TIME)
+    assert first.ended
+    second.invoke("", TIME)
+    assert not second.ended
+    os.kill(second.pid, signal.SIGKILL)
+    first.stop()
+    second.stop()
+    with pytest.raises(ProcessLookupError):
+        os.kill(second.pid, 0)
+
+
+def test_one_whose_handler_cannot_be_imported_says_why(forks: ForkServer, tmp_path: Path) -> None:
+    broken = environment(forks, tmp_path, "broken", "broken")
+    with pytest.raises(FunctionError, match="RuntimeError: no such luck"):
+        broken.invoke("", TIME)
+    assert "no such luck" in (tmp_path / "broken.log").read_text()
+    broken.stop()
+
+
+def test_whoever_forks_when_the_server_is_gone_is_told_where_to_look(forks: ForkServer, tmp_path: Path) -> None:
+    left = environment(forks, tmp_path, "left")
+    left.invoke("", TIME)
+    assert forks._process is not None
+    forks._process.kill()
+    with pytest.raises(OSError, match=r"has ended; see .*functions\.log"):
+        environment(forks, tmp_path, "nobody")
+    left.stop()
