@@ -1,12 +1,15 @@
 """Every environment with every job, synthesized once."""
 
+import fcntl
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aws_cdk import App
+from aws_cdk.cx_api import CloudAssembly
 
 from rollcall.core.catalog import Declared
 from stacks.deployment import deploy
@@ -36,14 +39,26 @@ def dependencies(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def clouds(
     tmp_path_factory: pytest.TempPathFactory, context: dict[str, Any], dependencies: Path
 ) -> Mapping[str, Cloud]:
-    app = App(context=context, outdir=str(tmp_path_factory.mktemp("cdk.out")))
-    roots = dict.fromkeys(ENVIRONMENTS, ROOT)
-    roots["sample"] = sample.write_checkout(tmp_path_factory.mktemp("checkout"))
-    for name, environment in EVERY.items():
-        build = Build(root=roots[name], dependencies=dependencies, staging=Path(app.outdir, "packages"))
-        deploy(app, environment=environment, jobs=JOBS[name], build=build)
-    assembly = app.synth()
+    """Synthesized by the first process of a session that needs it, and read by the others."""
+    own = tmp_path_factory.getbasetemp()
+    folder = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    assembled = folder / "cdk.out"
+    with (folder / "cdk.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (assembled / "manifest.json").exists():
+            _synthesize(assembled, folder / "checkout", context, dependencies)
+    assembly = CloudAssembly(str(assembled))
     return {name: Cloud(assembly, environment, DEPLOYED[name]) for name, environment in EVERY.items()}
+
+
+def _synthesize(assembled: Path, checkout: Path, context: dict[str, Any], dependencies: Path) -> None:
+    app = App(context=context, outdir=str(assembled))
+    roots = dict.fromkeys(ENVIRONMENTS, ROOT)
+    roots["sample"] = sample.write_checkout(checkout)
+    for name, environment in EVERY.items():
+        build = Build(root=roots[name], dependencies=dependencies, staging=assembled / "packages")
+        deploy(app, environment=environment, jobs=JOBS[name], build=build)
+    app.synth()
 
 
 @pytest.fixture(params=EVERY)
