@@ -190,3 +190,20 @@ def test_a_redrive_goes_by_what_the_target_takes_when_it_begins(world: World) ->
     assert not world.run().keyed
     world.work(world.batch(0, receives=2))
     assert world.outcomes() == {Outcome.SUCCEEDED: 1}
+
+
+def test_a_claim_of_an_earlier_generation_does_not_vouch_for_a_call_under_a_key(world: World) -> None:
+    """Claims, then keys in a redrive, then claims again in its middle: the call under a key may have been done."""
+    world.declare(a_job(breaker=PATIENT, keys=None, retry=Retry(retries=0)))
+    world.target.script("D01", 429)
+    ended(world, 3)
+    assert world.failures()["D01"].outcome is Outcome.FAILED
+    world.declare(a_job(breaker=PATIENT, retry=Retry(retries=0)))
+    world.target.calls.clear()
+    world.target.script("D01", Unanswered("cut off"))
+    world.redrive()
+    world.work(world.batch(0))
+    world.declare(a_job(breaker=PATIENT, keys=None, retry=Retry(retries=0)))
+    world.work(world.batch(0, receives=2))
+    assert world.target.times() == {"D01": 1}
+    assert world.outcome(0) is Outcome.UNKNOWN

@@ -5,6 +5,7 @@ third of a second of computing to import it. Requests and answers are lines of J
 
     {"fork": HANDLER, "variables": {…}, "log": PATH}, and the environment's end of a channel  ->  {"pid": 7}
     {"reap": PID}  ->  {"cpu_seconds": 0.3, "peak_memory": 70000}, once it has ended
+    either         ->  {"error": "…"}, where the system refuses it
 
 An environment takes invocations as lines of JSON from its channel and answers each with one line, as Lambda's runtime
 does: one at a time, the handler imported once, an exception answered as errorType and errorMessage. The first line says
@@ -54,7 +55,14 @@ def main() -> None:
     with socket.socket(fileno=int(sys.argv[1])) as control:
         while (received := _receive(control)) is not None:
             request, channel = received
-            control.sendall(json.dumps(_answer_to(request, channel, control)).encode() + b"\n")
+            try:
+                answer = _answer_to(request, channel, control)
+            except OSError as error:
+                answer = {"error": str(error)}
+            finally:
+                if channel is not None:
+                    os.close(channel)
+            control.sendall(json.dumps(answer).encode() + b"\n")
 
 
 def _receive(control: socket.socket) -> tuple[dict[str, Any], int | None] | None:
@@ -76,7 +84,6 @@ def _answer_to(request: Mapping[str, Any], channel: int | None, control: socket.
     if not process:
         control.close()
         _be_environment(channel, request)
-    os.close(channel)
     return {"pid": process}
 
 
@@ -87,6 +94,7 @@ def _be_environment(channel: int, request: Mapping[str, Any]) -> NoReturn:
         log = os.open(request["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         os.dup2(log, 1)
         os.dup2(log, 2)
+        os.close(log)
         os.environ.update(request["variables"])
         threading.Thread(target=_end_with_parent, daemon=True).start()
         _serve(channel, request["fork"])

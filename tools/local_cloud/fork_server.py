@@ -56,7 +56,7 @@ class ForkServer:
 
     def fork(self, handler: str, variables: Mapping[str, str], log: Path, channel: socket.socket) -> int:
         """The id of a new process that serves `handler` on `channel`; nobody else has its id until it is reaped."""
-        request = {"fork": handler, "variables": dict(variables), "log": str(log)}
+        request = {"fork": handler, "variables": dict(variables), "log": str(log.absolute())}
         return int(self._ask(request, channel)["pid"])
 
     def reap(self, pid: int) -> Ended:
@@ -74,9 +74,15 @@ class ForkServer:
                 answer = self._answers.readline()
             except ConnectionError:
                 answer = b""
+            except BaseException:
+                # Interrupted: whoever came next would read this answer.
+                self._control.shutdown(socket.SHUT_RDWR)
+                raise
         if not answer:
             raise OSError(f"the process that functions are forked from has ended; see {self._log}")
         found: dict[str, Any] = json.loads(answer)
+        if "error" in found:
+            raise OSError(found["error"])
         return found
 
     def stop(self) -> None:

@@ -143,7 +143,7 @@ class Environment:
     def stop(self) -> Usage:
         """End it, if it is not dead yet, and tell what it used."""
         peak = _peak_memory_mb(self.pid)
-        self._send(signal.SIGTERM)
+        self._send(signal.SIGKILL)
         with contextlib.suppress(OSError):  # an invocation that it did not take
             self._lines.close()
         self._channel.close()

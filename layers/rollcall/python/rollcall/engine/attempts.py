@@ -233,7 +233,7 @@ class ClaimedAttempts(Attempts):
         message = work.delivery.message
         keyed = message.unanswered_since is not None and record.attempts == 0
         called = called or message.called_since is not None
-        keyed = keyed or (run.keyed and record.fence == 0 and (called or work.unanswered))
+        keyed = keyed or (run.keyed and record.attempts == 0 and (called or work.unanswered))
         work.unanswered = work.indefinite = record.owner is not None or keyed
         if record.outcome is not None:
             work.outcome, work.told = record.outcome, True

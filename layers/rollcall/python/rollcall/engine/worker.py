@@ -404,6 +404,7 @@ class Worker:
         if work.outcome is not None:
             if not (work.told or self._attempts(run).conclude(work, answer, work.outcome)):
                 work.give_up()
+                log(Action.ENTRY_RETURNED, **about | {"reason": "another worker has claimed it since its call"})
                 return
             log(_ACTIONS[work.outcome], logging.WARNING, **about)
         elif work.wait is not None and not work.uncalled:
