@@ -148,6 +148,25 @@ def test_what_was_given_up_can_be_claimed_no_more_by_who_read_its_record_before(
         entries.claim(world.ledger, run, name, stale[0], "another", now + INVOCATION, now)
 
 
+def test_what_is_given_up_is_told_once_though_the_sdk_writes_it_twice(world: World) -> None:
+    bank = open_bank(world, 6, retry=Retry(retries=0))
+    bank.on_call("D00", NotSent("refused"))
+    name = EntryName("D00", 0)
+
+    def before(sent: Sent) -> None:
+        if sent.operation == "UpdateItem" and "g1_failed" in sent.fields.get("ExpressionAttributeNames", {}).values():
+            world.wire.reset()
+            run, now = world.run(), world.clock.now()
+            told = Told(Answer(Outcome.FAILED, "not_sent", "refused"), attempts=1)
+            record = entries.records(world.ledger, run, [name])[name]
+            entries.conclude_unclaimed(world.ledger, run, name, record, Outcome.FAILED, told, now)
+
+    world.wire.before = before
+    assert work(world, 0) == []
+    assert world.outcome(0) is Outcome.FAILED
+    assert world.events.count(Action.ENTRY_FAILED) == 1
+
+
 def test_what_was_given_up_before_the_chunk_could_be_written_is_not_called_again(world: World) -> None:
     bank = open_bank(world, 6, retry=Retry(retries=0))
     bank.on_call("D00", NotSent("refused"))

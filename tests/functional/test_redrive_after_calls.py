@@ -8,6 +8,7 @@ from rollcall import NEVER_ARRIVED, Call, NeverArrived, Outcome, Retry, Unanswer
 from rollcall.core.run import iso
 from tests.functional.redrives import HOUR, PATIENT, again, ended, lines, troubled
 from tests.functional.wire import Killed
+from tests.functional.workers import WorkerKilled, killed_by
 from tests.functional.world import DUE, World, a_job
 
 # --- what earlier calls may have done ---
@@ -200,9 +201,9 @@ def test_a_claim_of_an_earlier_generation_does_not_vouch_for_a_call_under_a_key(
     assert world.failures()["D01"].outcome is Outcome.FAILED
     world.declare(a_job(breaker=PATIENT, retry=Retry(retries=0)))
     world.target.calls.clear()
-    world.target.script("D01", Unanswered("cut off"))
+    world.target.script("D01", WorkerKilled())
     world.redrive()
-    world.work(world.batch(0))
+    killed_by(world, world.batch(0))
     world.declare(a_job(breaker=PATIENT, keys=None, retry=Retry(retries=0)))
     world.work(world.batch(0, receives=2))
     assert world.target.times() == {"D01": 1}
