@@ -102,6 +102,11 @@ def test_who_comes_while_a_call_is_under_way_does_not_call(world: World) -> None
     assert world.outcome(0) is Outcome.SUCCEEDED
 
 
+def gives_up(sent: Sent) -> bool:
+    """Whether a worker writes that an entry has failed."""
+    return sent.operation == "UpdateItem" and "g1_failed" in sent.fields.get("ExpressionAttributeNames", {}).values()
+
+
 @pytest.mark.parametrize("meanwhile", ["it is done", "a call is under way"])
 def test_who_stood_still_before_it_gave_up_does_not_settle_what_another_has_claimed(
     world: World, meanwhile: str
@@ -112,7 +117,7 @@ def test_who_stood_still_before_it_gave_up_does_not_settle_what_another_has_clai
     name = EntryName("D00", 0)
 
     def before(sent: Sent) -> None:
-        if sent.operation == "UpdateItem" and "g1_failed" in sent.fields.get("ExpressionAttributeNames", {}).values():
+        if gives_up(sent):
             world.wire.reset()
             run, now = world.run(), world.clock.now()
             record = entries.records(world.ledger, run, [name])[name]
@@ -138,7 +143,7 @@ def test_what_was_given_up_can_be_claimed_no_more_by_who_read_its_record_before(
     name, stale = EntryName("D00", 0), list[EntryRecord]()
 
     def before(sent: Sent) -> None:
-        if sent.operation == "UpdateItem" and "g1_failed" in sent.fields.get("ExpressionAttributeNames", {}).values():
+        if gives_up(sent):
             stale.append(entries.records(world.ledger, world.run(), [name])[name])
 
     world.wire.before = before
@@ -154,7 +159,7 @@ def test_what_is_given_up_is_told_once_though_the_sdk_writes_it_twice(world: Wor
     name = EntryName("D00", 0)
 
     def before(sent: Sent) -> None:
-        if sent.operation == "UpdateItem" and "g1_failed" in sent.fields.get("ExpressionAttributeNames", {}).values():
+        if gives_up(sent):
             world.wire.reset()
             run, now = world.run(), world.clock.now()
             told = Told(Answer(Outcome.FAILED, "not_sent", "refused"), attempts=1)

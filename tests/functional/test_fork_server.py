@@ -5,9 +5,11 @@ import signal
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 
+from tests.end_to_end.processes import until
 from tools.local_cloud.fork_server import ForkServer
 from tools.local_cloud.functions import DiedError, Environment, FunctionError
 from tools.local_cloud.ministack import CHECKOUT
@@ -65,6 +67,7 @@ def test_one_that_dies_dies_alone(forks: ForkServer, tmp_path: Path) -> None:
     second.invoke("", TIME)
     assert not second.ended
     os.kill(second.pid, signal.SIGKILL)
+    assert until(lambda: second.ended, 5), "nobody had to ask it"
     first.stop()
     second.stop()
     with pytest.raises(ProcessLookupError):
@@ -77,6 +80,35 @@ def test_one_whose_handler_cannot_be_imported_says_why(forks: ForkServer, tmp_pa
         broken.invoke("", TIME)
     assert "no such luck" in (tmp_path / "broken.log").read_text()
     broken.stop()
+
+
+def test_what_all_functions_share_is_imported_before_the_fork(forks: ForkServer, tmp_path: Path) -> None:
+    (tmp_path / "looking.py").write_text(
+        "import sys\nthere = sys.modules.keys() >= {'boto3', 'functions._calling'}\n"
+        "def handler(event, context): return there\n"
+    )
+    looking = environment(forks, tmp_path, "looking", "looking")
+    assert looking.invoke("", TIME)["result"] is True
+    looking.stop()
+
+
+def test_a_fork_that_the_system_refuses_is_the_only_one_that_fails(forks: ForkServer, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"No such process|No child processes"):
+        forks.reap(os.getpid())
+    after = environment(forks, tmp_path, "after")
+    assert after.invoke("", TIME)["result"][0] == "after"
+    after.stop()
+
+
+def test_nobody_reads_the_answer_that_an_interrupted_request_was_to_get(forks: ForkServer, tmp_path: Path) -> None:
+    first = environment(forks, tmp_path, "first")
+    answers, forks._answers = forks._answers, MagicMock(readline=MagicMock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        environment(forks, tmp_path, "interrupted")
+    forks._answers = answers
+    with pytest.raises(OSError, match="has ended"):
+        environment(forks, tmp_path, "next")
+    assert first.stop().cpu_seconds == 0
 
 
 def test_whoever_forks_when_the_server_is_gone_is_told_where_to_look(forks: ForkServer, tmp_path: Path) -> None:

@@ -182,6 +182,12 @@ class Piped:
         world.fan_out().handle(Start(DUE, nonce), world.invocation())
         world.drain()
 
+    def begin_import(self) -> None:
+        """The run of the second step, up to its first call."""
+        self.world.report = entries(4)
+        self.declare_import()
+        self.world.fan_out().handle(Start(DUE, None), self.world.invocation())
+
     def announce(self, run: str = IMPORTING) -> None:
         world = self.world
         tokens = self._tokens
@@ -500,9 +506,7 @@ def test_a_step_is_not_settled_before_its_run_has_ended_whatever_woke_the_state_
     piped.handle(IMPORT, "token")
     assert piped.handle(IMPORT)
     world = piped.world
-    world.report = entries(4)
-    piped.declare_import()
-    world.fan_out().handle(Start(DUE, None), world.invocation())
+    piped.begin_import()
     assert piped.handle(IMPORT)
     assert piped.handle(IMPORT, "another token")
     assert piped.waiters.answers == {}
@@ -523,9 +527,7 @@ def test_who_cancels_a_pipeline_cancels_the_run_that_it_waits_for(piped: Piped) 
     piped.until_settled("look")
     piped.handle(IMPORT, "token")
     world = piped.world
-    world.report = entries(4)
-    piped.declare_import()
-    world.fan_out().handle(Start(DUE, None), world.invocation())
+    piped.begin_import()
     world.cancel(RUN)
     assert world.run(IMPORTING).state is RunState.CANCELLING
     world.drain()
@@ -542,9 +544,7 @@ def test_a_redrive_takes_up_a_run_that_is_still_being_cancelled_once_that_has_en
     piped.until_settled("look")
     piped.handle(IMPORT, "token")
     world = piped.world
-    world.report = entries(4)
-    piped.declare_import()
-    world.fan_out().handle(Start(DUE, None), world.invocation())
+    piped.begin_import()
     world.cancel(RUN)
     piped.until_settled(IMPORT, "finish")
     piped.announce(RUN)
@@ -581,9 +581,7 @@ def test_a_redrive_waits_for_the_run_that_is_still_under_way(piped: Piped) -> No
     piped.until_settled("look")
     piped.handle(IMPORT, "token")
     world = piped.world
-    world.report = entries(4)
-    piped.declare_import()
-    world.fan_out().handle(Start(DUE, None), world.invocation())
+    piped.begin_import()
     without_the_step(piped)
     piped.handle(IMPORT, "another token")
     piped.declare_import()

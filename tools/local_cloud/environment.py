@@ -77,11 +77,11 @@ def _receive(control: socket.socket) -> tuple[dict[str, Any], int | None] | None
 
 
 def _answer_to(request: Mapping[str, Any], channel: int | None, control: socket.socket) -> dict[str, object]:
-    if channel is None:
+    if "reap" in request:
         _, _, used = os.wait4(request["reap"], 0)
         return {"cpu_seconds": used.ru_utime + used.ru_stime, "peak_memory": used.ru_maxrss}
     process = os.fork()
-    if not process:
+    if not process and channel is not None:
         control.close()
         _be_environment(channel, request)
     return {"pid": process}

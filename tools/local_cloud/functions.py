@@ -73,7 +73,7 @@ class Environment:
         with theirs:
             try:
                 self.pid = forks.fork(handler, variables, log, theirs)
-            except OSError:
+            except BaseException:
                 ours.close()
                 raise
         self._channel = ours
