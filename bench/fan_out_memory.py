@@ -26,8 +26,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import boto3
-
 from bench.main_job import JOB
 from bench.result import Result
 from rollcall.adapters import counting
@@ -41,6 +39,7 @@ from rollcall.core.target import Location
 from rollcall.core.tree import Node
 from tools.cli.stand_ins import StandIns
 from tools.local_cloud import resources
+from tools.local_cloud.address import session
 from tools.local_cloud.counting import Requests
 from tools.local_cloud.fork_server import ForkServer
 from tools.local_cloud.functions import Function
@@ -112,7 +111,8 @@ def fan_out(entries: int) -> FannedOut:
             queue_url=f"{queue}/000000000000/{JOB}.fifo",
             reports={report.name: Location(f"{stand_ins.base}/report/{JOB}") for report in declared.job.reports},
         )
-        forks = ForkServer(folder / "functions.log", [str(CHECKOUT), str(CHECKOUT / "layers/rollcall/python")])
+        import_path = [str(CHECKOUT), str(CHECKOUT / "layers/rollcall/python")]
+        forks = ForkServer(folder / "functions.log", import_path, ministack.keys)
         ending.callback(forks.stop)
         function = Function(
             "fan-out",
@@ -140,17 +140,14 @@ def _queue_stub() -> Iterator[str]:
     command = [sys.executable, "-m", "bench.queue_stub"]
     with subprocess.Popen(command, cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
-            port = process.stdout.readline().strip() if process.stdout is not None else ""
-            yield f"http://127.0.0.1:{port}"
+            yield process.stdout.readline().strip() if process.stdout is not None else ""
         finally:
             process.communicate()
 
 
 def _services(ministack: MiniStack) -> Ledger:
-    session = boto3.Session("local", "local", region_name=REGION)
-    clients: dict[str, Any] = {
-        name: session.client(name, endpoint_url=ministack.endpoint) for name in ("dynamodb", "s3")
-    }
+    ours = session(ministack.keys)
+    clients: dict[str, Any] = {name: ours.client(name, endpoint_url=ministack.endpoint) for name in ("dynamodb", "s3")}
     resources.make_ledger(clients["dynamodb"])
     resources.make_manifests(clients["s3"], REGION)
     return Ledger(clients["dynamodb"], resources.LEDGER)

@@ -9,7 +9,9 @@ import os
 import threading
 from uuid import uuid4
 
+from tools.loopback import authority, listening
 from tools.stand_ins.connection import Connection
+from tools.stand_ins.door import Door
 from tools.stand_ins.http import Request, answer
 
 _REFUSAL = answer(400, {"__type": "com.amazonaws.sqs#UnsupportedOperation", "message": "it only takes messages"})
@@ -40,7 +42,9 @@ class QueueStub:
 
 async def _serve() -> None:
     ended, loop, stub = asyncio.Event(), asyncio.get_running_loop(), QueueStub()
-    server = await loop.create_server(lambda: Connection(stub.serve), host="127.0.0.1", port=0, backlog=128)
+    listener = listening()
+    door = Door(stub.serve, authority(listener.getsockname()[1]))
+    server = await loop.create_server(lambda: Connection(door.serve), sock=listener)
 
     def wait() -> None:
         while os.read(0, 4096):
@@ -48,7 +52,7 @@ async def _serve() -> None:
         loop.call_soon_threadsafe(ended.set)
 
     threading.Thread(target=wait, daemon=True).start()
-    print(server.sockets[0].getsockname()[1], flush=True)
+    print(door.base, flush=True)
     await ended.wait()
     server.close()
 

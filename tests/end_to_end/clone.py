@@ -20,7 +20,7 @@ BILLS = Path(__file__).parent / "jobs/bills.py"
 class Running:
     """A command under way; whatever it starts carries its mark."""
 
-    def __init__(self, root: Path, arguments: tuple[str, ...], environ: Mapping[str, str]) -> None:
+    def __init__(self, root: Path, arguments: tuple[str, ...], environ: Mapping[str, str], umask: int) -> None:
         self.mark = f"{MARK}={uuid.uuid4()}"
         self.temporary = root / f"temporary-{self.mark[-12:]}"
         self.temporary.mkdir()
@@ -33,6 +33,7 @@ class Running:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            umask=umask,
             start_new_session=True,
         )
 
@@ -67,9 +68,9 @@ class Clone:
         (folder / "__init__.py").touch()
         return Path(shutil.copy(file, folder))
 
-    def start(self, *arguments: str, environ: Mapping[str, str] | None = None) -> Running:
+    def start(self, *arguments: str, environ: Mapping[str, str] | None = None, umask: int = -1) -> Running:
         """Start `rollcall` with these arguments."""
-        return Running(self.root, arguments, environ or {})
+        return Running(self.root, arguments, environ or {}, umask)
 
     def rollcall(self, *arguments: str, environ: Mapping[str, str] | None = None) -> Ended:
         """`rollcall` with these arguments, to its end."""

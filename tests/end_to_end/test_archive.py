@@ -31,10 +31,10 @@ def test_every_old_row_is_in_one_file_or_in_its_table_and_the_time_is_kept(local
     for key in list(objects.keys()):
         filed[key.partition("/")[0]] += int(objects.facts(key)["rows"])
     assert filed == {"transfers": len(old), "provider-status": len(verdicts)}
-    left = {name: local.cloud.tables.scan(TableName=table_name(ENVIRONMENT, name))["Items"] for name in filed}
+    left = {name: local.cloud.address.tables.scan(TableName=table_name(ENVIRONMENT, name))["Items"] for name in filed}
     assert {item["id"] for item in left["transfers"]} == {
         item["id"] for item in transfers if item["state"] == "PROCESSING"
     }
     assert left["provider-status"] == []
-    (kept,) = local.cloud.tables.scan(TableName=table_name(ENVIRONMENT, BACKUPS.name))["Items"]
+    (kept,) = local.cloud.address.tables.scan(TableName=table_name(ENVIRONMENT, BACKUPS.name))["Items"]
     assert kept["at"] == local.record(run).scheduled_for.isoformat()

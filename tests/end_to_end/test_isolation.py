@@ -46,7 +46,7 @@ def test_the_users_aws_is_never_touched(clone: Clone, tmp_path: Path) -> None:
         assert ACCESS_KEY not in values
         assert SECRET_KEY not in values
         assert "AWS_PROFILE" not in found
-        assert found["AWS_ACCESS_KEY_ID"] == "local"
+        assert found["AWS_ACCESS_KEY_ID"] == "local" or found["AWS_ACCESS_KEY_ID"].startswith("ROLLCALL")
         assert found["AWS_CONFIG_FILE"] == "/dev/null"
 
 

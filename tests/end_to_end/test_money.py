@@ -31,7 +31,7 @@ def test_each_transfer_moves_money_once_whatever_is_lost_and_whoever_is_killed(
     with StandIns(latency_ms=60, **faults) as stand_ins:
         deployed = local.deploy(Declared(job, "transfers", module), stand_ins.of("bank"), "", visibility=6)
         for number in range(first, first + ENTRIES):
-            local.cloud.tables.put_item(TableName=TABLE, Item=job.example_record(number))
+            local.cloud.address.tables.put_item(TableName=TABLE, Item=job.example_record(number))
         run, killed = local.start(job.name), 0
         for posts in (15, 40, 70):
             assert until(lambda posts=posts: stand_ins.counts("bank")["posts"] >= posts, 30)  # type: ignore[misc]

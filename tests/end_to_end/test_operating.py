@@ -18,7 +18,6 @@ from tools.local_cloud.resources import ENVIRONMENT
 pytestmark = pytest.mark.end_to_end
 
 #: As a user has them: nothing but these stands between him and an account.
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": "ann", "AWS_SECRET_ACCESS_KEY": "ann's", "AWS_DEFAULT_REGION": REGION}
 REPORT = """{"Report_Entry": [
     {"Bill_ID": "B1", "Client": "C", "Balance": 1},
     {"Bill_ID": "B2", "Client": "D", "Balance": 2}
@@ -31,9 +30,10 @@ class Ann:
     def __init__(self, clone: Clone, local: Local) -> None:
         self.clone = clone
         self.environ = {
-            **CREDENTIALS,
+            **local.cloud.address.keys.environ(),
+            "AWS_DEFAULT_REGION": REGION,
             "AWS_ENDPOINT_URL": local.cloud.ministack.endpoint,
-            "AWS_ENDPOINT_URL_LAMBDA": local.cloud.lambda_.meta.endpoint_url,
+            "AWS_ENDPOINT_URL_LAMBDA": local.cloud.address.functions,
         }
 
     def rollcall(self, *arguments: str, environ: Mapping[str, str] | None = None) -> Ended:

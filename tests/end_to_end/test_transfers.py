@@ -26,7 +26,7 @@ ENTRIES, SEED, REFUSED = 60, 11, 0.15
 
 def items(local: Local, table: Table) -> dict[str, Mapping[str, Any]]:
     name = names.table_name(ENVIRONMENT, table.name)
-    pages = local.cloud.tables.get_paginator("scan").paginate(TableName=name)
+    pages = local.cloud.address.tables.get_paginator("scan").paginate(TableName=name)
     return {each[table.key]: each for page in pages for each in page["Items"]}
 
 

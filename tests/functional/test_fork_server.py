@@ -13,6 +13,7 @@ from tests.end_to_end.processes import until
 from tools.local_cloud.fork_server import ForkServer
 from tools.local_cloud.functions import DiedError, Environment, FunctionError
 from tools.local_cloud.ministack import CHECKOUT
+from tools.loopback import Keys
 
 HANDLERS = """
 import os, sys
@@ -35,7 +36,7 @@ def forks(tmp_path: Path) -> Iterator[ForkServer]:
     (tmp_path / "little.py").write_text(HANDLERS)
     (tmp_path / "broken.py").write_text(BROKEN)
     path = [tmp_path, CHECKOUT, CHECKOUT / "layers/rollcall/python"]
-    server = ForkServer(tmp_path / "functions.log", [str(each) for each in path])
+    server = ForkServer(tmp_path / "functions.log", [str(each) for each in path], Keys.fresh())
     yield server
     server.stop()
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import urllib3
@@ -53,16 +54,27 @@ def example(n):
 """
 
 
+class Pool(urllib3.HTTPConnectionPool):
+    """Connections to the stand-ins at a base URL, whose paths are those behind it."""
+
+    def __init__(self, base: str) -> None:
+        parts = urlsplit(base)
+        super().__init__(str(parts.hostname), parts.port, maxsize=50, block=True, retries=False, timeout=30)
+        self._path = parts.path
+
+    def urlopen(self, method: str, url: str, *arguments: Any, **options: Any) -> Any:
+        return super().urlopen(method, self._path + url, *arguments, **options)
+
+
 class StandIns:
     """A running process and a client of it."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         assert process.stdout is not None
         self.process = process
-        self.port: int = json.loads(process.stdout.readline())["port"]
-        self.pool = urllib3.HTTPConnectionPool(
-            "127.0.0.1", self.port, maxsize=50, block=True, retries=False, timeout=30
-        )
+        self.base: str = json.loads(process.stdout.readline())["base"]
+        self.port = int(urlsplit(self.base).port or 0)
+        self.pool = Pool(self.base)
 
     def call(self, path: str, body: bytes | Iterable[bytes] = b"", key: str | None = None) -> int:
         headers = {} if key is None else {"Idempotency-Key": key}
@@ -77,6 +89,11 @@ class StandIns:
     def stats(self) -> dict[str, Any]:
         stats: dict[str, Any] = self.pool.request("GET", "/-/stats").json()
         return stats
+
+    def head(self, request: str) -> bytes:
+        """The first lines of a request, such as `GET /report/a`, up to where further headers stand."""
+        method, path = request.split()
+        return f"{method} {urlsplit(self.base).path}{path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n".encode()
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=30)
@@ -238,14 +255,16 @@ def test_a_chunked_body_is_the_same_request_as_a_whole_one(start: Start) -> None
 
 
 def test_requests_are_understood_however_their_bytes_arrive(start: Start) -> None:
-    requests = (
-        b"POST /target/slow HTTP/1.1\r\nContent-Length: 4\r\n\r\nbody"
-        b"HEAD /target/head HTTP/1.1\r\n\r\n"
-        b"POST /target/chunked HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
-        b"4;x=y\r\nbody\r\n0\r\nTrailer: 1\r\n\r\n"
-        b"GET /missing HTTP/1.1\r\nConnection: close\r\n\r\n"
-    )
     stand_ins = start(latency_ms=20)
+    requests = b"".join(
+        (
+            stand_ins.head("POST /target/slow") + b"Content-Length: 4\r\n\r\nbody",
+            stand_ins.head("HEAD /target/head") + b"\r\n",
+            stand_ins.head("POST /target/chunked") + b"Transfer-Encoding: chunked\r\n\r\n",
+            b"4;x=y\r\nbody\r\n0\r\nTrailer: 1\r\n\r\n",
+            stand_ins.head("GET /missing") + b"Connection: close\r\n\r\n",
+        )
+    )
     for pieces in ([requests], [bytes([each]) for each in requests]):
         with stand_ins.connect() as client:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -260,9 +279,9 @@ def test_requests_are_understood_however_their_bytes_arrive(start: Start) -> Non
 def test_a_request_that_could_be_answered_at_once_waits_for_those_before_it(start: Start) -> None:
     stand_ins = start(latency_ms=200)
     with stand_ins.connect() as client:
-        client.sendall(b"POST /target/1 HTTP/1.1\r\n\r\n")
+        client.sendall(stand_ins.head("POST /target/1") + b"\r\n")
         _wait_until(lambda: stand_ins.stats()["in_flight"] == 1)
-        client.sendall(b"GET /missing HTTP/1.1\r\nConnection: close\r\n\r\n")
+        client.sendall(stand_ins.head("GET /missing") + b"Connection: close\r\n\r\n")
         assert re.findall(rb"HTTP/1.1 (\d+)", _read_all(client)) == [b"200", b"404"]
 
 
@@ -288,10 +307,43 @@ def test_what_is_no_request_is_refused_and_the_connection_closed(start: Start, r
 def test_a_client_that_hangs_up_is_no_longer_in_flight(start: Start) -> None:
     stand_ins = start(latency_ms=200)
     with stand_ins.connect() as client:
-        client.sendall(b"POST /target/1 HTTP/1.1\r\n\r\n")
+        client.sendall(stand_ins.head("POST /target/1") + b"\r\n")
         _wait_until(lambda: stand_ins.stats()["in_flight"] == 1)
     _wait_until(lambda: stand_ins.stats()["in_flight"] == 0)
     assert stand_ins.call("/target/2") == 200
+
+
+# --- The door ---
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("/target/1", {}),
+        ("/-/reset", {}),
+        ("/-/stats", {}),
+        ("/wrong-token/-/stats", {}),
+        ("//-/stats", {}),
+        ("{token}", {"Origin": "https://evil.example"}),
+        ("{token}", {"Origin": "null"}),
+        ("{token}", {"Host": "evil.example"}),
+        ("{token}", {"Host": "localhost"}),
+        ("{token}", {"Sec-Fetch-Site": "cross-site"}),
+    ],
+)
+def test_a_stranger_does_not_get_in(start: Start, path: str, headers: dict[str, str]) -> None:
+    stand_ins = start()
+    path = path.replace("{token}", f"{urlsplit(stand_ins.base).path}/target/1")
+    with urllib3.HTTPConnectionPool("127.0.0.1", stand_ins.port, retries=False) as pool:
+        answer = pool.request("POST", path, headers=headers)
+    assert answer.status == 403
+    assert not [name for name in answer.headers if name.lower().startswith("access-control-")]
+    assert stand_ins.stats()["calls"] == 0
+
+
+def test_the_token_of_the_base_url_is_new_each_time(start: Start) -> None:
+    tokens = {urlsplit(start().base).path for _ in range(2)}
+    assert len(tokens) == 2
 
 
 # --- Report ---
@@ -315,7 +367,7 @@ def test_a_reader_that_stops_reading_costs_no_memory_and_holds_nobody_up(start_r
     before = stand_ins.peak_memory_kb()
     with stand_ins.connect() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
-        client.sendall(f"GET {REPORT} HTTP/1.1\r\n\r\n".encode())
+        client.sendall(stand_ins.head(f"GET {REPORT}") + b"\r\n")
         time.sleep(1)
         assert stand_ins.call("/target/2") == 200
         assert stand_ins.peak_memory_kb() - before < 2_000
@@ -399,8 +451,8 @@ def test_it_ends_when_its_input_ends_even_with_work_at_hand(start_report: Start)
     stand_ins = start_report(entries=1_000_000, latency_ms=60_000)
     assert stand_ins.process.stdin is not None
     with stand_ins.connect() as caller, stand_ins.connect() as reader:
-        caller.sendall(b"POST /target/1 HTTP/1.1\r\n\r\n")
-        reader.sendall(f"GET {REPORT} HTTP/1.1\r\n\r\n".encode())
+        caller.sendall(stand_ins.head("POST /target/1") + b"\r\n")
+        reader.sendall(stand_ins.head(f"GET {REPORT}") + b"\r\n")
         _wait_until(lambda: stand_ins.stats()["in_flight"] == 1)
         stand_ins.process.stdin.close()
         assert stand_ins.process.wait(timeout=10) == 0
@@ -425,7 +477,7 @@ time.sleep(60)
         [sys.executable, "-c", script], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
     ) as parent:
         assert parent.stdout is not None
-        port = json.loads(parent.stdout.readline())["port"]
+        port = urlsplit(json.loads(parent.stdout.readline())["base"]).port or 0
         socket.create_connection(("127.0.0.1", port)).close()
         parent.kill()
         _wait_until(lambda: not _listens(port))

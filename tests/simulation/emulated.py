@@ -7,11 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import boto3
 from botocore.config import Config
 
 from rollcall.adapters.clients import CONFIG
-from tools.local_cloud.isolation import REGION
+from tools.local_cloud.address import session
 from tools.local_cloud.ministack import MiniStack
 
 _SECONDS = struct.Struct("d")
@@ -33,7 +32,7 @@ class MovedMiniStack:
     def __init__(self, process: MiniStack, clock: mmap.mmap) -> None:
         self._clock = clock
         self._process = process
-        self._session = boto3.Session("local", "local", region_name=REGION)
+        self._session = session(process.keys)
 
     def tell(self, seconds: float) -> None:
         """The time, in seconds since 1970; the next request is served at it."""

@@ -13,8 +13,11 @@ from tools.deploy_local.cdk import APP, Cdk, CdkError
 from tools.deploy_local.scratch import scratch
 from tools.deploy_local.shown import Seen, Shown, wrong
 from tools.local_cloud.ministack import CHECKOUT
+from tools.loopback import Keys
 
 ENDPOINT = "http://127.0.0.1:1234"
+STAND_INS = "http://127.0.0.1:5/token"
+KEYS = Keys("ROLLCALL1", "secret")
 SHOWN = Shown(deployed=True, run_state="complete", total=60, succeeded=60, completions=1, resources_left=0, seconds=1.0)
 SEEN = Seen(entries=60, calls=63, injected=3, invocations={"fan_out": 1, "worker": 6}, announced=1)
 
@@ -37,15 +40,14 @@ def script(cdk: Path, text: str) -> None:
 
 def test_it_is_asked_for_nothing_that_leaves_this_machine(installed: Path, tmp_path: Path) -> None:
     script(installed, f'echo "$PWD $*" >> {tmp_path}/calls')
-    with Cdk(tmp_path, ENDPOINT) as cdk:
-        for command in (cdk.bootstrap(), cdk.synth("http://127.0.0.1:5"), cdk.deploy(["a", "b"]), cdk.destroy(["a"])):
+    with Cdk(tmp_path, ENDPOINT, KEYS, STAND_INS) as cdk:
+        for command in (cdk.bootstrap(), cdk.synth(), cdk.deploy(["a", "b"]), cdk.destroy(["a"])):
             command.wait()
     bootstrap, synth, deploy, destroy = (tmp_path / "calls").read_text().splitlines()
     quiet = "--no-notices --no-version-reporting --ci"
     out = f"{tmp_path}/cdk.out"
     assert bootstrap == f"{tmp_path} bootstrap aws://000000000000/eu-west-1 {quiet}"
-    context = "--context=stand_ins=http://127.0.0.1:5"
-    assert synth == f"{CHECKOUT} synth --app={APP} --output={out} {context} --quiet {quiet}"
+    assert synth == f"{CHECKOUT} synth --app={APP} --output={out} --quiet {quiet}"
     never = "--exclusively --require-approval=never --concurrency=4"
     assert deploy == f"{tmp_path} deploy --app={out} {never} a b {quiet}"
     assert destroy == f"{tmp_path} destroy --app={out} --exclusively --force a {quiet}"
@@ -55,19 +57,19 @@ def test_nothing_of_the_users_aws_reaches_it(installed: Path, tmp_path: Path, mo
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3", "AWS_ACCESS_KEY_ID", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "canary")
     script(installed, f"env > {tmp_path}/environ")
-    with Cdk(tmp_path, ENDPOINT) as cdk:
+    with Cdk(tmp_path, ENDPOINT, KEYS, STAND_INS) as cdk:
         cdk.bootstrap().wait()
     environ = dict(line.partition("=")[::2] for line in (tmp_path / "environ").read_text().splitlines())
     assert "canary" not in environ.values()
     assert environ["AWS_ENDPOINT_URL"] == ENDPOINT
-    assert environ["AWS_ACCESS_KEY_ID"] == environ["AWS_SECRET_ACCESS_KEY"] == "local"
+    assert (environ["AWS_ACCESS_KEY_ID"], environ["AWS_SECRET_ACCESS_KEY"]) == ("ROLLCALL1", "secret")
     assert environ["CDK_DISABLE_CLI_TELEMETRY"] == "true"
     assert environ["CDK_HOME"].startswith(str(tmp_path))
 
 
 def test_its_last_words_are_told_when_it_fails(installed: Path, tmp_path: Path) -> None:
     script(installed, "echo out; echo trouble >&2; exit 3")
-    with Cdk(tmp_path, ENDPOINT) as cdk, pytest.raises(CdkError) as error:
+    with Cdk(tmp_path, ENDPOINT, KEYS, STAND_INS) as cdk, pytest.raises(CdkError) as error:
         cdk.deploy(["a"]).wait()
     assert str(error.value) == "cdk deploy ended with 3: out\ntrouble"
 
@@ -77,7 +79,7 @@ def test_it_does_not_outlive_who_began_it_nor_does_what_it_started(installed: Pa
     os.mkfifo(pipe)
     script(installed, f"exec 3> {pipe}; echo begun >&3; sleep 60 & wait")
     with ExitStack() as opened:
-        with suppress(KeyboardInterrupt), Cdk(tmp_path, ENDPOINT) as cdk:
+        with suppress(KeyboardInterrupt), Cdk(tmp_path, ENDPOINT, KEYS, STAND_INS) as cdk:
             cdk.bootstrap()
             heard = opened.enter_context(pipe.open("rb", buffering=0))
             assert heard.readline() == b"begun\n"
@@ -90,7 +92,7 @@ def test_it_does_not_outlive_who_began_it_nor_does_what_it_started(installed: Pa
 def test_without_it_one_line_says_what_to_do(installed: Path, tmp_path: Path) -> None:
     assert not installed.exists()
     with pytest.raises(CdkError, match="run make cdk"):
-        Cdk(tmp_path, ENDPOINT)
+        Cdk(tmp_path, ENDPOINT, KEYS, STAND_INS)
 
 
 # --- The folder ---

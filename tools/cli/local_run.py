@@ -28,6 +28,7 @@ from tools.cli.stand_ins import StandIns
 from tools.local_cloud.cloud import LocalCloud
 from tools.local_cloud.counting import TABLES
 from tools.local_cloud.functions import FunctionError
+from tools.local_cloud.kept_data import make_private
 
 #: Entries that did not succeed of which a result tells; all are counted.
 MOST_LISTED = 1_000
@@ -159,8 +160,10 @@ def prepared(declared: Declared, options: Options) -> Iterator[Prepared]:
     own_report = locations.report(options.report) if options.report is not None else None
     needed = _reports(declared, options)
     with ExitStack() as ending:
-        stand_ins = _stand_ins(declared, options, ending)
+        # First of all, it takes the folder of kept data, which stand-ins write, too.
         cloud = ending.enter_context(LocalCloud(folder=options.folder, port=options.port))
+        stand_ins = _stand_ins(declared, options, ending)
+        ending.callback(cloud.stop)  # before the stand-ins that its functions call
         ending.enter_context(cloud.telling())
         base = stand_ins.base if stand_ins is not None else ""
         rate = options.rate or (None if own_target is not None else UNLIMITED)
@@ -285,7 +288,7 @@ def _stand_ins(declared: Declared, options: Options, ending: ExitStack) -> Stand
     }
     if options.folder is not None:
         failing["bank_books"] = str(options.folder.absolute() / "bank.jsonl")
-        options.folder.mkdir(parents=True, exist_ok=True)
+        make_private(options.folder)
     asked = {"latency_ms": options.latency_ms, **failing, **serving, **options.stand_in}
     return ending.enter_context(StandIns(**asked))
 

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from tools.local_cloud.isolation import isolated
 from tools.local_cloud.ministack import CHECKOUT
+from tools.loopback import PRIVATE_UMASK
 from tools.stand_ins.bank import Call
 
 #: Which stand-in plays which target, by the path of its base; every other target is played by the generic one.
@@ -39,6 +40,7 @@ class StandIns:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            umask=PRIVATE_UMASK,
             start_new_session=True,
         )
         with contextlib.suppress(BrokenPipeError):  # It ended already, and says why.
@@ -47,7 +49,7 @@ class StandIns:
         if not said:
             _, trouble = self._process.communicate()
             raise StandInsError(trouble.strip() or "the stand-ins ended without a word")
-        self.base = f"http://127.0.0.1:{json.loads(said)['port']}"
+        self.base = str(json.loads(said)["base"])
         #: Before `/transfers`.
         self.bank = self.of("bank")
 

@@ -9,6 +9,7 @@ import boto3
 from rollcall.adapters.clients import Clients
 from rollcall.core.actions import Action
 from tools.local_cloud.isolation import REGION
+from tools.loopback import Keys
 
 #: The most is 20: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html
 HEARING_SECONDS = 1
@@ -19,8 +20,8 @@ INVOCATION = '"START RequestId"'
 class _Session(boto3.Session):
     """Whose clients ask the emulator at `endpoint`, and nobody else."""
 
-    def __init__(self, endpoint: str) -> None:
-        super().__init__(region_name=REGION)
+    def __init__(self, endpoint: str, keys: Keys) -> None:
+        super().__init__(keys.access_key_id, keys.secret_access_key, region_name=REGION)
         self._endpoint = endpoint
 
     def client(self, service_name: str, **options: Any) -> Any:  # type: ignore[override]
@@ -28,10 +29,10 @@ class _Session(boto3.Session):
 
 
 class Account:
-    """Behind the emulator at `endpoint`, with the credentials of this process."""
+    """The account behind the emulator at `endpoint`, which `keys` open."""
 
-    def __init__(self, endpoint: str) -> None:
-        self._session = _Session(endpoint)
+    def __init__(self, endpoint: str, keys: Keys) -> None:
+        self._session = _Session(endpoint, keys)
 
     def client(self, service: str) -> Any:
         """A client of an AWS service."""

@@ -1,8 +1,9 @@
 """The CDK app with one more environment, whose targets and reports are stand-ins on loopback.
 
-`cdk --app "python -m tools.deploy_local.app" -c stand_ins=http://127.0.0.1:1234 …`
+`ROLLCALL_LOCAL_STAND_INS=http://127.0.0.1:1234/… cdk --app "python -m tools.deploy_local.app" …`
 """
 
+import os
 import platform
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from stacks.deployment import deploy
 from stacks.environment import Environment
 from stacks.runtime import Build
 from tools.cli.stand_ins import of_target
+from tools.deploy_local.cdk import STAND_INS
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "local"
@@ -61,7 +63,7 @@ def main() -> None:
     )
     try:
         jobs = list(catalog().values())
-        deploy(app, environment=environment(jobs, app.node.get_context("stand_ins")), jobs=jobs, build=build)
+        deploy(app, environment=environment(jobs, os.environ[STAND_INS]), jobs=jobs, build=build)
     except RollcallError as error:
         sys.exit(f"rollcall: {error}")
     app.synth()

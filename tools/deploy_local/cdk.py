@@ -10,12 +10,16 @@ from typing import Self
 
 from tools.deploy_local.assembly import Assembly
 from tools.local_cloud.isolation import REGION, isolated
+from tools.local_cloud.logs import private_file
 from tools.local_cloud.ministack import CHECKOUT
+from tools.loopback import PRIVATE_UMASK, Keys
 
 #: Installed by `make cdk`.
 CDK = CHECKOUT / ".cdk-cli/cdk"
 #: MiniStack's.
 ACCOUNT = "000000000000"
+#: Variable with the base URL of the stand-ins, for the app.
+STAND_INS = "ROLLCALL_LOCAL_STAND_INS"
 APP = f"{sys.executable} -m tools.deploy_local.app"
 #: Nothing is asked, told or looked up elsewhere.
 QUIET = ("--no-notices", "--no-version-reporting", "--ci")
@@ -32,7 +36,7 @@ class Command:
     def __init__(self, arguments: list[str], *, log: Path, cwd: Path, environ: Mapping[str, str]) -> None:
         self._name = arguments[0]
         self._log = log
-        with log.open("wb") as out:
+        with private_file(log) as out:
             self._process = subprocess.Popen(
                 [str(CDK), *arguments, *QUIET],
                 cwd=cwd,
@@ -40,6 +44,7 @@ class Command:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
+                umask=PRIVATE_UMASK,
                 start_new_session=True,
             )
 
@@ -59,19 +64,28 @@ class Command:
 class Cdk:
     """A context manager: no command outlives it. What it writes goes to `folder`."""
 
-    def __init__(self, folder: Path, endpoint: str) -> None:
-        """For the emulator at `endpoint`. Raises CdkError if the command line is not installed."""
+    def __init__(self, folder: Path, endpoint: str, keys: Keys, stand_ins: str) -> None:
+        """For the emulator at `endpoint`, which `keys` open, and an app whose targets and reports are at `stand_ins`.
+
+        Raises CdkError if the command line is not installed.
+        """
         if not CDK.exists():
             raise CdkError("the CDK's command line is not installed; run make cdk, which make deploy-local does")
         self._folder = folder
         self._output = folder / "cdk.out"
-        self._environ = isolated(os.environ) | {
-            "AWS_ENDPOINT_URL": endpoint,
-            "CDK_DISABLE_CLI_TELEMETRY": "true",
-            # Where it remembers accounts. Not HOME: the CDK lies unpacked there, which takes half a minute to do anew.
-            "CDK_HOME": str(folder / "cdk-home"),
-            "TMPDIR": str(folder),
-        }
+        self._environ = (
+            isolated(os.environ)
+            | keys.environ()
+            | {
+                "AWS_ENDPOINT_URL": endpoint,
+                # Not on a command line, which everybody on this machine can read: the URL opens the stand-ins.
+                STAND_INS: stand_ins,
+                "CDK_DISABLE_CLI_TELEMETRY": "true",
+                # Where it remembers accounts. Not HOME: the CDK is unpacked there, which takes half a minute.
+                "CDK_HOME": str(folder / "cdk-home"),
+                "TMPDIR": str(folder),
+            }
+        )
         self._commands: list[Command] = []
 
     def __enter__(self) -> Self:
@@ -86,9 +100,9 @@ class Cdk:
         # Outside of the checkout, whose cdk.json would have it synthesize the app for nothing.
         return self._begin("bootstrap", f"aws://{ACCOUNT}/{REGION}", cwd=self._folder)
 
-    def synth(self, stand_ins: str) -> Command:
-        """Begin to synthesize the app, whose targets and reports are at the base URL `stand_ins`."""
-        options = (f"--app={APP}", f"--output={self._output}", f"--context=stand_ins={stand_ins}", "--quiet")
+    def synth(self) -> Command:
+        """Begin to synthesize the app."""
+        options = (f"--app={APP}", f"--output={self._output}", "--quiet")
         return self._begin("synth", *options, cwd=CHECKOUT)
 
     @property

@@ -22,7 +22,7 @@ from tools.deploy_local.cdk import ACCOUNT, Cdk
 from tools.deploy_local.scratch import scratch
 from tools.deploy_local.shown import Seen, Shown, wrong
 from tools.local_cloud.isolation import REGION
-from tools.local_cloud.ministack import MiniStack
+from tools.local_cloud.ministack import DEPLOYMENT_SERVICES, MiniStack
 
 WATCHDOG = names.function_name(NAME, "watchdog")
 COMPLETION = names.function_name(NAME, "completion")
@@ -59,13 +59,13 @@ class Showing:
         try:
             with ExitStack() as started:
                 folder = started.enter_context(scratch("rollcall-deploy-"))
-                ministack = MiniStack(folder)
+                ministack = MiniStack(folder, services=DEPLOYMENT_SERVICES)
                 started.callback(ministack.stop)
                 options = {"entries": self._wanted.entries, "error_rate": self._wanted.error_rate}
                 stand_ins = started.enter_context(StandIns(job_module=declared.module, **options))
-                cdk = started.enter_context(Cdk(folder, ministack.endpoint))
-                account = Account(ministack.endpoint)
-                stacks = self._prepare(cdk, stand_ins.base)
+                cdk = started.enter_context(Cdk(folder, ministack.endpoint, ministack.keys, stand_ins.base))
+                account = Account(ministack.endpoint, ministack.keys)
+                stacks = self._prepare(cdk)
                 before = account.everything()
                 self._tell(f"cdk deploy {' '.join(stacks)}")
                 cdk.deploy(stacks).wait()
@@ -83,10 +83,10 @@ class Showing:
             self.shown = replace(self.shown, seconds=round(time.monotonic() - began, 1))
         return [*wrong(self.shown, seen), *(f"left: {' '.join(each)}" for each in left)]
 
-    def _prepare(self, cdk: Cdk, stand_ins: str) -> list[str]:
+    def _prepare(self, cdk: Cdk) -> list[str]:
         """Bootstrap and synthesize; the stacks that MiniStack takes."""
         self._tell("cdk bootstrap, cdk synth")
-        commands = (cdk.bootstrap(), cdk.synth(stand_ins))
+        commands = (cdk.bootstrap(), cdk.synth())
         for command in commands:
             command.wait()
         assembly, types = cdk.assembly, taken_types()

@@ -1,6 +1,5 @@
 """The local cloud: everything that a deployment has, on this machine, ended with one call."""
 
-import fcntl
 import json
 import tempfile
 import time
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import boto3
-import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -36,15 +34,18 @@ from rollcall.core.sizing import (
 )
 from rollcall.core.target import Bucket, Location, Table
 from tools.local_cloud import resources
+from tools.local_cloud.address import Address, session
 from tools.local_cloud.counting import Requests
 from tools.local_cloud.event_source import LONG_POLL_SECONDS, EventSource
 from tools.local_cloud.fork_server import ForkServer
 from tools.local_cloud.functions import Function, FunctionError, Trouble, Usage
 from tools.local_cloud.isolation import REGION
+from tools.local_cloud.kept_data import KeptData
 from tools.local_cloud.lambda_api import LambdaApi
 from tools.local_cloud.ministack import CHECKOUT, MiniStack, MiniStackError
 from tools.local_cloud.pollers import QueuePoller, Repeater, follow_stream
 from tools.local_cloud.stream import StreamSource
+from tools.loopback import Keys
 
 #: Between two rounds of the watchdog; the stacks' schedule is a cron of every minute.
 WATCHDOG_SECONDS = 60.0
@@ -68,19 +69,6 @@ def _buckets(job: Job) -> dict[str, str]:
     return {bucket.name: resources.bucket_name(bucket) for bucket in job.buckets}
 
 
-@contextmanager
-def _only_user(folder: Path) -> Iterator[None]:
-    """Two clouds on one folder would overwrite each other's data. Raises MiniStackError for the second."""
-    with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise MiniStackError(
-                f"another run keeps its data in {folder}; wait for its end, or run without it"
-            ) from error
-        yield
-
-
 class LocalCloud:
     """A context manager: services, functions and pollers run inside it, and nothing of it runs after it."""
 
@@ -95,28 +83,35 @@ class LocalCloud:
         self._ending = ExitStack()
         #: Whether data and logs are there afterwards.
         self.persistent = folder is not None
+        self._kept: KeptData | None = None
         if folder is None:
             folder = Path(self._ending.enter_context(tempfile.TemporaryDirectory(prefix="rollcall-")))
-        folder.mkdir(parents=True, exist_ok=True)
-        if self.persistent:
-            self._ending.enter_context(_only_user(folder))
+        else:
+            self._kept = KeptData(folder)
+            self._ending.callback(self._kept.release)
         self.folder = folder
+        keys = Keys.fresh()
         self.requests = Requests()
         self.functions: dict[str, Function] = {}
         self.used: dict[str, Usage] = {}
         import_path = [*(import_path or []), str(CHECKOUT), str(CHECKOUT / "layers/rollcall/python")]
-        self._forks = ForkServer(folder / "functions.log", import_path)
+        self._forks = ForkServer(folder / "functions.log", import_path, keys)
         self._ending.callback(self._forks.stop)
         self._pollers: list[QueuePoller | Repeater] = []
         self._deployed: dict[str, Deployed] = {}
         self._announced: list[Mapping[str, Any]] = []
         try:
-            self._api = LambdaApi(self.functions)
+            self._api = LambdaApi(self.functions, keys)
             self._ending.callback(self._api.stop)
             functions = self._api.endpoint
-            self.ministack = MiniStack(folder, persistent=self.persistent, port=port, functions=functions)
+            self.ministack = MiniStack(folder, keys=keys, persistent=self.persistent, port=port, functions=functions)
             self._ending.callback(self.ministack.stop)
+            #: Where it answers, and what opens it.
+            self.address = Address(self.ministack.endpoint, functions, keys)
             self._set_up()
+            if self._kept is not None:
+                self._ending.callback(self._kept.end_attachments)
+                self._kept.publish(self.address)
         except (ClientError, BotoCoreError) as error:
             self.stop()
             raise MiniStackError(f"MiniStack cannot be used: {error}; its data is in {folder}") from error
@@ -145,25 +140,13 @@ class LocalCloud:
     @cached_property
     def _session(self) -> boto3.Session:
         """For what the cloud itself does; counted as part of the product."""
-        return self._new_session(self.requests)
-
-    @cached_property
-    def _own_session(self) -> boto3.Session:
-        """For looking at things; counted as nothing."""
-        return self._new_session(None)
-
-    def _new_session(self, requests: Requests | None) -> boto3.Session:
-        session = botocore.session.Session()
-        if requests is not None:
-            requests.attach(session)
-        return boto3.Session(
-            botocore_session=session, aws_access_key_id="local", aws_secret_access_key="local", region_name=REGION
-        )
+        return session(self.address.keys, self.requests)
 
     def client(self, service: str, *, counted: bool = False, config: Config = CONFIG) -> Any:
         """A boto3 client of a service of this cloud."""
-        session = self._session if counted else self._own_session
-        return session.client(service, endpoint_url=self.ministack.endpoint, config=config)  # type: ignore[call-overload]
+        if not counted:
+            return self.address.client(service, config)
+        return self._session.client(service, endpoint_url=self.address.services, config=config)  # type: ignore[call-overload]
 
     @property
     def failures(self) -> list[str]:
@@ -184,17 +167,6 @@ class LocalCloud:
     def ledger(self) -> Ledger:
         """The ledger, for looking at progress."""
         return Ledger(self.client("dynamodb"), resources.LEDGER)
-
-    @cached_property
-    def lambda_(self) -> Any:
-        """A client that invokes its functions, as those do each other."""
-        return self._own_session.client("lambda", endpoint_url=self._api.endpoint, config=CONFIG)
-
-    @cached_property
-    def tables(self) -> Any:
-        """A client that takes and gives Python values, for the tables of jobs."""
-        resource = self._own_session.resource("dynamodb", endpoint_url=self.ministack.endpoint, config=CONFIG)
-        return resource.meta.client
 
     @cached_property
     def _hearing(self) -> Any:
@@ -309,7 +281,7 @@ class LocalCloud:
 
     def fill(self, table: Table, items: Iterable[Mapping[str, object]]) -> None:
         """Write items into a table of a deployed job, unless a kept one has items already."""
-        resources.fill_table(self.tables, table, items)
+        resources.fill_table(self.address.tables, table, items)
 
     def objects(self, bucket: Bucket) -> BucketObjects:
         """The objects of a bucket of a deployed job, for filling and looking at them."""

@@ -30,6 +30,7 @@ from typing import Any, NoReturn
 import botocore.handlers
 
 from tools.local_cloud.counting import Requests
+from tools.local_cloud.logs import PRIVATE_FILE
 
 #: Imports whatever handlers do, and reads nothing of what differs between them.
 COMMON = "functions._calling"
@@ -91,7 +92,7 @@ def _be_environment(channel: int, request: Mapping[str, Any]) -> NoReturn:
     try:
         os.setsid()
         os.set_inheritable(channel, False)
-        log = os.open(request["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        log = os.open(request["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, PRIVATE_FILE)
         os.dup2(log, 1)
         os.dup2(log, 2)
         os.close(log)

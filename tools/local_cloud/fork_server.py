@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from tools.local_cloud.isolation import isolated
+from tools.local_cloud.logs import private_file
 from tools.local_cloud.ministack import CHECKOUT
+from tools.loopback import PRIVATE_UMASK, Keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +33,10 @@ class ForkServer:
     Started with the first process. Whatever it cannot do is an OSError.
     """
 
-    def __init__(self, log: Path, import_path: list[str]) -> None:
+    def __init__(self, log: Path, import_path: list[str], keys: Keys) -> None:
+        """`keys` are the AWS credentials of the processes."""
         self._log = log
+        self._keys = keys
         self._import_path = import_path
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
@@ -40,8 +44,8 @@ class ForkServer:
         self._answers = self._control.makefile("rb")
 
     def _start(self) -> subprocess.Popen[bytes]:
-        environ = isolated(os.environ) | {"PYTHONPATH": os.pathsep.join(self._import_path)}
-        with self._log.open("ab") as output, self._theirs as theirs:
+        environ = isolated(os.environ) | self._keys.environ() | {"PYTHONPATH": os.pathsep.join(self._import_path)}
+        with private_file(self._log, append=True) as output, self._theirs as theirs:
             return subprocess.Popen(
                 # -P: else the working directory would stand before import_path.
                 [sys.executable, "-P", "-m", "tools.local_cloud.environment", str(theirs.fileno())],
@@ -51,6 +55,7 @@ class ForkServer:
                 stdout=output,
                 stderr=output,
                 pass_fds=[theirs.fileno()],
+                umask=PRIVATE_UMASK,
                 start_new_session=True,
             )
 

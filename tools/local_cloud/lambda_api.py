@@ -1,4 +1,4 @@
-"""The one operation of Lambda that the functions call: Invoke, on loopback.
+"""The one operation of Lambda that the functions call: Invoke, on loopback, for clients with this run's key.
 
 An asynchronous invocation that fails is tried twice more, after one and two minutes
 (https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html).
@@ -7,20 +7,30 @@ An asynchronous invocation that fails is tried twice more, after one and two min
 import json
 import threading
 from collections.abc import Mapping
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote
 
 from tools.local_cloud.functions import Function, FunctionError
+from tools.loopback import ADDRESS, Keys, authority, is_local, signs
 
 RETRY_SECONDS = (60.0, 120.0)
+FORBIDDEN = 403
 NOT_FOUND = 404
+#: Bytes of an event (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html).
+LARGEST_EVENT = 6 * 1024 * 1024
+
+
+_ERROR_TYPES = {FORBIDDEN: "AccessDeniedException", NOT_FOUND: "ResourceNotFoundException"}
+_REFUSAL = json.dumps({"Message": "this port belongs to a run of rollcall"}).encode()
 
 
 class LambdaApi:
-    """Serves Invoke for `functions`, which may grow."""
+    """Serves Invoke for `functions`, which may grow, to clients that have `keys`."""
 
-    def __init__(self, functions: Mapping[str, Function]) -> None:
+    def __init__(self, functions: Mapping[str, Function], keys: Keys) -> None:
         self._functions = functions
+        self._keys = keys
         self._timers: set[threading.Timer] = set()
         self._stopped = False
         #: What asynchronous invocations failed with.
@@ -29,12 +39,15 @@ class LambdaApi:
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-                event = json.loads(body or b"null")
-                status, answer = api._answer(self.path, self.headers.get("X-Amz-Invocation-Type", ""), event)
+                if api._admits(self.headers):
+                    body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+                    event = json.loads(body or b"null")
+                    status, answer = api._answer(self.path, self.headers.get("X-Amz-Invocation-Type", ""), event)
+                else:
+                    status, answer = FORBIDDEN, _REFUSAL
                 self.send_response(status)
-                if status == NOT_FOUND:
-                    self.send_header("X-Amzn-ErrorType", "ResourceNotFoundException")
+                if status in _ERROR_TYPES:
+                    self.send_header("X-Amzn-ErrorType", _ERROR_TYPES[status])
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
                 self.wfile.write(answer)
@@ -42,9 +55,21 @@ class LambdaApi:
             def log_message(self, *_: object) -> None:
                 """Nothing is printed."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.endpoint = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._server = ThreadingHTTPServer((ADDRESS, 0), Handler)
+        self._host = authority(self._server.server_address[1])
+        self.endpoint = f"http://{self._host}"
         threading.Thread(target=self._server.serve_forever, daemon=True, name="lambda-api").start()
+
+    def _admits(self, headers: Message) -> bool:
+        """Whether a request proves that it belongs to the run, and is no larger than an event."""
+        found = {name.lower(): value for name, value in headers.items()}
+        length = found.get("content-length", "0")
+        return (
+            is_local(found, self._host)
+            and signs(found.get("authorization", ""), self._keys.access_key_id)
+            and length.isdecimal()
+            and int(length) <= LARGEST_EVENT
+        )
 
     def _answer(self, path: str, kind: str, event: object) -> tuple[int, bytes]:
         name = unquote(path).removeprefix("/2015-03-31/functions/").removesuffix("/invocations")

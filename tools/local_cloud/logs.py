@@ -1,6 +1,19 @@
 """Logs of what runs as a process."""
 
+import os
 from pathlib import Path
+from typing import BinaryIO
+
+#: Only the owner reads and writes a file.
+PRIVATE_FILE = 0o600
+
+
+def private_file(path: Path, *, append: bool = False) -> BinaryIO:
+    """Open a file for writing that only its owner reads, whatever the umask; one that is there is made private."""
+    flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if append else os.O_TRUNC)
+    descriptor = os.open(path, flags, PRIVATE_FILE)
+    os.fchmod(descriptor, PRIVATE_FILE)
+    return os.fdopen(descriptor, "wb")
 
 
 def last_line(log: Path) -> str:

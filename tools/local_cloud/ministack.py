@@ -1,36 +1,40 @@
-"""MiniStack as a process: on loopback, on a free port, on temporary or kept data, and never outliving its parent."""
+"""MiniStack as a process: behind a guard, on temporary or kept data, and never outliving its parent."""
 
 import os
+import select
 import socket
 import subprocess
 import time
 from pathlib import Path
 
 from tools.local_cloud.isolation import isolated
-from tools.local_cloud.logs import last_line
+from tools.local_cloud.logs import last_line, private_file
 from tools.local_cloud.ministack_batches import FUNCTIONS
+from tools.local_cloud.ministack_guard import LISTENER
+from tools.loopback import ADDRESS, PRIVATE_UMASK, Keys, authority, listening
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 #: MiniStack pins botocore exactly, so it has an environment of its own.
 PYTHON = CHECKOUT / ".venv-ministack" / "bin" / "python"
 START_SECONDS = 20.0
 STOP_SECONDS = 10.0
+#: Seconds between two looks at whether it has ended before it answers.
+LOOK_SECONDS = 0.1
 
-#: Runs in MiniStack's environment: ends when standard input does, so it never outlives who started it.
+#: MiniStack's own environment does not have the checkout on its path.
 _LAUNCHER = f"""
-import os, signal, sys, threading
-def end_with_parent():
-    while os.read(0, 4096):
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)
-threading.Thread(target=end_with_parent, daemon=True).start()
+import sys
 sys.path.append({str(CHECKOUT)!r})
-from tools.local_cloud import ministack_batches, ministack_queues
-ministack_queues.apply()
-ministack_batches.apply()
-from ministack.app import main
-sys.exit(main())
+from tools.local_cloud.ministack_server import main
+main()
 """
+
+#: What a run uses, and STS, which commands with --env ask for the account. Not Lambda: it runs any uploaded code.
+RUN_SERVICES = frozenset({"dynamodb", "dynamodbstreams", "events", "s3", "secretsmanager", "sqs", "states", "sts"})
+#: What a deployment of the stacks with the CDK's command line uses.
+DEPLOYMENT_SERVICES = RUN_SERVICES | {
+    *("cloudformation", "ecr", "iam", "kms", "lambda", "logs", "monitoring", "scheduler", "sns", "ssm"),
+}
 
 
 class MiniStackError(Exception):
@@ -44,6 +48,8 @@ class MiniStack:
         self,
         folder: Path,
         *,
+        services: frozenset[str] = RUN_SERVICES,
+        keys: Keys | None = None,
         persistent: bool = False,
         port: int | None = None,
         prelude: str = "",
@@ -51,52 +57,67 @@ class MiniStack:
     ) -> None:
         """Start it with its data in `folder`, after `prelude`, some Python. Raises MiniStackError.
 
-        `functions` is where its state machines invoke functions; None: in MiniStack itself.
+        Only requests with `keys`, by default fresh ones, reach it. `functions` is where its state machines invoke
+        functions; None: in MiniStack itself.
         """
         if not PYTHON.exists():
             raise MiniStackError("MiniStack is not installed; run `make install`, which every make target does")
         self._persistent = persistent
-        self.port = port or _free_port()
-        _check_free(self.port)
-        self.endpoint = f"http://127.0.0.1:{self.port}"
+        #: The credentials that open it.
+        self.keys = keys or Keys.fresh()
         self._log = folder / "ministack.log"
-        environ = (
-            isolated(os.environ)
-            | {
-                "BIND_HOST": "127.0.0.1",
-                "GATEWAY_PORT": str(self.port),
-                "HOME": str(folder),
-                "TMPDIR": str(folder),
-                "STATE_DIR": str(folder / "state"),
-                "S3_DATA_DIR": str(folder / "s3"),
-                "PERSIST_STATE": "1" if persistent else "0",
-                "S3_PERSIST": "1" if persistent else "0",
-                "LOG_LEVEL": "WARNING",
-                "SFTP_ENABLED": "0",
-            }
-            | ({FUNCTIONS: functions} if functions is not None else {})
-        )
-        with self._log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [str(PYTHON), "-c", prelude + _LAUNCHER],
-                env=environ,
-                cwd=folder,
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
+        with _listener(port) as listener:
+            self.port = int(listener.getsockname()[1])
+            self.endpoint = f"http://{authority(self.port)}"
+            environ = (
+                isolated(os.environ)
+                | self.keys.environ()
+                | {
+                    "GATEWAY_PORT": str(self.port),
+                    LISTENER: str(listener.fileno()),
+                    "SERVICES": ",".join(sorted(services)),
+                    "HOME": str(folder),
+                    "TMPDIR": str(folder),
+                    "STATE_DIR": str(folder / "state"),
+                    "S3_DATA_DIR": str(folder / "s3"),
+                    "PERSIST_STATE": "1" if persistent else "0",
+                    "S3_PERSIST": "1" if persistent else "0",
+                    "LOG_LEVEL": "WARNING",
+                    "SFTP_ENABLED": "0",
+                    # It would end containers of another MiniStack that its user runs.
+                    "DOCKER_HOST": f"unix://{os.devnull}/none",
+                }
+                | ({FUNCTIONS: functions} if functions is not None else {})
             )
-        self._wait_until_it_listens()
+            with private_file(self._log) as log:
+                self.process = subprocess.Popen(
+                    [str(PYTHON), "-c", prelude + _LAUNCHER],
+                    env=environ,
+                    cwd=folder,
+                    stdin=subprocess.PIPE,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=[listener.fileno()],
+                    umask=PRIVATE_UMASK,
+                    start_new_session=True,
+                )
+        self._wait_until_it_answers()
 
-    def _wait_until_it_listens(self) -> None:
+    def _wait_until_it_answers(self) -> None:
+        """Wait for the guard's refusal of a request without a key."""
         deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline and self.process.poll() is None:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0 and self.process.poll() is None:
-                    return
-            time.sleep(0.02)
+        try:
+            with socket.create_connection((ADDRESS, self.port)) as connection:
+                connection.sendall(f"GET / HTTP/1.1\r\nHost: {authority(self.port)}\r\n\r\n".encode())
+                while time.monotonic() < deadline and self.process.poll() is None:
+                    if select.select([connection], [], [], LOOK_SECONDS)[0]:
+                        if connection.recv(1):
+                            return
+                        break
+        except ConnectionError:
+            pass
         self.stop()
-        raise MiniStackError(f"MiniStack did not start on 127.0.0.1:{self.port}: {self._said()}")
+        raise MiniStackError(f"MiniStack did not start on {authority(self.port)}: {self._said()}")
 
     def last_words(self) -> str | None:
         """What it said before it ended; None while it runs."""
@@ -118,20 +139,9 @@ class MiniStack:
             self.process.wait()
 
 
-def _check_free(port: int) -> None:
-    """Whoever listens there already would be taken for MiniStack."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise MiniStackError(
-                f"port {port} of 127.0.0.1 is not free: {error.strerror}; pass another --port, or none for a free one"
-            ) from error
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def _listener(port: int | None) -> socket.socket:
+    try:
+        return listening(port)
+    except OSError as error:
+        what = f"port {port} of {ADDRESS} is not free" if port else f"no port of {ADDRESS} is free"
+        raise MiniStackError(f"{what}: {error.strerror}; pass another --port, or none for a free one") from error

@@ -10,14 +10,16 @@ import os
 import urllib.request
 from typing import Any
 
+from tools.loopback import Keys
+
 #: Variable with the address of the Lambda API.
 FUNCTIONS = "ROLLCALL_LOCAL_FUNCTIONS"
 #: A function's longest timeout, and a minute.
 LONGEST_SECONDS = 16 * 60
 
 
-def apply() -> None:
-    """Put it in place, in this process, where there are functions elsewhere."""
+def apply(keys: Keys) -> None:
+    """Put it in place, in this process, where there are functions elsewhere that `keys` open."""
     endpoint = os.environ.get(FUNCTIONS)
     if endpoint is None:
         return
@@ -28,8 +30,9 @@ def apply() -> None:
     def call(function: str, event: object) -> Any:
         name = function.rsplit(":function:", 1)[-1]
         url = f"{endpoint}/2015-03-31/functions/{name}/invocations"
+        request = urllib.request.Request(url, json.dumps(event).encode(), {"Authorization": keys.authorization})  # noqa: S310
         try:
-            with opener.open(url, json.dumps(event).encode(), LONGEST_SECONDS) as response:
+            with opener.open(request, timeout=LONGEST_SECONDS) as response:
                 answer = json.load(response)
         except OSError as error:
             raise states._ExecutionError("Lambda.ServiceException", str(error)) from error

@@ -1,6 +1,7 @@
 """`python -m tools.stand_ins`: serves until its standard input ends, so it never outlives who started it.
 
-In: the options (options.py) as one line of JSON, then nothing. Out: `{"port": 12345}`, once it listens.
+In: the options (options.py) as one line of JSON, then nothing. Out: `{"base": "http://127.0.0.1:12345/…"}`, the URL
+under which it serves, once it listens.
 Exit code 0 when standard input ends and on SIGTERM and SIGINT; 2 if the options are wrong, with the reason as
 one line on standard error. By hand: `(echo '{"latency_ms": 50}'; cat) | python -m tools.stand_ins`
 """
@@ -32,8 +33,8 @@ async def _serve(stand_ins: StandIns) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     threading.Thread(target=_wait_for_end_of_input, args=(loop, stopped), daemon=True).start()
-    server = await stand_ins.listen()
-    print(json.dumps({"port": server.sockets[0].getsockname()[1]}), flush=True)
+    server, base = await stand_ins.listen()
+    print(json.dumps({"base": base}), flush=True)
     await stopped.wait()
     server.close()
     stand_ins.close()

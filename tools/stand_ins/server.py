@@ -2,10 +2,13 @@
 
 import asyncio
 import time
+from typing import NamedTuple
 
+from tools.loopback import authority, listening
 from tools.stand_ins.bank import Bank
 from tools.stand_ins.clock import Clock, LoopClock
 from tools.stand_ins.connection import Connection
+from tools.stand_ins.door import Door
 from tools.stand_ins.examples import example_of
 from tools.stand_ins.gate import Gate
 from tools.stand_ins.http import Request, Response, answer
@@ -17,6 +20,13 @@ from tools.stand_ins.target import Target
 _OK = answer(200, {"status": "ok"})
 _BAD_ORDER = answer(400, {"error": "bad order"})
 _NOT_FOUND = answer(404, {"error": "not found"})
+
+
+class Listening(NamedTuple):
+    """A server, and the URL that it serves under."""
+
+    server: asyncio.Server
+    base: str
 
 
 class StandIns:
@@ -33,11 +43,12 @@ class StandIns:
         self._target = Target(options, clock)
         self._bank = Bank(options, clock)
 
-    async def listen(self) -> asyncio.Server:
-        """Starts listening."""
-        return await asyncio.get_running_loop().create_server(
-            lambda: Connection(self.serve), host="127.0.0.1", port=0, backlog=1024
-        )
+    async def listen(self) -> Listening:
+        """Start listening, for clients that know the base URL."""
+        listener = listening()
+        door = Door(self.serve, authority(listener.getsockname()[1]))
+        server = await asyncio.get_running_loop().create_server(lambda: Connection(door.serve), sock=listener)
+        return Listening(server, door.base)
 
     def close(self) -> None:
         self._bank.close()
