@@ -129,6 +129,12 @@ def _open_files(pid: int) -> list[str]:
     return found
 
 
+def _command_line(pid: int) -> str:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " ")
+    return ""
+
+
 class Stranger:
     """A context manager: attacks every port of the processes that carry `mark` while it is entered."""
 
@@ -141,6 +147,8 @@ class Stranger:
         #: By port: the address that it is bound to.
         self.ports: dict[int, str] = {}
         self.replies: list[Reply] = []
+        #: The command lines of the processes, which everybody on this machine can read.
+        self.command_lines: set[str] = set()
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -159,6 +167,7 @@ class Stranger:
         attacked: set[tuple[int, bool]] = set()
         while not self._ended.is_set():
             found = environments(self._mark)
+            self.command_lines |= {_command_line(pid) for pid in found}
             keys = {environ.get("AWS_ACCESS_KEY_ID", "") for environ in found.values()}
             key = next((each for each in keys if each.startswith("ROLLCALL")), None)
             for port, address in listening_ports({*found, *self._own()}).items():

@@ -1,5 +1,6 @@
 """Every port that a command opens is closed to strangers: another user of this machine, a page in a browser."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ pytestmark = [
 LOOPBACK = "0100007F"
 #: MiniStack, the Lambda API and the stand-ins.
 PORTS_OF_A_RUN = 3
+KEY_OR_BASE_URL = re.compile(r"ROLLCALL[0-9A-F]{32}|http://127\.0\.0\.1")
 
 
 @pytest.fixture
@@ -37,6 +39,7 @@ def test_a_run_refuses_strangers_on_every_port(clone: Clone) -> None:
     assert len(stranger.replies) >= PORTS_OF_A_RUN * 20
     assert stranger.accepted == []
     assert (ended.code, ended.result["callbacks"] - ended.result["injected"]) == (0, 300), "nothing was disturbed"
+    assert not [line for line in stranger.command_lines if KEY_OR_BASE_URL.search(line)]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from botocore.config import Config
 
 from rollcall.adapters.clients import CONFIG
 from tools.local_cloud.address import session
-from tools.local_cloud.ministack import MiniStack
+from tools.local_cloud.ministack import RUN_SERVICES, MiniStack
 
 _SECONDS = struct.Struct("d")
 
@@ -52,7 +52,8 @@ def moved_ministack(folder: Path, functions: str | None = None) -> Iterator[Move
     path = folder / "clock"
     path.write_bytes(_SECONDS.pack(0))
     with path.open("r+b") as file, mmap.mmap(file.fileno(), _SECONDS.size) as clock:
-        process = MiniStack(folder, prelude=_PRELUDE.format(path=str(path), size=_SECONDS.size), functions=functions)
+        prelude = _PRELUDE.format(path=str(path), size=_SECONDS.size)
+        process = MiniStack(folder, services=RUN_SERVICES | {"lambda"}, prelude=prelude, functions=functions)
         try:
             yield MovedMiniStack(process, clock)
         finally:
