@@ -21,13 +21,14 @@ PORTS_OF_A_RUN = 3
 KEY_OR_BASE_URL = re.compile(r"ROLLCALL[0-9A-F]{32}|http://127\.0\.0\.1")
 
 
-@pytest.fixture
-def kept(own_clone: Clone) -> tuple[Clone, str]:
-    """A clone with a kept run, in which one entry of three failed."""
-    own_clone.add_job(BILLS, "books")
-    ended = own_clone.rollcall("run", "bills", "--entries", "3", "--error-rate", "0", "--keep", "--json")
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Clone, str]:
+    """A clone with a kept run."""
+    clone = Clone(tmp_path_factory.mktemp("kept"))
+    clone.add_job(BILLS, "books")
+    ended = clone.rollcall("run", "bills", "--entries", "3", "--error-rate", "0", "--keep", "--json")
     assert ended.code == 0, ended.err
-    return own_clone, ended.result["run_id"]
+    return clone, ended.result["run_id"]
 
 
 def test_a_run_refuses_strangers_on_every_port(clone: Clone) -> None:
@@ -46,9 +47,8 @@ def test_a_run_refuses_strangers_on_every_port(clone: Clone) -> None:
     ("command", "ports"),
     [
         (("status", "{run}"), 2),
-        (("failures", "{run}"), 2),
         (("cancel", "{run}"), 2),
-        (("pause", "bills"), 2),
+        (("resume", "bills"), 2),
         (("verify", "{run}", "--repair"), 2),
         (("run", "bills", "--entries", "30", "--keep"), 3),
     ],
