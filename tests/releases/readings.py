@@ -7,11 +7,11 @@ from enum import Enum
 from typing import Any
 
 from rollcall.adapters import waiting
-from rollcall.adapters.entries import EntryRecord
+from rollcall.adapters.entries import EntryRecord, succeeded
 from rollcall.adapters.items import values_of
 from rollcall.adapters.ledger import Ledger, NodeRecord, job_record, run_record, target_record
 from rollcall.adapters.manifests import Manifests
-from rollcall.core.run import RunRecord, RunState, iso
+from rollcall.core.run import RunRecord, iso
 from rollcall.engine.failures import failures
 from tests.releases.clouds import RecordedCloud
 from tools.local_cloud.resources import MANIFESTS
@@ -31,7 +31,7 @@ def readings(cloud: RecordedCloud, items: Mapping[str, Mapping[str, Any]]) -> di
     for run in (run_record(values_of(item)) for key, item in items.items() if key.startswith("run#")):
         if run.generations:
             found[f"manifests of {run.id}"] = plain(_lines(manifests, run))
-        if run.state is RunState.COMPLETE:
+        if run.state.terminal and run.generations:
             found[f"failures of {run.id}"] = plain(list(failures(cloud.ledger, manifests, run)))
     return found
 
@@ -47,7 +47,8 @@ def _record(ledger: Ledger, kind: str, name: str, item: Mapping[str, Any]) -> ob
         case "node":
             return NodeRecord.of(item)
         case "entry":
-            return {str(number): EntryRecord.of(item, number) for number in (1, 2)}
+            late = {"late_answer": item["late_answer"]} if "late_answer" in item else {}
+            return {"succeeded late": succeeded(late), **{str(of): EntryRecord.of(item, of) for of in (1, 2)}}
         case "waiting":
             return waiting.of(ledger, name)
     raise AssertionError(f"there is an item of a new kind: {kind}; say here how it is read")

@@ -1,4 +1,4 @@
-"""Record a release: `python -m tests.releases.record VERSION [--folder FOLDER]`; docs/releases.md says when.
+"""Record a release: `python -m tests.releases.record VERSION`; docs/releases.md says when.
 
 Everything comes from the code as it is: each story is told on the simulation's models, stopped in its middle, written
 down, and carried on to its end. The same code writes the same files.
@@ -27,6 +27,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("version", help="as pyproject.toml has it")
     parser.add_argument("--folder", type=Path, default=FIXTURES, help="where the release's folder is made")
+    parser.add_argument("--commit", default=None, help="of the release; by default the one that is checked out")
     options = parser.parse_args()
     folder = options.folder / options.version
     if folder.exists():
@@ -35,7 +36,7 @@ def main() -> None:
 
     with quiet():
         events = [*schedules(), *commands()]
-        record(Release(folder), options.version, commit(), events)
+        record(Release(folder), options.version, options.commit or commit(), events)
     print(f"{folder} is recorded; read it with: python -m pytest tests/releases")
 
 
