@@ -90,3 +90,18 @@ def test_a_tick_that_fails_keeps_none_of_the_others_and_is_raised(four_a_minute:
     states = [four_a_minute.run(run).state for run in RUNS]
     assert states == [RunState.RUNNING, RunState.ENUMERATING, RunState.RUNNING, RunState.RUNNING]
     assert handle(FIRING) == {"runs": {RUNS[1]: "running"}}
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        pytest.param({"plan": {"job": NAME, **FIRING}}, id="a request of a later version"),
+        pytest.param({**FIRING, "plan": {}}, id="a later version's field in a start"),
+        pytest.param({"job": NAME, **FIRING, "unknown": True}, id="an unknown field"),
+    ],
+)
+def test_an_event_of_a_later_version_starts_nothing(four_a_minute: World, event: dict[str, Any]) -> None:
+    with pytest.raises(RollcallError, match=r"fields that this version does not know here: '(plan|unknown)'"):
+        handle(event)
+    assert four_a_minute.ledger_dump() == []
+    assert four_a_minute.manifest_keys() == []

@@ -14,6 +14,7 @@ from rollcall.core.actions import Action, log
 from rollcall.core.batches import Batches
 from rollcall.core.clock import Clock
 from rollcall.core.entry import ManifestEntry
+from rollcall.core.event_forms import SLICE_FORMS, form_of
 from rollcall.core.message import Message
 from rollcall.core.run import OPEN, RunRecord, RunState
 from rollcall.core.tree import Node
@@ -36,7 +37,8 @@ class Slice:
 
     @classmethod
     def of(cls, event: Mapping[str, Any]) -> Self:
-        """Raises KeyError and ValueError for an event that is none."""
+        """Raises RollcallError, KeyError and ValueError for an event that is none."""
+        form_of(event, SLICE_FORMS)
         return cls(str(event["run"]), int(event["generation"]), int(event["slice"]))
 
 

@@ -10,6 +10,7 @@ from rollcall.adapters.ledger import Ledger
 from rollcall.core.actions import Action, log
 from rollcall.core.clock import Clock
 from rollcall.core.errors import RollcallError
+from rollcall.core.event_forms import FAN_OUT_FORMS, form_of
 from rollcall.core.job import Job, Overlap
 from rollcall.core.run import Generation, JobRecord, Redrive, RunRecord, RunState, from_iso, run_id
 from rollcall.core.tree import CHUNK_SIZE, FAN_IN
@@ -72,14 +73,15 @@ def request_of(event: Mapping[str, Any]) -> Request:
     """The request in an event: `{"scheduled_time": …, "nonce"?, "params"?}`, `{"resume": run}`, `{"repair": run}` or
     `{"redrive": run, "generation": n, "outcomes"?, "errors"?, "keys"?, "new_key"?}`.
 
-    Raises RollcallError for any other event.
+    Raises RollcallError for any other event, also for one with a field that is not listed in `FAN_OUT_FORMS`.
     """
+    form = form_of(event, FAN_OUT_FORMS)
     try:
-        if "resume" in event:
+        if form == "resume":
             return Resume(str(event["resume"]))
-        if "repair" in event:
+        if form == "repair":
             return Repair(str(event["repair"]))
-        if "redrive" in event:
+        if form == "redrive":
             return Again(str(event["redrive"]), int(event["generation"]), Redrive.from_fields(event))
         params = event.get("params", {})
         nonce = event.get("nonce")

@@ -18,6 +18,7 @@ from rollcall.core.answers import Answer
 from rollcall.core.call import Call
 from rollcall.core.clock import Clock
 from rollcall.core.entry import ManifestEntry
+from rollcall.core.event_forms import STEP_FORMS, form_of
 from rollcall.core.job import Job
 from rollcall.core.outcome import Outcome
 from rollcall.core.pipeline import FanOutStep, Pipeline, Task, TaskStep
@@ -44,7 +45,8 @@ class Wanted:
 
     @classmethod
     def of(cls, event: Mapping[str, Any]) -> Self:
-        """Raises KeyError and ValueError for an event that is none."""
+        """Raises RollcallError, KeyError and ValueError for an event that is none."""
+        form_of(event, STEP_FORMS)
         return cls(str(event["run"]), int(event["generation"]), str(event["step"]), event.get("token"))
 
 
