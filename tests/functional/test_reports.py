@@ -94,7 +94,7 @@ def test_an_object_with_a_key_named_item_is_no_array(aws: Clients, tmp_path: Pat
 
 
 def test_a_header_that_names_a_column_twice_is_refused(aws: Clients, tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="its header names a column twice: a, b, a"):
+    with pytest.raises(SourceError, match="its header names a column twice: columns 1 and 3; see whether"):
         read_file(aws, tmp_path, "r.csv", b"a,b,a\n1,2,3\n")
 
 
@@ -246,14 +246,13 @@ def refused(aws: Clients, server: Server) -> str:
 def test_an_answer_that_is_no_report_is_told_at_once(aws: Clients, status: str) -> None:
     with serving(answer(status, b"" if status.startswith("204") else b"who are you?")) as server:
         reason = refused(aws, server)
-    assert f"it answered HTTP {status[:3]}" in reason
-    assert ("who are you?" in reason) == (not status.startswith("204"))
+    assert reason.endswith(f": it answered HTTP {status[:3]}")
     assert len(server.heads) == 1
 
 
 def test_a_server_that_keeps_failing_is_asked_three_times(aws: Clients) -> None:
     with serving(answer("500 Oops", b"try later", "Connection: close")) as server:
-        assert "it answered HTTP 500: try later" in refused(aws, server)
+        assert refused(aws, server).endswith(": it answered HTTP 500")
     assert len(server.heads) == 1 + reports.OPEN_RETRIES
 
 
