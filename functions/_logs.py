@@ -22,7 +22,7 @@ IN_USE = InUse()
 #: Fields that only ever hold names of ours. One is left alone though it is also somebody's user name: metrics and
 #: people search for it.
 NAMES = frozenset({
-    "_aws", "action", "environment", "job", "level", "location", "message", "run", "service", "target", "timestamp",
+    "_aws", "action", "environment", "job", "level", "location", "run", "service", "target", "timestamp",
 })  # fmt: skip
 
 
@@ -40,8 +40,8 @@ def write_logs(environment: str, stream: "TextIO | None" = None, redact: Redact 
 
 
 def _quieten_others(redact: Redact) -> None:
-    # It warns of what it tries again, with the URL and its query.
-    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
+    # It tells of what it tries again, with the URL's query and what the server said.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
     _replace_filter(logging.getLogger("asyncio"), WithoutErrors())
     # Lambda's is among the root's; where there is none, Python writes warnings by itself.
     for handler in (*logging.getLogger().handlers, logging.lastResort):

@@ -67,10 +67,13 @@ class Reports:
             raise SourceError(f"the report {report.name} ({shown(location)}) {where}: {said}") from error
 
     def _open(self, location: Location) -> IO[bytes]:
-        if location.scheme in {"http", "https"}:
+        try:
+            parts = urlsplit(location.url)
+        except ValueError:
+            raise SourceError("its URL is none; correct it where it is bound") from None
+        if parts.scheme in {"http", "https"}:
             return self._open_http(location)
-        parts = urlsplit(location.url)
-        if location.scheme == "s3":
+        if parts.scheme == "s3":
             answer = self._clients.s3.get_object(Bucket=parts.netloc, Key=parts.path.lstrip("/"))
             return cast(IO[bytes], answer["Body"])
         return Path(parts.path if parts.scheme == "file" else location.url).open("rb")
