@@ -40,8 +40,8 @@ from rollcall.core.run import RunState
 from rollcall.engine.starting import request_of
 from tests.functional.loopback import answer, serving
 from tests.functional.wire import Sent
-from tests.functional.workers import PAUSE, TARGET, make_suspect
-from tests.functional.world import DAY, RUN, World, a_job, delivered
+from tests.functional.workers import PAUSE, make_suspect
+from tests.functional.world import RUN, World, a_job, delivered
 from tests.hostile import bodies
 
 #: In every key, payload, answer and error of a story; never in a name of ours.
@@ -415,32 +415,61 @@ def test_a_report_redirects_elsewhere(told: Told) -> None:
 # --- AWS, hooks, operators ---
 
 
-@pytest.mark.parametrize(
-    "operation",
-    ["PutObject", "SendMessageBatch", "UpdateItem", "BatchGetItem", "PutEvents", "ChangeMessageVisibilityBatch"],
-)
-def test_aws_refuses_a_request_and_quotes_it(told: Told, operation: str) -> None:
-    world, life = told.world, iter(range(1_000))
+def refusing(operation: str, of: str = "") -> Callable[[Sent], None]:
+    """Every such request is refused with words that quote it; `of` begins the keys that are meant."""
+    said: Any = {"Error": {"Code": "ValidationException", "Message": f"not valid: {IBAN}, {NUMBER}, {TOKEN}"}}
 
     def before(sent: Sent) -> None:
-        # Each request fails in one of its first places, and the life goes on.
-        if sent.operation == operation and next(life) % 3 == 0 and sent.key != TARGET:
-            said: Any = {
-                "Error": {"Code": "ValidationException", "Message": f"the value {IBAN}, {NUMBER} is not valid"}
-            }
+        if sent.operation == operation and sent.key.startswith(of):
             raise ClientError(said, operation)
 
-    world.target.script(key(0), then=503)
-    world.wire.before = before
-    for _ in range(4):
-        told.invoke(world.start)
-    for _ in range(4):
-        told.invoke(lambda: world.work(world.receive()))
-        told.invoke(lambda: world.dead_letters(world.batch(5)))
-        told.invoke(world.watchdog)
-        world.later(DAY)
-    world.wire.heal()
-    assert told.raised or "entry.returned" in told.actions
+    return before
+
+
+@pytest.mark.parametrize(
+    "operation", ["PutObject", "SendMessageBatch", "UpdateItem", "BatchGetItem", "TransactWriteItems"]
+)
+def test_aws_refuses_what_a_fan_out_asks_for(told: Told, operation: str) -> None:
+    told.world.wire.before = refusing(operation)
+    told.invoke(told.world.start)
+    assert "ValidationException" in told.raised[0]
+
+
+@pytest.mark.parametrize(
+    ("operation", "of"),
+    [("UpdateItem", "node#"), ("UpdateItem", "entry#"), ("UpdateItem", "target#"), ("BatchGetItem", ""),
+     ("ChangeMessageVisibilityBatch", "")],
+)  # fmt: skip
+def test_aws_refuses_what_a_worker_asks_for(told: Told, operation: str, of: str) -> None:
+    world = told.world
+    began(world, breaker=Breaker(failures=3))
+    world.target.script(key(0), says(422))
+    for number in range(1, 8):
+        world.target.script(key(number), says(503))
+    world.wire.before = refusing(operation, of)
+    told.invoke(lambda: world.work(world.batch(*range(10))))
+    told.invoke(lambda: world.work(world.batch(*range(10), receives=2)))
+    assert "entry.returned" in told.actions or "ValidationException" in told.raised[0]
+
+
+@pytest.mark.parametrize("operation", ["UpdateItem", "BatchGetItem", "GetObject"])
+def test_aws_refuses_what_a_dead_letter_needs(told: Told, operation: str) -> None:
+    world = told.world
+    began(world)
+    letters = world.batch(5)
+    world.wire.before = refusing(operation)
+    told.invoke(lambda: world.dead_letters(letters))
+    assert "entry.returned" in told.actions
+
+
+@pytest.mark.parametrize("operation", ["UpdateItem", "BatchGetItem", "PutEvents"])
+def test_aws_refuses_what_the_watchdog_asks_for(told: Told, operation: str) -> None:
+    world = told.world
+    began(world)
+    world.drain()
+    world.wire.before = refusing(operation)
+    told.invoke(world.watchdog)
+    assert "ValidationException" in told.raised[0]
 
 
 def test_a_hook_fails(told: Told) -> None:

@@ -355,6 +355,7 @@ def test_a_redirect_that_leads_nowhere_is_no_report(aws: Clients, status: str) -
         ("r.json", b"{}", TOP_LEVEL, "it is not an array"),
         ("r.json", RAAS_BODY, TOP_LEVEL, "it is not an array"),
         ("r.json", b'{"Report_Entry": [{}, 7]}', RAAS, "record 2 is of type int, not an object"),
+        ("r.json", b'{"Report_Entry": [{"id": "\xff"}]}', RAAS, ": lexical error: invalid bytes in UTF8 string."),
         ("r.jsonl", b'{"id": 1}\n{"id": ', RAAS, "broke off after 1 records: line 2 is not JSON"),
         ("r.jsonl", b'{"id": 1}\n\xff\xfe', RAAS, "codec can't decode"),
         ("r.csv", b"", RAAS, "it has no header line"),
