@@ -165,6 +165,7 @@ def told(world: World, caplog: pytest.LogCaptureFixture) -> Iterator[Told]:
     write_logs("test", text, world.secrets.in_use.redacted)
     told = Told(world, text, caplog, [])
     yield told
+    world.wire.heal()
     told.check()
 
 
@@ -444,7 +445,7 @@ def test_aws_refuses_what_a_worker_asks_for(told: Told, operation: str, of: str)
     world = told.world
     began(world, breaker=Breaker(failures=3))
     world.target.script(key(0), says(422))
-    for number in range(1, 8):
+    for number in range(1, 10):
         world.target.script(key(number), says(503))
     world.wire.before = refusing(operation, of)
     told.invoke(lambda: world.work(world.batch(*range(10))))
