@@ -3,6 +3,7 @@
 import asyncio
 from functools import cached_property
 
+from functions._logs import IN_USE
 from functions._runtime import Runtime
 from rollcall.adapters.http import TargetClient
 from rollcall.core.call import Request, Response
@@ -35,5 +36,5 @@ class CallingRuntime(Runtime):
         """The worker of the function's job, or of `job`, which puts off into `waits`."""
         job = job or self.job
         width = worker_sizing(job).width
-        caller = Caller(job, self.send, self.secret, self.table, self.clock, self.bucket)
+        caller = Caller(job, self.send, self.secret, self.table, self.clock, self.bucket, IN_USE.redacted)
         return Worker(job, self.ledger, waits, caller, self.clock, self.random, width, self.new_token())

@@ -2,14 +2,14 @@
 
 import random
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from functools import cached_property
-from typing import Any, Protocol
+from functools import cached_property, wraps
+from typing import Any, Protocol, TypeVar
 
-from functions._logs import write_logs
+from functions._logs import IN_USE, write_logs
 from rollcall.adapters.buckets import BucketObjects
-from rollcall.adapters.clients import Clients
+from rollcall.adapters.clients import Clients, words_of
 from rollcall.adapters.ledger import Ledger
 from rollcall.adapters.manifests import Manifests
 from rollcall.adapters.queue import Queue
@@ -17,10 +17,13 @@ from rollcall.adapters.secrets import Secrets
 from rollcall.adapters.tables import TableItems
 from rollcall.core import catalog, names
 from rollcall.core.clock import SystemClock
-from rollcall.core.errors import DeclarationError
+from rollcall.core.errors import DeclarationError, RollcallError, is_own_text
 from rollcall.core.job import Job
 from rollcall.core.settings import Settings, required
 from rollcall.core.target import Bucket, Need, Secret, Table
+
+Event = Mapping[str, Any]
+Answer = TypeVar("Answer")
 
 
 class Context(Protocol):
@@ -64,7 +67,7 @@ class Runtime:
 
     @cached_property
     def secrets(self) -> Secrets:
-        return Secrets(self.clients.secretsmanager)
+        return Secrets(self.clients.secretsmanager, IN_USE)
 
     def secret(self, name: str) -> str:
         """The text of a secret, as this environment names it. Raises DeclarationError where the job needs none such."""
@@ -100,4 +103,25 @@ class Runtime:
         return secrets.token_hex(8)
 
 
-Event = Mapping[str, Any]
+class InvocationFailed(RollcallError):
+    """A handler raised an error whose own text may quote payloads, answers or secrets."""
+
+
+def guarded(handle: Callable[[Event, Context], Answer]) -> Callable[[Event, Context], Answer]:
+    """Decorate a handler: what it raises repeats no payload and no secret.
+
+    Lambda logs it, hands it to a synchronous caller and to a state machine, and puts it on the queue of failed
+    asynchronous invocations.
+    """
+
+    @wraps(handle)
+    def handler(event: Event, context: Context) -> Answer:
+        try:
+            return handle(event, context)
+        except (Exception, SystemExit) as error:
+            text = IN_USE.redacted(words_of(error))
+            if is_own_text(error) and text == str(error):
+                raise error from None
+            raise InvocationFailed(text).with_traceback(error.__traceback__) from None
+
+    return handler

@@ -4,7 +4,8 @@ from functools import cached_property
 from typing import Any
 
 from functions._calling import CallingRuntime
-from functions._runtime import Context, Event
+from functions._logs import IN_USE
+from functions._runtime import Context, Event, guarded
 from rollcall.adapters.functions import Functions
 from rollcall.adapters.waiting import TaskTokens
 from rollcall.core.errors import DeclarationError
@@ -28,7 +29,16 @@ class BatchRuntime(CallingRuntime):
             return None
         functions = Functions(self.clients.lambda_, self.settings.environment)
         tokens = TaskTokens(self.clients.stepfunctions)
-        return StepHandler(self.job, self.ledger, self.manifests, self.slices_of, functions, tokens, self.clock)
+        return StepHandler(
+            self.job,
+            self.ledger,
+            self.manifests,
+            self.slices_of,
+            functions,
+            tokens,
+            self.clock,
+            IN_USE.redacted,
+        )
 
     def slices_of(self, job: Job) -> SliceHandler:
         if job.delivery is None:
@@ -40,6 +50,7 @@ class BatchRuntime(CallingRuntime):
 runtime = BatchRuntime()
 
 
+@guarded
 def handler(event: Event, context: Context) -> dict[str, Any]:
     """Handle a slice or a step; answers whether it is to be handled again, and after which wait."""
     owner, deadline = runtime.new_token(), runtime.deadline(context)

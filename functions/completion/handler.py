@@ -4,8 +4,8 @@ import logging
 from typing import Any
 
 from functions._announcing import AnnouncingRuntime
-from functions._runtime import Context, Event
-from rollcall.adapters.clients import AWS_ERRORS
+from functions._runtime import Context, Event, guarded
+from rollcall.adapters.clients import AWS_ERRORS, words_of
 from rollcall.core.actions import Action, log
 from rollcall.core.errors import RollcallError
 from rollcall.core.run import RunState
@@ -13,6 +13,7 @@ from rollcall.core.run import RunState
 runtime = AnnouncingRuntime()
 
 
+@guarded
 def handler(event: Event, context: Context) -> dict[str, Any]:
     """Announce what ended; answers with the first record that must be delivered again, and with it all after it."""
     del context
@@ -23,7 +24,7 @@ def handler(event: Event, context: Context) -> dict[str, Any]:
             if run is not None:
                 announcer.announce(run)
         except (*AWS_ERRORS, RollcallError) as error:
-            log(Action.RUN_NOT_ANNOUNCED, logging.ERROR, run=run, reason=str(error))
+            log(Action.RUN_NOT_ANNOUNCED, logging.ERROR, run=run, reason=words_of(error))
             return {"batchItemFailures": [{"itemIdentifier": record["dynamodb"]["SequenceNumber"]}]}
     return {"batchItemFailures": []}
 

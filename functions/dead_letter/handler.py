@@ -3,7 +3,7 @@
 from functools import cached_property
 from typing import Any
 
-from functions._runtime import Context, Event, Runtime
+from functions._runtime import Context, Event, Runtime, guarded
 from rollcall.engine.dead_letter import DeadLetters
 
 
@@ -18,6 +18,7 @@ class DeadLetterRuntime(Runtime):
 runtime = DeadLetterRuntime()
 
 
+@guarded
 def handler(event: Event, context: Context) -> dict[str, Any]:
     """Settle a batch; answers with the messages to try again."""
     del context

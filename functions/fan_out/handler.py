@@ -5,7 +5,8 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
-from functions._runtime import Context, Event, Runtime
+from functions._logs import IN_USE
+from functions._runtime import Context, Event, Runtime, guarded
 from rollcall.adapters.executions import Executions
 from rollcall.adapters.reports import Reports
 from rollcall.core.errors import RollcallError
@@ -37,6 +38,7 @@ class FanOutRuntime(Runtime):
             bucket=self.bucket,
             clock=self.clock,
             new_nonce=self.new_token,
+            redact=IN_USE.redacted,
         )
 
     @cached_property
@@ -47,6 +49,7 @@ class FanOutRuntime(Runtime):
 runtime = FanOutRuntime()
 
 
+@guarded
 def handler(event: Event, context: Context) -> dict[str, Any]:
     """Run the occurrences that the event asks for; answers with their states, for whoever invoked synchronously."""
     states: dict[str, str] = {}

@@ -3,7 +3,7 @@
 from functools import cached_property
 
 from functions._announcing import AnnouncingRuntime
-from functions._runtime import Context, Event
+from functions._runtime import Context, Event, guarded
 from rollcall.adapters.queue import Queues
 from rollcall.core.catalog import catalog
 from rollcall.engine.watchdog import Watchdog
@@ -20,6 +20,7 @@ class WatchdogRuntime(AnnouncingRuntime):
 runtime = WatchdogRuntime()
 
 
+@guarded
 def handler(event: Event, context: Context) -> None:
     """Look after the open runs of all jobs."""
     del event, context

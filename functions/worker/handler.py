@@ -4,7 +4,7 @@ from functools import cached_property
 from typing import Any
 
 from functions._calling import CallingRuntime
-from functions._runtime import Context, Event
+from functions._runtime import Context, Event, guarded
 from rollcall.engine.worker import Worker
 
 
@@ -19,6 +19,7 @@ class WorkerRuntime(CallingRuntime):
 runtime = WorkerRuntime()
 
 
+@guarded
 def handler(event: Event, context: Context) -> dict[str, Any]:
     """Handle a batch; answers with the messages that stay on the queue, as ReportBatchItemFailures expects.
 

@@ -210,7 +210,7 @@ def test_a_refused_run_is_announced_with_its_reason_and_is_not_clean(world: Worl
     world.announcer().announce(RUN)
     (event,) = world.announcements()
     assert (event["state"], event["clean"]) == ("refused", False)
-    assert "boom" in event["reason"]
+    assert event["reason"].startswith("the source failed after 0 entries: ValueError in source (world.py, line ")
 
 
 def test_a_skipped_run_is_announced(world: World) -> None:
@@ -320,7 +320,7 @@ def test_a_hook_that_fails_is_logged_and_does_not_keep_the_run_from_its_end(worl
     assert world.announcer().announce(RUN) is not None
     assert world.run().announced
     (event,) = world.events.of(Action.HOOK_FAILED)
-    assert event["reason"] == f"ValueError: cannot mail about {RUN}/1"
+    assert event["reason"].startswith("ValueError in hook (test_completion.py, line ")
     assert world.events.count(Action.RUN_ANNOUNCED) == 1
 
 

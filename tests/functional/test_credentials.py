@@ -13,8 +13,8 @@ from rollcall import Location
 from rollcall.adapters.http import TargetClient
 from rollcall.adapters.secrets import Secrets
 from rollcall.core.actions import Action
-from rollcall.core.call import Request
-from rollcall.core.errors import RollcallError
+from rollcall.core.call import Http, Request
+from rollcall.core.errors import HttpError, RollcallError
 from tests.functional.loopback import Server, answer, judging
 from tests.functional.world import Events
 
@@ -210,3 +210,61 @@ def test_a_pair_is_sent_as_basic_credentials() -> None:
         return OK
 
     told(Vault(json.dumps({"username": "chéf", "password": "s3cr3t"})), judge, sending(200))
+
+
+# --- what is in use ---
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("Authorization: Basic YW5uOmh1bnRlcjI=", "Authorization: [secret]"),
+        ("YW5uOmh1bnRlcjI=", "[secret]"),
+        ("https://ann:hunter2@books.invalid", "https://[secret]@books.invalid"),
+        ("ann", "ann"),
+    ],
+)
+def test_a_short_password_is_replaced_where_it_is_part_of_credentials(said: str, kept: str) -> None:
+    secrets = Vault(json.dumps({"username": "ann", "password": "hunter2"})).secrets
+    secrets.authorization(NAME)
+    assert secrets.in_use.redacted(said) == kept
+
+
+def test_a_token_is_replaced_with_its_scheme_and_without() -> None:
+    secrets = Vault(token("t0k3n-t0k3n")).secrets
+    secrets.authorization(NAME)
+    assert secrets.in_use.redacted("Bearer t0k3n-t0k3n, t0k3n-t0k3n") == "[secret], [secret]"
+
+
+def test_a_secret_that_was_rotated_away_is_replaced_still() -> None:
+    secrets = Vault(token("the-first-token"), token("the-second-token")).secrets
+    secrets.text(NAME)
+    secrets.text(NAME, fresh=True)
+    assert secrets.in_use.redacted("the-first-token the-second-token") == "[secret] [secret]"
+
+
+def test_a_target_that_repeats_what_it_was_sent_finds_it_replaced_in_the_error() -> None:
+    """Over a connection, and through what a callback has in its hands."""
+
+    async def echo(head: str) -> bytes:
+        return answer("500 Oops", head.encode(), f"X-Said: {bearer(head)}")
+
+    vault = Vault(token("t0k3n-t0k3n"))
+    secrets = vault.secrets
+
+    async def tell() -> HttpError:
+        async with judging(echo) as server:
+            client = TargetClient(Location(server.url, NAME), secrets, timedelta(seconds=5), 1)
+            http = Http(client.send, "k-1", secrets.in_use.redacted)
+            try:
+                await http.put("/deposits/D00", json={})
+            except HttpError as error:
+                return error
+            finally:
+                await client.close()
+        raise AssertionError("it was answered well")
+
+    error = asyncio.run(tell())
+    assert "Authorization: [secret]\r\n" in error.body
+    assert error.headers["x-said"] == "[secret]"
+    assert "t0k3n" not in f"{error} {error.body} {error.headers}"

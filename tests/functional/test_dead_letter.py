@@ -37,7 +37,7 @@ def test_an_entry_that_was_never_known_to_be_called_ends_unknown_with_its_payloa
     assert (detail["error"], detail["payload"]) == ("dead_letter", '{"deposit":"D06"}')
     assert world.run().state is RunState.COMPLETE
     (event,) = world.events.of(Action.DEAD_LETTER_SETTLED)
-    assert (event["key"], event["outcome"]) == ("D06", Outcome.UNKNOWN)
+    assert (event["index"], event["outcome"]) == (6, Outcome.UNKNOWN)
 
 
 def test_an_entry_whose_every_call_was_answered_ends_failed(world: World) -> None:

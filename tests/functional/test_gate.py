@@ -37,7 +37,7 @@ def test_failures_in_a_row_open_it(world: World) -> None:
     assert (target.epoch, target.open_until, target.failures) == (1, DUE + PAUSE, 0)
     (event,) = world.events.of(Action.BREAKER_OPENED)
     assert event["target"] == "accounting"
-    assert event["reason"] == "HTTP 503: says 503"
+    assert event["error"] == "http_503"
 
 
 def test_one_failure_less_does_not(world: World) -> None:

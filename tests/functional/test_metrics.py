@@ -79,7 +79,7 @@ def test_a_line_that_measures_nothing_is_plain(written: Written) -> None:
 
 
 def test_a_line_about_a_run_names_its_job_and_one_about_nonsense_is_written_all_the_same(written: Written) -> None:
-    log(Action.ENTRY_SUSPECT, run=RUN, key="D00")
+    log(Action.ENTRY_SUSPECT, run=RUN, index=0)
     log(Action.MESSAGE_DROPPED, run="nonsense", reason="it is none")
     assert [line.get("job") for line in written.lines] == [NAME, None]
 
@@ -92,7 +92,7 @@ def test_a_run_can_be_followed_from_its_schedule_to_its_callback_and_its_end(wor
     told = [line["action"] for line in written.lines if line["run"] == RUN and line["job"] == NAME]
     assert told == ["run.started", "run.sealed", "run.dispatched", "entry.retry", "run.complete", "run.announced"]
     (retry,) = (line for line in written.lines if line["action"] == "entry.retry")
-    assert (retry["key"], retry["attempt"], retry["error"]) == ("D01", 1, "http_503")
+    assert (retry["index"], retry["attempt"], retry["error"]) == (1, 1, "http_503")
 
 
 # --- runs ---

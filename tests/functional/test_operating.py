@@ -71,7 +71,7 @@ def test_a_run_that_is_refused_or_skipped_ends_the_command_with_4_and_the_reason
     operator.world.report = [RuntimeError("the report broke off")]
     ended = operator.rollcall("start", NAME, "--wait")
     assert ended.code == 4
-    assert "the report broke off" in ended.out
+    assert "the source failed after 0 entries: RuntimeError in source" in ended.out
     operator.world.report = entries(3)
     operator.rollcall("pause", NAME)
     first = operator.started()

@@ -78,7 +78,7 @@ def test_a_no_of_the_target_is_a_rejection_with_its_answer_kept(world: World, st
     detail = world.entry("D01", 1)["g1_rejected"]
     assert (detail["error"], detail["reason"]) == (f"http_{status}", f"HTTP {status}: no such client")
     (event,) = world.events.of(Action.ENTRY_REJECTED)
-    assert (event["key"], event["error"]) == ("D01", f"http_{status}")
+    assert (event["index"], event["error"]) == (1, f"http_{status}")
 
 
 @pytest.mark.parametrize(

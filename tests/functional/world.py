@@ -262,6 +262,7 @@ class World:
             table=self.table,
             clock=self.clock,
             new_nonce=self.token,
+            redact=self.secrets.in_use.redacted,
         )
 
     def invocation(self, owner: str | None = None, lease: timedelta = LEASE) -> Invocation:
@@ -300,7 +301,8 @@ class World:
 
     def worker(self, send: Send | None = None) -> Worker:
         """A worker's environment; a new one has read nothing yet."""
-        caller = Caller(self.job, send or self.target.send, self.secrets.text, self.table, self.clock)
+        reach = (send or self.target.send, self.secrets.text, self.table, self.clock)
+        caller = Caller(self.job, *reach, redact=self.secrets.in_use.redacted)
         width = worker_sizing(self.job).width
         return Worker(self.job, self.ledger, self.queue, caller, self.clock, random.Random(1), width, self.token())  # noqa: S311
 

@@ -58,7 +58,7 @@ def new_worker(environment: Environment, job: Job, waits: Waits, target: Simulat
         return response
 
     parts = Parts(environment)
-    caller = Caller(job, send, parts.secret, parts.table, parts.clock)
+    caller = Caller(job, send, parts.secret, parts.table, parts.clock, redact=parts.secrets.in_use.redacted)
     spread = random.Random(environment.seed)  # noqa: S311
     return Worker(job, parts.ledger, waits, caller, parts.clock, spread, worker_sizing(job).width, environment.name)
 
@@ -117,6 +117,7 @@ def fan_out(job: Job, deliver_to: str, shape: tuple[int, int], environment: Envi
         table=parts.table,
         clock=parts.clock,
         new_nonce=parts.token,
+        redact=parts.secrets.in_use.redacted,
     )
 
     async def handle(event: Event, deadline: datetime) -> object:

@@ -289,6 +289,7 @@ def fields_of(failure: Failure) -> dict[str, object]:
     since = failure.unanswered_since
     return {
         "key": failure.key,
+        "index": failure.index,
         "outcome": failure.outcome.value,
         "error": failure.error,
         "reason": failure.reason,

@@ -30,4 +30,5 @@ class Bus:
         }
         answer = self._client.put_events(Entries=[entry])  # type: ignore[list-item]
         if answer["FailedEntryCount"]:
-            raise RollcallError(f"the bus {self._name} did not take {completed.id}: {answer['Entries']}")
+            codes = ", ".join(sorted({entry.get("ErrorCode", "no code") for entry in answer["Entries"]}))
+            raise RollcallError(f"the bus {self._name} did not take {completed.id}: {codes}")

@@ -7,6 +7,8 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from rollcall.core.errors import class_and_place, is_own_text
+
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_events import EventBridgeClient
@@ -32,6 +34,20 @@ CONFIG = Config(
 
 #: What a request to AWS fails with, once the SDK's own retries are used up.
 AWS_ERRORS = (ClientError, BotoCoreError)
+
+
+def words_of(error: BaseException) -> str:
+    """Describe an error for logs and for whoever invoked: Rollcall's own text, AWS's code, or class and place.
+
+    Texts of other errors are left out, for they quote what they were about: payloads, keys, answers, URLs.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        return f"{error.message}: {'; '.join(map(words_of, error.exceptions))}"
+    if isinstance(error, ClientError):
+        return f"{error.operation_name}: {error.response.get('Error', {}).get('Code', 'no code')}"
+    if isinstance(error, BotoCoreError):
+        return type(error).__name__
+    return str(error) if is_own_text(error) else class_and_place(error)
 
 
 class Clients:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from rollcall.adapters.clients import AWS_ERRORS
+from rollcall.adapters.clients import AWS_ERRORS, words_of
 from rollcall.core.clock import Clock
 from rollcall.core.errors import RollcallError
 from rollcall.core.message import SENT_AGAIN, Message
@@ -93,7 +93,7 @@ class Queue:
                     Entries=[_entry(str(number), item) for number, item in enumerate(waiting)],  # type: ignore[misc]
                 )
             except AWS_ERRORS as error:
-                trouble = str(error)
+                trouble = words_of(error)
                 continue
             failed = {int(failure["Id"]): failure for failure in answer.get("Failed", [])}
             for number, failure in failed.items():

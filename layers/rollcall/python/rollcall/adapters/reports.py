@@ -10,9 +10,9 @@ from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urljoin, urlsplit
 
-from rollcall.adapters.clients import AWS_ERRORS, Clients
+from rollcall.adapters.clients import AWS_ERRORS, Clients, words_of
 from rollcall.adapters.secrets import Secrets
 from rollcall.core.errors import RollcallError, SourceError
 from rollcall.core.run import Record
@@ -23,6 +23,14 @@ CONNECT_SECONDS = 10
 READ_SECONDS = 300
 #: Tries to open a report that is unreachable or answers 5xx; none once a byte of it has been read.
 OPEN_RETRIES = 2
+#: Redirects that are followed, one after another, all within the report's own origin.
+MOST_REDIRECTS = 5
+#: https://www.rfc-editor.org/rfc/rfc9110#name-redirection-3xx
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+UNAUTHORIZED = 401
+#: Errors within an error that are looked at.
+MOST_INNER = 6
+_HOST = re.compile(r"[A-Za-z0-9._:-]{1,253}")
 #: What is kept of a report's beginning, to tell an empty array from a missing one.
 KEPT_BYTES = 64 * 1024
 
@@ -34,6 +42,8 @@ class Reports:
         self._locations = locations
         self._secrets = secrets
         self._clients = clients
+        for location in locations.values():
+            secrets.in_use.add(*_hidden_in(location.url))
 
     def read(self, report: Report) -> Iterator[Record]:
         """The records of `report`. Raises SourceError where it cannot be trusted as a whole."""
@@ -53,13 +63,17 @@ class Reports:
             raise SourceError(f"the report {report.name} ({shown(location)}): {error}") from error
         except (OSError, ValueError, *AWS_ERRORS) as error:
             where = f"broke off after {number:,} records" if number else "cannot be read"
-            raise SourceError(f"the report {report.name} ({shown(location)}) {where}: {error}") from error
+            said = words_of(error) if isinstance(error, AWS_ERRORS) else error
+            raise SourceError(f"the report {report.name} ({shown(location)}) {where}: {said}") from error
 
     def _open(self, location: Location) -> IO[bytes]:
-        if location.scheme in {"http", "https"}:
+        try:
+            parts = urlsplit(location.url)
+        except ValueError:
+            raise SourceError("its URL is none; correct it where it is bound") from None
+        if parts.scheme in {"http", "https"}:
             return self._open_http(location)
-        parts = urlsplit(location.url)
-        if location.scheme == "s3":
+        if parts.scheme == "s3":
             answer = self._clients.s3.get_object(Bucket=parts.netloc, Key=parts.path.lstrip("/"))
             return cast(IO[bytes], answer["Body"])
         return Path(parts.path if parts.scheme == "file" else location.url).open("rb")
@@ -67,24 +81,78 @@ class Reports:
     def _open_http(self, location: Location) -> IO[bytes]:
         import urllib3
 
-        headers = {"Accept": "application/json, text/csv;q=0.5, */*;q=0.1", "User-Agent": "rollcall"}
-        if location.secret is not None:
-            headers["Authorization"] = self._secrets.authorization(location.secret)
         retry = urllib3.Retry(
             OPEN_RETRIES, backoff_factor=0.5, status_forcelist=[500, 502, 503, 504], raise_on_status=False
         )
         pool = urllib3.PoolManager(num_pools=1, retries=retry, timeout=urllib3.Timeout(CONNECT_SECONDS, READ_SECONDS))
-        try:
-            response = pool.request("GET", location.url, headers=headers, preload_content=False)
-        except urllib3.exceptions.HTTPError as error:
-            # The outer error of urllib3 repeats the URL with its query; the reason within it does not.
-            reason = error.reason if isinstance(error, urllib3.exceptions.MaxRetryError) else error
-            raise SourceError(f"it is unreachable: {reason}") from error
+        secret = location.secret
+        authorization = None if secret is None else self._secrets.authorization(secret)
+        response = _answer(pool, location, authorization)
+        if response.status == UNAUTHORIZED and secret is not None and authorization is not None:
+            newer = self._secrets.newer_authorization(secret, authorization)
+            if newer is not None:
+                response.close()
+                response = _answer(pool, location, newer)
         if response.status != 200:
-            beginning = response.read(200).decode("utf-8", errors="replace")
             response.close()
-            raise SourceError(f"it answered HTTP {response.status}: {beginning}")
+            raise SourceError(f"it answered HTTP {response.status}")
         return cast(IO[bytes], _HttpStream(response))
+
+
+def _answer(pool: Any, location: Location, authorization: str | None) -> Any:
+    """Ask for a report; returns the answer after redirects within the location's own origin.
+
+    Raises SourceError for any other redirect: the credentials are for this origin, and so is the trust in its list.
+    """
+    import urllib3
+
+    headers = {"Accept": "application/json, text/csv;q=0.5, */*;q=0.1", "User-Agent": "rollcall"}
+    if authorization is not None:
+        headers["Authorization"] = authorization
+    origin, url = _origin(location.url), location.url
+    for _ in range(MOST_REDIRECTS + 1):
+        try:
+            response = pool.request("GET", url, headers=headers, preload_content=False, redirect=False)
+        except urllib3.exceptions.HTTPError as error:
+            raise SourceError(f"it is unreachable: {_trouble(error)}") from error
+        target = response.headers.get("Location")
+        if response.status not in REDIRECTS or target is None:
+            return response
+        response.close()
+        url = _within(origin, url, target)
+    raise SourceError(f"it redirects more than {MOST_REDIRECTS} times; bind the report to where it lies")
+
+
+def _within(origin: str | None, url: str, target: str) -> str:
+    """The URL that a redirect from `url` leads to. Raises SourceError where that is not in `origin`."""
+    try:
+        url = urljoin(url, target)
+        parts = urlsplit(url)
+    except ValueError:
+        raise SourceError("it redirects to a URL that is none") from None
+    elsewhere = _origin(url)
+    if elsewhere is None or elsewhere != origin:
+        raise SourceError(
+            f"it redirects to another origin, {elsewhere or 'which is none of HTTP'}; bind the report to where it lies"
+        )
+    # Put together anew, for two readers of one strange URL may see two hosts in it.
+    return f"{origin}{parts.path or '/'}" + (f"?{parts.query}" if parts.query else "")
+
+
+def _origin(url: str) -> str | None:
+    """Scheme, host and port of a URL, without its user; None where it has none of HTTP's.
+
+    https://www.rfc-editor.org/rfc/rfc6454#section-4
+    """
+    try:
+        parts = urlsplit(url)
+        host = (parts.hostname or "").encode("idna").decode("ascii")
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:
+        return None
+    if port is None or not _HOST.fullmatch(host):
+        return None
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 class _HttpStream:
@@ -99,17 +167,45 @@ class _HttpStream:
         try:
             data: bytes = self._response.read(None if size < 0 else size, decode_content=True)
         except urllib3.exceptions.HTTPError as error:
-            raise OSError(f"the connection ended early: {error}") from error
+            raise OSError(f"the connection ended early: {_trouble(error)}") from error
         return data
 
     def close(self) -> None:
         self._response.close()
 
 
+def _trouble(error: BaseException) -> str:
+    """What the system says of a connection, or else the classes of the errors: their texts repeat URLs and answers."""
+    kinds: list[str] = []
+    found: BaseException | None = error
+    while found is not None and len(kinds) < MOST_INNER:
+        if isinstance(found, OSError) and found.strerror:
+            return found.strerror
+        kinds.append(type(found).__name__)
+        reason = getattr(found, "reason", None)
+        found = reason if isinstance(reason, BaseException) else found.__cause__ or found.__context__
+    return ", ".join(dict.fromkeys(kinds))
+
+
 def shown(location: Location) -> str:
     """A location without its query and its user, where tokens and passwords hide."""
-    parts = urlsplit(location.url)
+    try:
+        parts = urlsplit(location.url)
+        _ = parts.port
+    except ValueError:
+        return "a URL that is none"  # a password with a slash in it looks like a port and a path
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
+def _hidden_in(url: str) -> Iterator[str]:
+    """What may be secret in a URL: its user, its password, and the values of its query."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return
+    for text in (parts.username, parts.password, parts.fragment):
+        yield from () if text is None else (text, unquote(text))
+    yield from (value for _, value in parse_qsl(parts.query))
 
 
 def _records(stream: IO[bytes], report: Report, location: Location) -> Iterator[Any]:
@@ -150,10 +246,16 @@ def _json(stream: IO[bytes], array: str | None) -> Iterator[Any]:
             found = True
             yield with_numbers(record)
     except ijson.JSONError as error:
-        # The further lines of the message show the data around the fault.
-        raise ValueError(f"it is not whole JSON: {error}".partition("\n")[0]) from error
+        raise ValueError(f"it is not whole JSON{_fault(error)}") from error
     if not found and not _is_empty_array(beginning, array):
         raise SourceError(f"it has no array {array!r}" if array else "it is not an array")
+
+
+def _fault(error: Exception) -> str:
+    """What yajl says, without the lines that show the document; nothing of another parser, which quotes it at once."""
+    # Text that is no UTF-8 is shown as Python shows bytes.
+    said = str(error).removeprefix("b'").partition("\n")[0].partition(r"\n")[0]
+    return f": {said}" if said.startswith(("parse error: ", "lexical error: ")) else ""
 
 
 def _begins_array(kept: bytes, array: str | None) -> bool:
@@ -205,7 +307,7 @@ def _csv(stream: IO[bytes]) -> Iterator[dict[str, str]]:
         if not names:
             raise SourceError("it has no header line")
         if len(set(names)) < len(names):
-            raise SourceError(f"its header names a column twice: {', '.join(names)}")
+            raise SourceError(f"its header names a column twice: {_twice(names)}; see whether it has a header line")
         for row in rows:
             if row and len(row) != len(names):
                 raise ValueError(f"line {rows.line_num} has {len(row)} of {len(names)} columns")
@@ -213,6 +315,12 @@ def _csv(stream: IO[bytes]) -> Iterator[dict[str, str]]:
                 yield dict(zip(names, row, strict=True))
     except csv.Error as error:
         raise ValueError(f"line {rows.line_num}: {error}") from error
+
+
+def _twice(names: list[str]) -> str:
+    """Where a name comes again, by number: without a header line, names are values of the first record."""
+    again = next(number for number, name in enumerate(names) if name in names[:number])
+    return f"columns {names.index(names[again]) + 1} and {again + 1}"
 
 
 def _lines(stream: IO[bytes]) -> Iterator[str]:

@@ -76,5 +76,13 @@ class Action(StrEnum):
 
 
 def log(action: Action, level: int = logging.INFO, /, **fields: object) -> None:
-    """Write one event: `action` as message and as key, `fields` beside it. Never a payload or a secret."""
+    """Write one event: `action` as message and as key, `fields` beside it.
+
+    Never a secret, nor a value of a payload, a key, or an answer's text: of an error its class or `words_of` it.
+    """
     logger.log(level, action.value, extra={"action": action.value, **fields})
+
+
+def entry_fields(run: str, generation: int, index: int) -> dict[str, object]:
+    """The fields that name an entry in a log line: its key is data of the report, and only the ledger keeps that."""
+    return {"run": run, "generation": generation, "index": index}

@@ -6,6 +6,7 @@ from email.utils import parsedate_to_datetime
 
 from rollcall.core.errors import HttpError, NotSent, Rejected, TryAgain, Unanswered
 from rollcall.core.outcome import NEVER_ARRIVED, Outcome
+from rollcall.core.redaction import Redact, unredacted
 from rollcall.core.target import Target
 
 CONFLICT = 409
@@ -58,22 +59,30 @@ def of_result(result: object) -> Answer:
     return Answer(Outcome.FAILED, "callback", reason)
 
 
-def reason_of(error: BaseException) -> str:
+def reason_of(error: BaseException, redact: Redact = unredacted) -> str:
     """What an exception says, as text that can be stored; its class where it says nothing or fails to."""
     try:
-        said = " ".join(str(error).split())[:LONGEST_REASON]
+        # Before it is cut: half a secret is none that could be found.
+        said = " ".join(redact(str(error)).split())[:LONGEST_REASON]
     except Exception:
         said = ""
     return said.encode("utf-8", "replace").decode() or type(error).__name__
 
 
-def of_error(error: BaseException, now: datetime, target: Target, *, unanswered_before: bool = False) -> Answer:
+def of_error(
+    error: BaseException,
+    now: datetime,
+    target: Target,
+    *,
+    unanswered_before: bool = False,
+    redact: Redact = unredacted,
+) -> Answer:
     """The answer that an exception of a callback stands for, by the classes of its target.
 
     `unanswered_before` says that an earlier attempt at this entry got no answer: a conflict may then be
-    that attempt's own, and is asked again with the same key.
+    that attempt's own, and is asked again with the same key. `redact` takes secrets out of the reason.
     """
-    reason = reason_of(error)
+    reason = reason_of(error, redact)
     match error:
         case HttpError():
             return _of_status(error, reason, now, target, unanswered_before)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from rollcall.core.buckets import Objects, no_buckets
 from rollcall.core.errors import HttpError, NotSent, Rejected, Unanswered
+from rollcall.core.redaction import Redact, unredacted
 from rollcall.core.tables import Items
 from rollcall.core.target import Bucket, Table
 
@@ -59,11 +60,13 @@ class Http:
     """An HTTP client bound to the target: base URL, credentials, timeout and idempotency key are set.
 
     Every method returns the answer of a 2xx and raises HttpError for any other, NotSent and Unanswered where
-    no answer came; let these pass, for Rollcall knows which of them to retry.
+    no answer came; let these pass, for Rollcall knows which of them to retry. An HttpError has no secret in it, also
+    where the target repeats one.
     """
 
     _send: Send = field(repr=False)
     idempotency_key: str
+    _redact: Redact = field(default=unredacted, repr=False)
     #: Whether a request of this call never got its answer.
     unanswered: bool = field(default=False, init=False)
     #: The statuses of this call's answers to requests that may change something.
@@ -101,7 +104,8 @@ class Http:
         if method.upper() not in SAFE_METHODS:
             self.statuses.append(response.status)
         if not 200 <= response.status < 300:
-            raise HttpError(response.status, response.headers, response.text)
+            headers = {name: self._redact(value) for name, value in response.headers.items()}
+            raise HttpError(response.status, headers, self._redact(response.text))
         return response
 
     async def get(self, path: str) -> Response:

@@ -1,7 +1,11 @@
 """What goes wrong, by meaning. Retryable or not is a property of the class."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from types import FrameType
+
+#: Where the users' code is, whose lines say most about an error.
+USERS_CODE = "functions.jobs."
 
 
 class RollcallError(Exception):
@@ -58,3 +62,33 @@ class TryAgain(CallError):
         super().__init__(reason)
         #: The least time to wait, where the target named one.
         self.after = after
+
+
+def class_and_place(error: BaseException) -> str:
+    """Name an error by its class and its line of code: its text may quote a payload or an answer."""
+    frames = list(_frames(error))
+    users = [place for place in frames if str(place[0].f_globals.get("__name__", "")).startswith(USERS_CODE)]
+    if not frames:
+        return type(error).__name__
+    frame, line = (users or frames)[-1]
+    file = frame.f_code.co_filename.replace("\\", "/").rpartition("/")[2]
+    return f"{type(error).__name__} in {frame.f_code.co_name} ({file}, line {line})"
+
+
+def _frames(error: BaseException) -> Iterator[tuple[FrameType, int]]:
+    """The frames that an error has passed, outermost first, each with its line."""
+    traceback = error.__traceback__
+    while traceback is not None:
+        yield traceback.tb_frame, traceback.tb_lineno
+        traceback = traceback.tb_next
+
+
+def raised_by_rollcall(error: BaseException) -> bool:
+    """Whether the line that raised an error is Rollcall's, and not the users'."""
+    frames = list(_frames(error))
+    return bool(frames) and str(frames[-1][0].f_globals.get("__name__", "")).startswith("rollcall.")
+
+
+def is_own_text(error: BaseException) -> bool:
+    """Whether the text of an error is Rollcall's own, which quotes no payload; that of a call is the target's."""
+    return isinstance(error, RollcallError) and not isinstance(error, CallError)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Self
 
+from rollcall.core.actions import entry_fields
 from rollcall.core.entry import LARGEST_PAYLOAD, LONGEST_KEY, checked_idempotency_key, checked_key
 from rollcall.core.errors import InvalidEntry, InvalidMessage
 from rollcall.core.run import RunRecord, from_iso, iso, job_of
@@ -57,6 +58,11 @@ class Message:
         )
 
     @property
+    def named(self) -> dict[str, object]:
+        """The fields that name the entry in a log line."""
+        return entry_fields(self.run, self.generation, self.index)
+
+    @property
     def job(self) -> str:
         return job_of(self.run)
 
@@ -80,7 +86,7 @@ class Message:
             message = cls._of(fields)
             same = message.body() == body
         except (KeyError, TypeError, ValueError, OverflowError, RecursionError, InvalidEntry) as error:
-            raise InvalidMessage(f"the body is not a message of Rollcall: {error!r:.200}") from error
+            raise InvalidMessage(f"the body is not a message of Rollcall: {_fault(error)}") from error
         if not same:
             raise InvalidMessage("the body is not a message of Rollcall: it is not spelled as one")
         return message
@@ -119,6 +125,14 @@ class Message:
             if since is not None and from_iso(since) > run.started_at + CLOCK_SKEW:
                 return f"it was called before {since}, and the run's generation began at {iso(run.started_at)}"
         return None
+
+
+def _fault(error: Exception) -> str:
+    """What is wrong with a body, without a word of it."""
+    if isinstance(error, InvalidEntry):
+        return "its key or its idempotency key is none"
+    # A KeyError names a field that every message has.
+    return f"it has no {error}" if isinstance(error, KeyError) else type(error).__name__
 
 
 def _not_json(constant: str) -> Json:

@@ -279,6 +279,11 @@ class Run:
             raise RollcallError("this run was made without a reader; pass one, as the tests' fixtures do")
         return self._read(report)
 
+    def reading(self, through: Callable[[Iterator[Record]], Iterator[Record]]) -> "Run":
+        """The same run, whose reports are read through `through`."""
+        read = self.read
+        return replace(self, _read=lambda report: through(read(report)))
+
     def secret(self, name: str) -> str:
         """The text of the secret `name`, which the job must list among its `needs`."""
         if self._secret is None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from secrets import token_hex
 
 from rollcall.adapters import counting, entries
-from rollcall.adapters.clients import AWS_ERRORS
+from rollcall.adapters.clients import AWS_ERRORS, words_of
 from rollcall.adapters.ledger import Ledger
 from rollcall.adapters.update import ConditionFailed
 from rollcall.core.actions import Action, log
@@ -71,8 +71,7 @@ class Attempts(ABC):
                 return await self._ask(work)
             return await self._call(work)
         except AWS_ERRORS as error:
-            about = {"run": work.delivery.run.id, "key": work.delivery.message.key}
-            log(Action.ENTRY_RETURNED, logging.ERROR, **about, reason=str(error))
+            log(Action.ENTRY_RETURNED, logging.ERROR, **work.delivery.message.named, reason=words_of(error))
             called = work.answer is not None
             work.put_back(AT_ONCE)
             work.uncalled = not called
@@ -105,10 +104,9 @@ class Attempts(ABC):
         work.answer = found = await self._caller.ask(run, message, number)
         log(
             Action.ENTRY_ASKED,
-            run=run.id,
-            key=message.key,
+            **message.named,
             number=number,
-            found="never_arrived" if found is None else found.outcome or found.reason,
+            found="never_arrived" if found is None else found.outcome or found.error,
         )
         if found is None:
             return self._never_arrived(work)
@@ -195,7 +193,7 @@ class KeyedAttempts(Attempts):
         run, message = work.delivery.run, work.delivery.message
         attempt = work.attempts + 1
         if work.suspect:
-            log(Action.ENTRY_SUSPECT, logging.WARNING, run=run.id, key=message.key, attempts=work.attempts)
+            log(Action.ENTRY_SUSPECT, logging.WARNING, **message.named, attempts=work.attempts)
             counting.note_attempt(self._ledger, run, work.delivery.chunk, work.position, attempt)
         work.attempts = attempt
         answer = await self._caller.attempt(run, message, attempt, unanswered_before=work.unanswered)
@@ -305,4 +303,4 @@ class ClaimedAttempts(Attempts):
         told = work.told_of(answer)
         work.told = True
         if not entries.conclude(self._ledger, run, work.name, owner, outcome, told, self._clock.now()):
-            log(Action.ENTRY_LATE_ANSWER, logging.WARNING, run=run.id, key=work.delivery.message.key, outcome=outcome)
+            log(Action.ENTRY_LATE_ANSWER, logging.WARNING, **work.delivery.message.named, outcome=outcome)

@@ -19,6 +19,7 @@ from rollcall.core.clock import Clock
 from rollcall.core.errors import RollcallError, Unanswered
 from rollcall.core.job import Job
 from rollcall.core.message import Message
+from rollcall.core.redaction import Redact, unredacted
 from rollcall.core.run import RunRecord
 from rollcall.core.tables import Items
 from rollcall.core.target import Bucket, Table
@@ -49,6 +50,7 @@ class Caller:
         table: Callable[[Table], Items],
         clock: Clock,
         bucket: Callable[[Bucket], Objects] = no_buckets,
+        redact: Redact = unredacted,
     ) -> None:
         self._job = job
         self._send = send
@@ -56,22 +58,22 @@ class Caller:
         self._table = table
         self._bucket = bucket
         self._clock = clock
+        self._redact = redact
 
     async def attempt(self, run: RunRecord, message: Message, number: int, *, unanswered_before: bool) -> Answer:
         """The answer to attempt `number`. Raises nothing: whatever the callback does is an answer."""
-        target = self._job.target
         http = self._http(message)
         try:
             payload = self._job.payloads.build(message.payload)
         except Exception as error:
-            return replace(answers.of_error(error, self._clock.now(), target), never_executed=True, definite=True)
+            return replace(self._answer(error), never_executed=True, definite=True)
         try:
             result = await self._limited(self._job.callback_function, payload, run, message, number, http)
             answer = answers.of_result(result)
         except (Exception, SystemExit, asyncio.CancelledError) as error:
             if isinstance(error, asyncio.CancelledError) and _cancelled_from_outside():
                 raise
-            answer = answers.of_error(error, self._clock.now(), target, unanswered_before=unanswered_before)
+            answer = self._answer(error, unanswered_before=unanswered_before)
         if http.unanswered and answer.outcome is None:
             answer = replace(answer, answered=False, definite=False, never_executed=False)
         elif answer.never_executed and answer.error != answers.TRY_AGAIN and self._may_have_done_something(http):
@@ -92,8 +94,12 @@ class Caller:
         except (Exception, SystemExit, asyncio.CancelledError) as error:
             if isinstance(error, asyncio.CancelledError) and _cancelled_from_outside():
                 raise
-            answer = answers.of_error(error, self._clock.now(), self._job.target)
+            answer = self._answer(error)
             return replace(answer, outcome=None, answered=False, definite=False)
+
+    def _answer(self, error: BaseException, *, unanswered_before: bool = False) -> Answer:
+        now, target = self._clock.now(), self._job.target
+        return answers.of_error(error, now, target, unanswered_before=unanswered_before, redact=self._redact)
 
     def _may_have_done_something(self, http: Http) -> bool:
         """Whether an earlier request of the call may have had an effect, though the last one had none."""
@@ -101,7 +107,7 @@ class Caller:
         return http.unanswered or not harmless.issuperset(http.statuses)
 
     def _http(self, message: Message) -> Http:
-        return Http(self._send, own_key(message.run, message.key, message.idempotency_key))
+        return Http(self._send, own_key(message.run, message.key, message.idempotency_key), self._redact)
 
     async def _limited(
         self, function: Function, payload: object, run: RunRecord, message: Message, number: int, http: Http

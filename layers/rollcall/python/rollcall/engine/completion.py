@@ -13,6 +13,7 @@ from rollcall.adapters.ledger import Ledger
 from rollcall.adapters.waiting import TaskTokens
 from rollcall.core.actions import Action, log
 from rollcall.core.clock import Clock
+from rollcall.core.errors import class_and_place
 from rollcall.core.job import Hook
 from rollcall.core.run import RunCompleted, RunRecord
 from rollcall.engine.progress import outcomes
@@ -71,8 +72,8 @@ class Announcer:
         try:
             hook(completed)
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            log(Action.HOOK_FAILED, logging.ERROR, run=completed.run, job=completed.job, reason=reason)
+            about = {"run": completed.run, "job": completed.job}
+            log(Action.HOOK_FAILED, logging.ERROR, **about, reason=class_and_place(error))
 
     def _count(self, run: RunRecord, completed: RunCompleted) -> None:
         """A line, of which metrics are made, then a note: at least once. Who took the claim over counts instead."""

@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 from rollcall.adapters import counting, entries
+from rollcall.adapters.clients import words_of
 from rollcall.adapters.entries import EntryName, Told
 from rollcall.adapters.ledger import Ledger
 from rollcall.adapters.manifests import Manifests
 from rollcall.adapters.update import ConditionFailed
 from rollcall.core.actions import Action, log
-from rollcall.core.answers import Answer, reason_of
+from rollcall.core.answers import Answer
 from rollcall.core.clock import Clock
 from rollcall.core.entry import ManifestEntry
 from rollcall.core.errors import InvalidMessage, RollcallError
@@ -57,7 +58,7 @@ class DeadLetters:
             try:
                 self._handle(record)
             except Exception as error:  # whatever is wrong with one letter, its neighbours are settled
-                log(Action.ENTRY_RETURNED, logging.ERROR, message_id=record.get("messageId"), reason=reason_of(error))
+                log(Action.ENTRY_RETURNED, logging.ERROR, message_id=record.get("messageId"), reason=words_of(error))
                 returned += [name] if isinstance(name := record.get("messageId"), str) else []
         return returned
 
@@ -102,7 +103,7 @@ class DeadLetters:
         if position in record.settled:
             return counting.count(self._ledger, run, chunk, record, now)
         if position in record.held | record.asking:
-            raise HeldEntry(f"{message.key} of {run.id} is held, not lost; its dead letter waits until it is settled")
+            raise HeldEntry(f"{_named(message)} is held, not lost; its dead letter waits until it is settled")
         name = EntryName(message.key, message.index)
         known = entries.records(self._ledger, run, [name])[name]
         outcome = known.outcome
@@ -121,15 +122,12 @@ class DeadLetters:
             counting.settle(self._ledger, run, chunk, batch, now)
         except ConditionFailed as failure:
             # Another copy of it, that a repair has sent.
-            raise HeldEntry(
-                f"{message.key} of {run.id} is called just now; its dead letter is judged anew"
-            ) from failure
+            raise HeldEntry(f"{_named(message)} is called just now; its dead letter is judged anew") from failure
         log(
             Action.DEAD_LETTER_SETTLED,
             logging.WARNING,
-            run=run.id,
             job=run.job,
-            key=message.key,
+            **message.named,
             outcome=outcome,
         )
         return None
@@ -139,3 +137,8 @@ class DeadLetters:
         named = isinstance(name, str) and _NAME.fullmatch(name) is not None
         kept = self._manifests.keep_dead_letter(str(name) if named else digest(body), body)
         dropped(record, reason, message, kept=kept)
+
+
+def _named(message: Message) -> str:
+    """The entry of a message, without its key."""
+    return f"the entry at index {message.index} of {message.run}"

@@ -1,5 +1,6 @@
 """From the records of an SQS event to entries of runs; what is no entry of a run under way is dropped here."""
 
+import hashlib
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -25,8 +26,7 @@ from rollcall.core.tree import Node
 
 #: How long a run's state is believed without another look.
 CONTROL_AGE = timedelta(seconds=5)
-#: What is shown of a dropped message.
-SHOWN_BODY = 500
+#: What is shown of a dropped message, in characters.
 SHOWN_REASON = 300
 SHOWN_ID = 100
 
@@ -141,12 +141,13 @@ def objection(message: Message, run: RunRecord | None) -> str | None:
 
 
 def dropped(record: Mapping[str, Any], reason: str, message: Message | None = None, *, kept: str | None = None) -> None:
-    """Log a message that is taken off the queue without effect: what names it, or its beginning, never all of it."""
+    """Log a message that is taken off the queue without effect: by run and index, or by the hash of its body."""
     about: dict[str, object] = {"kept": kept} if kept is not None else {}
     if message is not None:
-        about |= {"run": message.run, "key": message.key}
-    elif kept is None:
-        about["body"] = str(record.get("body"))[:SHOWN_BODY]
+        about |= message.named
+    else:
+        body = str(record.get("body"))
+        about |= {"characters": len(body), "sha256": hashlib.sha256(body.encode("utf-8", "replace")).hexdigest()}
     message_id = str(record.get("messageId"))[:SHOWN_ID]
     log(Action.MESSAGE_DROPPED, logging.WARNING, reason=reason[:SHOWN_REASON], message_id=message_id, **about)
 

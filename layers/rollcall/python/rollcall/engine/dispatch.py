@@ -12,7 +12,7 @@ from rollcall.adapters.entries import EntryName, Told
 from rollcall.adapters.ledger import Ledger
 from rollcall.adapters.manifests import Manifests
 from rollcall.adapters.queue import Outgoing, Queue, batches
-from rollcall.core.actions import Action, log
+from rollcall.core.actions import Action, entry_fields, log
 from rollcall.core.answers import Answer
 from rollcall.core.clock import Clock
 from rollcall.core.entry import ManifestEntry
@@ -93,7 +93,8 @@ def reject(
         line = lines[index]
         told = Told(Answer(Outcome.REJECTED, "invalid", reason), attempts=0, definite=True, payload=line.payload)
         entries.note_outcome(ledger, run, EntryName(line.key, index), Outcome.REJECTED, told, now)
-        log(Action.ENTRY_REJECTED, run=run.id, job=run.job, key=line.key, reason=reason)
+        about = entry_fields(run.id, run.generation, index)
+        log(Action.ENTRY_REJECTED, job=run.job, **about, error=told.answer.error)
     positions = {run.tree.chunk_of(index)[1]: Outcome.REJECTED for index in reasons}
     counting.settle(ledger, run, chunk, counting.Batch(positions), now)
 

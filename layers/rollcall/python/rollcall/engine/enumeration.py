@@ -5,12 +5,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from threading import BoundedSemaphore
 
+from rollcall.adapters.clients import words_of
 from rollcall.adapters.manifests import Manifests
 from rollcall.core.actions import Action, log
 from rollcall.core.entry import Entry, ManifestEntry
-from rollcall.core.errors import SourceError
+from rollcall.core.errors import SourceError, raised_by_rollcall
 from rollcall.core.job import Job
-from rollcall.core.run import Run, RunRecord
+from rollcall.core.redaction import without_values
+from rollcall.core.run import Record, Run, RunRecord
 from rollcall.core.values import batched, counted
 from rollcall.engine.seen import Seen, SeenKeys
 
@@ -69,7 +71,8 @@ class _Counts:
 
 def source_lines(job: Job, source_run: Run) -> Iterator[ManifestEntry]:
     """The entries that the job's source yields, checked. Raises SourceError, whatever the source raises."""
-    return (admitted(job, entry) for entry in _yielded(job, source_run))
+    in_hand = _InHand()
+    return (admitted(job, entry) for entry in _yielded(job, source_run.reading(in_hand.noted), in_hand))
 
 
 def admitted(job: Job, entry: Entry) -> ManifestEntry:
@@ -83,36 +86,50 @@ def admitted(job: Job, entry: Entry) -> ManifestEntry:
 def _unique(
     job: Job, run: RunRecord, lines: Iterable[ManifestEntry], seen: SeenKeys, counts: _Counts
 ) -> Iterator[ManifestEntry]:
-    for line in lines:
+    for number, line in enumerate(lines, start=1):
         earlier = Seen.NEVER if line.key is None else seen.add(line)
         if earlier is Seen.DIFFERENT and not job.first_wins:
             raise SourceError(
-                f"it contradicts itself: the key {line.key!r} comes twice with different payloads; "
+                f"it contradicts itself: entry {number:,} has the key of an earlier one and another payload; "
                 f"correct the report, or declare the job with first_wins=True"
             )
         if earlier is not Seen.NEVER:
             counts.duplicates += 1
             if counts.duplicates <= MOST_LOGGED:
-                log(Action.ENTRY_DUPLICATE, run=run.id, job=job.name, key=line.key)
+                log(Action.ENTRY_DUPLICATE, run=run.id, job=job.name, number=number)
             continue
         counts.total += 1
         yield line
 
 
-def _yielded(job: Job, source_run: Run) -> Iterator[Entry]:
-    """What the source yields. Every error of its code becomes a SourceError that tells how far it came."""
-    number = 0
+class _InHand:
+    """The record that a source has read last."""
+
+    def __init__(self) -> None:
+        self.record: Record = {}
+
+    def noted(self, records: Iterator[Record]) -> Iterator[Record]:
+        for self.record in records:
+            yield self.record
+
+
+def _yielded(job: Job, source_run: Run, in_hand: _InHand) -> Iterator[Entry]:
+    """What the source yields. Every error of its code becomes a SourceError that tells how far it came, and where it
+    failed; never the error's text, which may quote a record. Its own SourceErrors are passed on, without the values of
+    the record and the entry that it had in hand.
+    """
+    number, entry = 0, Entry(None, None)
     try:
         for number, entry in enumerate(job.entries(source_run), start=1):
             if not isinstance(entry, Entry):
                 raise SourceError(f"entry {number} is of type {type(entry).__name__}, not an Entry; correct the source")
             yield entry
-    except SourceError:
-        raise
+    except SourceError as error:
+        if raised_by_rollcall(error):
+            raise
+        raise SourceError(without_values(str(error), in_hand.record, entry.key, entry.payload)) from error
     except Exception as error:
-        raise SourceError(
-            f"the source failed after {counted(number, 'entry')}: {type(error).__name__}: {error}"
-        ) from error
+        raise SourceError(f"the source failed after {counted(number, 'entry')}: {words_of(error)}") from error
 
 
 def too_short(job: Job, total: int, last_total: int | None) -> str | None:

@@ -15,6 +15,7 @@ from rollcall.core.entry import ManifestEntry
 from rollcall.core.errors import RollcallError, SourceError
 from rollcall.core.job import Job
 from rollcall.core.pipeline import Pipeline
+from rollcall.core.redaction import Redact, unredacted
 from rollcall.core.run import Record, Redrive, Run, RunRecord, RunState
 from rollcall.core.sizing import window
 from rollcall.core.tables import Items
@@ -46,6 +47,8 @@ class FanOut:
     new_nonce: Callable[[], str]
     executions: Executions | None = None
     bucket: Callable[[Bucket], Objects] = no_buckets
+    #: Takes the secrets in use out of a refusal.
+    redact: Redact = unredacted
 
     def handle(self, request: Request, invocation: Invocation) -> RunRecord | None:
         """Bring the requested run as far as this invocation can; returns it, or None if it was not ours to work on.
@@ -128,7 +131,7 @@ class FanOut:
         return source_lines(self.job, Run(run.id, run.job, run.scheduled_for, run.generation, run.params, *reach))
 
     def _refuse(self, run: RunRecord, reason: str) -> RunRecord:
-        reason = " ".join(reason.split())
+        reason = " ".join(self.redact(reason).split())
         refused = runs.refuse(self.ledger, run, self.clock.now(), reason)
         log(Action.RUN_REFUSED, run=run.id, job=run.job, reason=reason)
         return refused

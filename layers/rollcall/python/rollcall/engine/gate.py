@@ -52,7 +52,9 @@ class Gate:
         self._reported = False
         #: Whether the latest call that says something was answered well.
         self._healthy = False
+        #: The latest answer that speaks against the target: its text is for the ledger, its class for logs.
         self._reason = ""
+        self._error: str | None = None
         #: Entries whose credentials were refused, and when the call that ended so began.
         self._refused: dict[str, datetime] = {}
         #: When the latest call began whose credentials were accepted.
@@ -101,10 +103,10 @@ class Gate:
         if answer.credentials_refused:
             if not self.accepted_since(began):
                 self._refused[entry] = began
-                self._reason = f"credentials refused: {answer.reason}"
+                self._reason, self._error = f"credentials refused: {answer.reason}", answer.error
         elif answer.target_failed:
             self._in_a_row, self._healthy = self._in_a_row + 1, False
-            self._reason = answer.reason or answer.error or ""
+            self._reason, self._error = answer.reason or answer.error or "", answer.error
         elif answer.outcome in {Outcome.SUCCEEDED, Outcome.REJECTED}:
             self._in_a_row, self._healthy = 0, True
             self._accept(began)
@@ -178,7 +180,7 @@ class Gate:
                 job=self._control.job.name,
                 target=self._target.name,
                 until=target.open_until.isoformat(),
-                reason=target.reason,
+                error=self._error,
             )
         self._see(target)
 

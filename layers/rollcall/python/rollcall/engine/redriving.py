@@ -6,7 +6,7 @@ from datetime import datetime
 
 from rollcall.adapters.ledger import Ledger
 from rollcall.adapters.manifests import Manifests
-from rollcall.core.actions import Action, log
+from rollcall.core.actions import Action, entry_fields, log
 from rollcall.core.entry import LONGEST_KEY, UNUSABLE, Entry, ManifestEntry
 from rollcall.core.job import Job
 from rollcall.core.outcome import EXCEPTIONAL
@@ -33,7 +33,8 @@ def chosen(ledger: Ledger, manifests: Manifests, run: RunRecord, redrive: Redriv
         if failure.key is None:
             continue
         if redrive.new_key and not failure.definite:
-            log(Action.ENTRY_LEFT_OUT, run=run.id, key=failure.key, reason="a new key might be a second effect")
+            about = entry_fields(run.id, failure.generation, failure.index)
+            log(Action.ENTRY_LEFT_OUT, **about, reason="a new key might be a second effect")
             continue
         yield failure
 

@@ -47,7 +47,7 @@ def report_breaker(ledger: Ledger, job: Job, now: datetime) -> None:
     target = ledger.target(job.target.name)
     if target.opened_at is not None:
         open_for = round((now - target.opened_at).total_seconds())
-        log(Action.BREAKER_OPEN, job=job.name, target=target.name, open_seconds=open_for, reason=target.reason)
+        log(Action.BREAKER_OPEN, job=job.name, target=target.name, open_seconds=open_for)
 
 
 def report_stalled(ledger: Ledger, run: RunRecord, found: Tally, now: datetime) -> None:

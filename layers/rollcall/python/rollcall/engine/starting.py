@@ -9,7 +9,7 @@ from rollcall.adapters import runs
 from rollcall.adapters.ledger import Ledger
 from rollcall.core.actions import Action, log
 from rollcall.core.clock import Clock
-from rollcall.core.errors import RollcallError
+from rollcall.core.errors import RollcallError, class_and_place
 from rollcall.core.event_forms import FAN_OUT_FORMS, form_of
 from rollcall.core.job import Job, Overlap
 from rollcall.core.run import Generation, JobRecord, Redrive, RunRecord, RunState, from_iso, run_id
@@ -94,9 +94,14 @@ def request_of(event: Mapping[str, Any]) -> Request:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise RollcallError(
-            f"the event is no start of a run: {error!r}; it takes scheduled_time in ISO 8601 with a zone, resume, "
-            f"repair, or redrive with generation"
+            f"the event is no start of a run: {_fault(error)}; it takes scheduled_time in ISO 8601 with a zone, "
+            f"resume, repair, or redrive with generation"
         ) from error
+
+
+def _fault(error: Exception) -> str:
+    """What is wrong with an event, without its values: a redrive names keys of entries."""
+    return f"it has no {error}" if isinstance(error, KeyError) else class_and_place(error)
 
 
 def take(
@@ -238,7 +243,8 @@ def _redrive(
         past=(*run.past, Generation(run.nonce, run.total, run.started_at, run.sent)),
     )
     runs.redrive(ledger, run, opened, record)
-    log(Action.RUN_REDRIVEN, run=run.id, job=job.name, generation=opened.generation, **request.redrive.fields())
+    chosen = {**request.redrive.fields(), "keys": len(request.redrive.keys)}
+    log(Action.RUN_REDRIVEN, run=run.id, job=job.name, generation=opened.generation, **chosen)
     return opened
 
 

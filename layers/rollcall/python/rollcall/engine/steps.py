@@ -13,7 +13,7 @@ from rollcall.adapters.functions import Functions
 from rollcall.adapters.ledger import Ledger
 from rollcall.adapters.manifests import Manifests
 from rollcall.adapters.waiting import TaskTokens, Waiting
-from rollcall.core.actions import Action, log
+from rollcall.core.actions import Action, entry_fields, log
 from rollcall.core.answers import Answer
 from rollcall.core.call import Call
 from rollcall.core.clock import Clock
@@ -22,6 +22,7 @@ from rollcall.core.event_forms import STEP_FORMS, form_of
 from rollcall.core.job import Job
 from rollcall.core.outcome import Outcome
 from rollcall.core.pipeline import FanOutStep, Pipeline, Task, TaskStep
+from rollcall.core.redaction import Redact, unredacted
 from rollcall.core.run import Redrive, RunRecord, RunState, run_id
 from rollcall.core.tree import Node
 from rollcall.engine.completion import completed
@@ -122,6 +123,8 @@ class StepHandler:
     functions: Functions
     tokens: TaskTokens
     clock: Clock
+    #: Takes the secrets in use out of the reason of a skip.
+    redact: Redact = unredacted
 
     async def handle(self, wanted: Wanted, owner: str, deadline: datetime) -> Handled:
         """Bring a step on; `owner` is unique to the invocation, which is killed at `deadline`.
@@ -161,6 +164,7 @@ class StepHandler:
             runs.keep(self.ledger, run, keeps)
 
         def skip(reason: str) -> None:
+            reason = self.redact(reason)
             runs.skip_rest(self.ledger, run, step, " ".join(reason.split()))
 
         return Task(call, run.params, self.ledger.job(run.job).kept, keep, skip)
@@ -238,7 +242,7 @@ class StepHandler:
 
     def _settle(self, place: _Place, outcome: Outcome, error: str | None = None, reason: str | None = None) -> Handled:
         run, now = place.run, self.clock.now()
-        about = {"run": run.id, "job": run.job, "key": place.line.key}
+        about = {**entry_fields(run.id, run.generation, place.index), "job": run.job, "step": place.line.key}
         if outcome is not Outcome.SUCCEEDED:
             told = Told(Answer(outcome, error, reason), attempts=0, definite=True)
             entries.note_outcome(self.ledger, run, EntryName(place.line.key, place.index), outcome, told, now)

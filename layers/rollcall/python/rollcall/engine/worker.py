@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from rollcall.adapters import counting, entries
-from rollcall.adapters.clients import AWS_ERRORS
+from rollcall.adapters.clients import AWS_ERRORS, words_of
 from rollcall.adapters.ledger import Ledger
 from rollcall.core.actions import Action, log
 from rollcall.core.answers import Answer
@@ -207,7 +207,7 @@ class Worker:
         try:
             yield
         except (*AWS_ERRORS, RollcallError) as error:
-            log(Action.ENTRY_RETURNED, logging.ERROR, job=self._job.name, entries=len(works), reason=str(error))
+            log(Action.ENTRY_RETURNED, logging.ERROR, job=self._job.name, entries=len(works), reason=words_of(error))
             for work in works:
                 work.put_back(AT_ONCE)
 
@@ -333,7 +333,7 @@ class Worker:
             try:
                 self._settle_chunk(run, chunk, some)
             except (*AWS_ERRORS, RollcallError) as error:
-                log(Action.ENTRY_RETURNED, logging.ERROR, run=run.id, entries=len(some), reason=str(error))
+                log(Action.ENTRY_RETURNED, logging.ERROR, run=run.id, entries=len(some), reason=words_of(error))
                 returned += [work.delivery.message_id for work in some]
                 continue
             for work in some:
@@ -349,7 +349,7 @@ class Worker:
         try:
             self._gate.report()
         except AWS_ERRORS as error:
-            log(Action.ENTRY_RETURNED, logging.ERROR, entries=0, reason=f"the breaker was not told: {error}")
+            log(Action.ENTRY_RETURNED, logging.ERROR, entries=0, reason=f"the breaker was not told: {words_of(error)}")
         for work in works:
             answer, began = work.answer, work.began
             if answer is None or began is None or not answer.credentials_refused or work.outcome is None:
@@ -363,7 +363,8 @@ class Worker:
         try:
             self._queue.put_off(waits)
         except AWS_ERRORS as error:
-            log(Action.ENTRY_RETURNED, logging.ERROR, entries=len(waits), reason=f"they wait as received: {error}")
+            reason = f"they wait as received: {words_of(error)}"
+            log(Action.ENTRY_RETURNED, logging.ERROR, entries=len(waits), reason=reason)
 
     def _settle_chunk(self, run: RunRecord, chunk: Node, works: list[Work]) -> None:
         now = self._clock.now()
@@ -391,16 +392,16 @@ class Worker:
             entries.note_superseded(self._ledger, run, work.name, outcome)
         else:
             entries.note_late_answer(self._ledger, run, work.name, outcome, self._clock.now())
-        about = {"run": run.id, "job": run.job, "key": work.delivery.message.key}
-        log(Action.ENTRY_SUPERSEDED, logging.WARNING, **about, outcome=outcome, stands=stands)
+        about = {**work.delivery.message.named, "outcome": outcome, "stands": stands}
+        log(Action.ENTRY_SUPERSEDED, logging.WARNING, job=run.job, **about)
 
     def _tell(self, run: RunRecord, work: Work) -> None:
         """Log what did not go well, and keep in ENTRY why an outcome is not success."""
         answer = work.answer
         if answer is None or work.outcome is Outcome.SUCCEEDED:
             return
-        about = {"run": run.id, "job": run.job, "key": work.delivery.message.key, "attempt": work.attempts}
-        about |= {"error": answer.error, "reason": answer.reason}
+        about: dict[str, object] = {**work.delivery.message.named, "job": run.job}
+        about |= {"attempt": work.attempts, "error": answer.error}
         if work.outcome is not None:
             if not (work.told or self._attempts(run).conclude(work, answer, work.outcome)):
                 work.give_up()
