@@ -1,15 +1,12 @@
 """`rollcall`: the commands. Every error is one line on standard error that says what to do."""
 
-import json
 import os
 import signal
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 
 from rollcall.core.catalog import catalog, find
@@ -19,6 +16,7 @@ from tools.cli import exit_codes, operating, options
 from tools.cli.deployment import Interrupted
 from tools.cli.reaching import KEPT, check_for_local_cloud, kept_folder, reached
 from tools.cli.stand_ins import StandInsError
+from tools.cli.terminal import Terminal, guard_stderr, print_json, print_notice, wide
 from tools.local_cloud.isolation import isolate
 from tools.local_cloud.ministack import MiniStackError
 
@@ -36,6 +34,7 @@ app = typer.Typer(
 
 def main() -> int:
     """The console script; returns the exit code."""
+    guard_stderr()
     signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
     try:
         code = app(standalone_mode=False)
@@ -57,7 +56,7 @@ def main() -> int:
 
 
 def _failed(text: str, code: int = exit_codes.ERROR) -> int:
-    print("rollcall: " + " ".join(text.split()), file=sys.stderr)
+    print_notice(" ".join(text.split()))
     return code
 
 
@@ -108,12 +107,12 @@ def _show_local(ending: Callable[[Callable[["Look"], None]], "Result"], *, json_
     """Show a local run while it lasts, and its result; ends the command with its exit code."""
     from tools.cli import show
 
-    console = Console(stderr=json_)
+    console = Terminal(stderr=json_)
     with show.RunProgress(console, quiet=json_ and not console.is_terminal) as progress:
         result = ending(progress.show)
     show.show_result(console, result)
     if json_:
-        print(json.dumps(result.fields()))
+        print_json(result.fields())
     raise typer.Exit(exit_codes.of_run(result.record.state, clean=result.clean))
 
 
@@ -134,10 +133,9 @@ def failures(
     with reached(env) as deployment:
         found = list(matching(deployment.ledger, deployment.manifests, deployment.run(run), choice))
     if json_:
-        print(json.dumps({"run_id": run, "failures": [show.fields_of(failure) for failure in found]}))
+        print_json({"run_id": run, "failures": [show.fields_of(failure) for failure in found]})
     else:
-        console = Console()
-        Console(width=None if console.is_terminal else 200).print(show.table_of(found, f"{len(found):,} of {run}"))
+        wide(Terminal()).print(show.table_of(found, f"{len(found):,} of {run}"))
 
 
 @app.command()
@@ -222,7 +220,7 @@ def verify(
 
     if env is not None:
         check_for_local_cloud(context, "entries", "report", "target", "rate", "latency_ms", "error_rate", "stand_in")
-    console = Console(stderr=json_)
+    console = Terminal(stderr=json_)
     with reached(env) as deployment:
         found = verification(deployment, run)
     if repair and not found.at_its_end:
@@ -250,7 +248,7 @@ def verify(
             found = verification(deployment, run)
     show.show_verification(console, found)
     if json_:
-        print(json.dumps(found.fields()))
+        print_json(found.fields())
     raise typer.Exit(found.exit_code)
 
 
@@ -266,9 +264,7 @@ def jobs(
         shown = upcoming.strftime("%a %Y-%m-%d %H:%M:%SZ") if upcoming is not None else "never"
         job = declared.job
         table.add_row(name, declared.system, job.schedule.words(), shown, job.target.name, str(job.concurrency))
-    # A table that is piped somewhere is not cut to a terminal's width.
-    console = Console()
-    Console(width=None if console.is_terminal else 160).print(table)
+    wide(Terminal()).print(table)
 
 
 for command in (operating.start, operating.status, operating.cancel, operating.pause, operating.resume):

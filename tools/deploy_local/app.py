@@ -17,6 +17,7 @@ from stacks.deployment import deploy
 from stacks.environment import Environment
 from stacks.runtime import Build
 from tools.cli.stand_ins import of_target
+from tools.cli.terminal import print_notice
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "local"
@@ -63,7 +64,8 @@ def main() -> None:
         jobs = list(catalog().values())
         deploy(app, environment=environment(jobs, app.node.get_context("stand_ins")), jobs=jobs, build=build)
     except RollcallError as error:
-        sys.exit(f"rollcall: {error}")
+        print_notice(str(error))
+        sys.exit(1)
     app.synth()
 
 
