@@ -13,7 +13,9 @@ from rollcall.core.catalog import catalog, find
 from rollcall.core.clock import SystemClock
 from rollcall.core.errors import RollcallError
 from tools.cli import exit_codes, operating, options
+from tools.cli.credentials import own
 from tools.cli.deployment import Interrupted
+from tools.cli.locations import without_credentials
 from tools.cli.reaching import KEPT, check_for_local_cloud, kept_folder, reached
 from tools.cli.stand_ins import StandInsError
 from tools.cli.terminal import Terminal, guard_stderr, print_json, print_notice, wide
@@ -56,7 +58,7 @@ def main() -> int:
 
 
 def _failed(text: str, code: int = exit_codes.ERROR) -> int:
-    print_notice(" ".join(text.split()))
+    print_notice(without_credentials(" ".join(text.split())))
     return code
 
 
@@ -64,8 +66,10 @@ def _failed(text: str, code: int = exit_codes.ERROR) -> int:
 def run(
     job: Annotated[str, typer.Argument(help="The job's name; `rollcall jobs` lists them.")],
     entries: Annotated[int, typer.Option(min=0, help="Size of the stand-in report or table.")] = 8_000,
-    report: Annotated[str | None, typer.Option(metavar="FILE|URL", help="Your own report.")] = None,
-    target: Annotated[str | None, typer.Option(metavar="URL", help="Your own target.")] = None,
+    report: options.Report = None,
+    report_credentials: options.ReportCredentials = None,
+    target: options.Target = None,
+    target_credentials: options.TargetCredentials = None,
     latency_ms: Annotated[float, typer.Option(min=0, help="What the stand-in target takes to answer.")] = 50,
     error_rate: Annotated[float, typer.Option(min=0, max=1, help="Share of its answers that are 503.")] = 0.01,
     seed: Annotated[int, typer.Option(help="Which calls it fails.")] = 0,
@@ -86,11 +90,17 @@ def run(
     """
     from tools.cli.local_run import Options, run_locally
 
+    mine = own(
+        os.environ,
+        report=report,
+        report_credentials=report_credentials,
+        target=target,
+        target_credentials=target_credentials,
+    )
     isolate(os.environ)
     asked = Options(
         entries=entries,
-        report=report,
-        target=target,
+        own=mine,
         latency_ms=latency_ms,
         error_rate=error_rate,
         seed=seed,
@@ -150,7 +160,8 @@ def redrive(
         bool, typer.Option("--new-key", help="Under new idempotency keys: only where every call was answered for sure.")
     ] = False,
     wait: options.Wait = False,
-    target: Annotated[str | None, typer.Option(metavar="URL", help="Your own target.")] = None,
+    target: options.Target = None,
+    target_credentials: options.TargetCredentials = None,
     rate: Annotated[str | None, typer.Option(metavar="RATE", help="The target's rate, as 20/s.")] = None,
     latency_ms: Annotated[float, typer.Option(min=0, help="What the stand-in target takes to answer.")] = 50,
     error_rate: Annotated[float, typer.Option(min=0, max=1, help="Share of its answers that are 503.")] = 0,
@@ -170,10 +181,11 @@ def redrive(
     if env is None:
         from tools.cli.local_run import Options, redrive_locally
 
+        mine = own(os.environ, target=target, target_credentials=target_credentials)
         isolate(os.environ)
         asked = Options(
             entries=0,
-            target=target,
+            own=mine,
             latency_ms=latency_ms,
             error_rate=error_rate,
             rate=options.rate(rate),
@@ -181,7 +193,7 @@ def redrive(
             folder=kept_folder(),
         )
         _show_local(lambda look: redrive_locally(find(job), asked, run, chosen, look), json_=json_)
-    check_for_local_cloud(context, "target", "rate", "latency_ms", "error_rate", "stand_in")
+    check_for_local_cloud(context, "target", "target_credentials", "rate", "latency_ms", "error_rate", "stand_in")
     declared = find(job)
     with reached(env) as deployment:
         record = redrivable(deployment, declared.job, run, chosen)
@@ -199,8 +211,10 @@ def verify(
     env: options.Environment = None,
     repair: Annotated[bool, typer.Option("--repair", help="Bring it to its end.")] = False,
     entries: Annotated[int, typer.Option(min=0, help="Size of the stand-in report or table.")] = 8_000,
-    report: Annotated[str | None, typer.Option(metavar="FILE|URL", help="Your own report.")] = None,
-    target: Annotated[str | None, typer.Option(metavar="URL", help="Your own target.")] = None,
+    report: options.Report = None,
+    report_credentials: options.ReportCredentials = None,
+    target: options.Target = None,
+    target_credentials: options.TargetCredentials = None,
     rate: Annotated[str | None, typer.Option(metavar="RATE", help="The target's rate, as 20/s.")] = None,
     latency_ms: Annotated[float, typer.Option(min=0, help="What the stand-in target takes to answer.")] = 50,
     error_rate: Annotated[float, typer.Option(min=0, max=1, help="Share of its answers that are 503.")] = 0,
@@ -219,7 +233,16 @@ def verify(
     from tools.cli.verify import repair_deployed, repair_locally, verification
 
     if env is not None:
-        check_for_local_cloud(context, "entries", "report", "target", "rate", "latency_ms", "error_rate", "stand_in")
+        its_own = ("report", "report_credentials", "target", "target_credentials")
+        check_for_local_cloud(context, "entries", *its_own, "rate", "latency_ms", "error_rate", "stand_in")
+    # Before the environment is isolated, which removes the variables with credentials.
+    mine = own(
+        os.environ,
+        report=report,
+        report_credentials=report_credentials,
+        target=target,
+        target_credentials=target_credentials,
+    )
     console = Terminal(stderr=json_)
     with reached(env) as deployment:
         found = verification(deployment, run)
@@ -233,8 +256,7 @@ def verify(
             else:
                 asked = Options(
                     entries=entries,
-                    report=report,
-                    target=target,
+                    own=mine,
                     latency_ms=latency_ms,
                     error_rate=error_rate,
                     rate=options.rate(rate),

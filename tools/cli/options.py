@@ -30,6 +30,26 @@ Errors = Annotated[
     list[str] | None, typer.Option("--error", metavar="ERROR", help="Only this class of error, as http_503.")
 ]
 Entries = Annotated[list[str] | None, typer.Option("--entry", metavar="KEY", help="Only this entry.")]
+Report = Annotated[str | None, typer.Option("--report", metavar="FILE|URL", help="Your own report.")]
+ReportCredentials = Annotated[
+    str | None,
+    typer.Option(
+        "--report-credentials",
+        metavar="FILE|-",
+        help="Its user:password, or the JSON of its secret, from a file only you can read; - asks for it without echo. "
+        "Or set ROLLCALL_REPORT_CREDENTIALS.",
+    ),
+]
+Target = Annotated[str | None, typer.Option("--target", metavar="URL", help="Your own target.")]
+TargetCredentials = Annotated[
+    str | None,
+    typer.Option(
+        "--target-credentials",
+        metavar="FILE|-",
+        help="Its user:password, or the JSON of its secret, from a file only you can read; - asks for it without echo. "
+        "Or set ROLLCALL_TARGET_CREDENTIALS.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="The last line of output is one JSON object.")]
 
 
