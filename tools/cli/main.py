@@ -86,6 +86,8 @@ def run(
 ) -> None:
     """Run JOB once on a local cloud, without AWS.
 
+    Credentials may also be in ROLLCALL_REPORT_CREDENTIALS and ROLLCALL_TARGET_CREDENTIALS: docs/credentials.md.
+
     Exit code 0: complete and clean; 3: complete, not clean; 4: refused or skipped; 1: an error.
     """
     from tools.cli.local_run import Options, run_locally
@@ -172,6 +174,8 @@ def redrive(
 ) -> None:
     """Settle entries of RUN again, all that did not succeed or those that the options choose.
 
+    Credentials of your own target may also be in ROLLCALL_TARGET_CREDENTIALS: docs/credentials.md.
+
     A kept local cloud is always waited for. Exit codes as those of run; deployed, without --wait, 0: asked for.
     """
     from tools.cli.redriving import redrivable
@@ -224,6 +228,8 @@ def verify(
     json_: options.AsJson = False,
 ) -> None:
     """Compare the manifest of RUN with the ledger: what is not settled, and what should never be.
+
+    Credentials may also be in ROLLCALL_REPORT_CREDENTIALS and ROLLCALL_TARGET_CREDENTIALS: docs/credentials.md.
 
     The options from --entries on are for a local repair. Exit code 0: every entry is settled, and all is consistent;
     3: not so, or not sealed yet; 4: nobody was called; 1: an error.

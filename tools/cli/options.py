@@ -36,8 +36,7 @@ ReportCredentials = Annotated[
     typer.Option(
         "--report-credentials",
         metavar="FILE|-",
-        help="Its user:password, or the JSON of its secret, from a file only you can read; - asks for it without echo. "
-        "Or set ROLLCALL_REPORT_CREDENTIALS.",
+        help="Its credentials, in a file that only you can read; - asks for them, without echo.",
     ),
 ]
 Target = Annotated[str | None, typer.Option("--target", metavar="URL", help="Your own target.")]
@@ -46,8 +45,7 @@ TargetCredentials = Annotated[
     typer.Option(
         "--target-credentials",
         metavar="FILE|-",
-        help="Its user:password, or the JSON of its secret, from a file only you can read; - asks for it without echo. "
-        "Or set ROLLCALL_TARGET_CREDENTIALS.",
+        help="Its credentials, in a file that only you can read; - asks for them, without echo.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="The last line of output is one JSON object.")]
