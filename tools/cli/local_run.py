@@ -19,7 +19,7 @@ from rollcall.core.target import UNLIMITED, Bucket, Location, Report
 from rollcall.engine.failures import Failure, failures
 from rollcall.engine.progress import Progress, progress
 from rollcall.engine.steps import Step, steps_of
-from tools.cli import locations
+from tools.cli.credentials import Own
 from tools.cli.kept import as_deployment
 from tools.cli.locations import Named
 from tools.cli.looks import Look, StallWatch
@@ -47,9 +47,8 @@ class Options:
 
     #: Size of the stand-in report; of a job that reads none, items of its first table.
     entries: int = 8_000
-    #: The user's own report (file or URL) and target (URL) instead of stand-ins.
-    report: str | None = None
-    target: str | None = None
+    #: The user's own report and target instead of stand-ins.
+    own: Own = field(default_factory=Own)
     latency_ms: float = 50.0
     error_rate: float = 0.01
     seed: int = 0
@@ -156,8 +155,7 @@ class Prepared:
 def prepared(declared: Declared, options: Options) -> Iterator[Prepared]:
     """Everything that a run of the job needs, ended afterwards."""
     job = declared.job
-    own_target = locations.target(options.target) if options.target is not None else None
-    own_report = locations.report(options.report) if options.report is not None else None
+    own_report, own_target = options.own.report, options.own.target
     needed = _reports(declared, options)
     with ExitStack() as ending:
         # First of all, it takes the folder of kept data, which stand-ins write, too.
@@ -221,7 +219,7 @@ def result_of(
     listed = list(islice(failures(cloud.ledger, cloud.manifests, record), MOST_LISTED))
     steps = steps_of(cloud.ledger, cloud.manifests, ready.declared.job, record)
     completions = sum(_is_of(detail, run, generation) for detail in cloud.announcements())
-    stand_ins = ready.stand_ins if ready.options.target is None else None
+    stand_ins = ready.stand_ins if ready.options.own.target is None else None
     counted = stand_ins.counts(target) if stand_ins is not None else None
     objects = {bucket.name: _facts_of(cloud, bucket) for bucket in ready.declared.job.buckets if bucket.writes}
     cloud.finish()
@@ -261,7 +259,7 @@ def _facts_of(cloud: LocalCloud, bucket: Bucket) -> Mapping[str, Mapping[str, st
 
 def _reports(declared: Declared, options: Options) -> tuple[Report, ...]:
     reports = declared.job.reports
-    if options.report is not None and len(reports) != 1:
+    if options.own.report is not None and len(reports) != 1:
         raise RollcallError(
             f"--report binds the report of a job that reads one; {declared.job.name} reads {len(reports)}"
         )
@@ -270,9 +268,9 @@ def _reports(declared: Declared, options: Options) -> tuple[Report, ...]:
 
 def _stand_ins(declared: Declared, options: Options, ending: ExitStack) -> StandIns | None:
     """Whatever the user did not bring himself."""
-    job, report = declared.job, bool(declared.job.reports) and options.report is None
+    job, report = declared.job, bool(declared.job.reports) and options.own.report is None
     called = any(each.job.target.http for each in (declared, *_fan_outs(declared)))
-    if not report and (options.target is not None or not called):
+    if not report and (options.own.target is not None or not called):
         return None
     if report and job.example_record is None:
         raise RollcallError(

@@ -1,24 +1,24 @@
 """`rollcall`: the commands. Every error is one line on standard error that says what to do."""
 
-import json
 import os
 import signal
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 
 from rollcall.core.catalog import catalog, find
 from rollcall.core.clock import SystemClock
 from rollcall.core.errors import RollcallError
 from tools.cli import exit_codes, operating, options
+from tools.cli.credentials import own
 from tools.cli.deployment import Interrupted
+from tools.cli.locations import without_credentials
 from tools.cli.reaching import KEPT, check_for_local_cloud, kept_folder, reached
 from tools.cli.stand_ins import StandInsError
+from tools.cli.terminal import Terminal, guard_stderr, print_json, print_notice, wide
 from tools.local_cloud.isolation import isolate
 from tools.local_cloud.ministack import MiniStackError
 
@@ -36,6 +36,7 @@ app = typer.Typer(
 
 def main() -> int:
     """The console script; returns the exit code."""
+    guard_stderr()
     signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
     try:
         code = app(standalone_mode=False)
@@ -57,7 +58,7 @@ def main() -> int:
 
 
 def _failed(text: str, code: int = exit_codes.ERROR) -> int:
-    print("rollcall: " + " ".join(text.split()), file=sys.stderr)
+    print_notice(without_credentials(" ".join(text.split())))
     return code
 
 
@@ -65,8 +66,10 @@ def _failed(text: str, code: int = exit_codes.ERROR) -> int:
 def run(
     job: Annotated[str, typer.Argument(help="The job's name; `rollcall jobs` lists them.")],
     entries: Annotated[int, typer.Option(min=0, help="Size of the stand-in report or table.")] = 8_000,
-    report: Annotated[str | None, typer.Option(metavar="FILE|URL", help="Your own report.")] = None,
-    target: Annotated[str | None, typer.Option(metavar="URL", help="Your own target.")] = None,
+    report: options.Report = None,
+    report_credentials: options.ReportCredentials = None,
+    target: options.Target = None,
+    target_credentials: options.TargetCredentials = None,
     latency_ms: Annotated[float, typer.Option(min=0, help="What the stand-in target takes to answer.")] = 50,
     error_rate: Annotated[float, typer.Option(min=0, max=1, help="Share of its answers that are 503.")] = 0.01,
     seed: Annotated[int, typer.Option(help="Which calls it fails.")] = 0,
@@ -83,15 +86,23 @@ def run(
 ) -> None:
     """Run JOB once on a local cloud, without AWS.
 
+    Credentials may also be in ROLLCALL_REPORT_CREDENTIALS and ROLLCALL_TARGET_CREDENTIALS: docs/credentials.md.
+
     Exit code 0: complete and clean; 3: complete, not clean; 4: refused or skipped; 1: an error.
     """
     from tools.cli.local_run import Options, run_locally
 
+    mine = own(
+        os.environ,
+        report=report,
+        report_credentials=report_credentials,
+        target=target,
+        target_credentials=target_credentials,
+    )
     isolate(os.environ)
     asked = Options(
         entries=entries,
-        report=report,
-        target=target,
+        own=mine,
         latency_ms=latency_ms,
         error_rate=error_rate,
         seed=seed,
@@ -108,12 +119,12 @@ def _show_local(ending: Callable[[Callable[["Look"], None]], "Result"], *, json_
     """Show a local run while it lasts, and its result; ends the command with its exit code."""
     from tools.cli import show
 
-    console = Console(stderr=json_)
+    console = Terminal(stderr=json_)
     with show.RunProgress(console, quiet=json_ and not console.is_terminal) as progress:
         result = ending(progress.show)
     show.show_result(console, result)
     if json_:
-        print(json.dumps(result.fields()))
+        print_json(result.fields())
     raise typer.Exit(exit_codes.of_run(result.record.state, clean=result.clean))
 
 
@@ -134,10 +145,9 @@ def failures(
     with reached(env) as deployment:
         found = list(matching(deployment.ledger, deployment.manifests, deployment.run(run), choice))
     if json_:
-        print(json.dumps({"run_id": run, "failures": [show.fields_of(failure) for failure in found]}))
+        print_json({"run_id": run, "failures": [show.fields_of(failure) for failure in found]})
     else:
-        console = Console()
-        Console(width=None if console.is_terminal else 200).print(show.table_of(found, f"{len(found):,} of {run}"))
+        wide(Terminal()).print(show.table_of(found, f"{len(found):,} of {run}"))
 
 
 @app.command()
@@ -152,7 +162,8 @@ def redrive(
         bool, typer.Option("--new-key", help="Under new idempotency keys: only where every call was answered for sure.")
     ] = False,
     wait: options.Wait = False,
-    target: Annotated[str | None, typer.Option(metavar="URL", help="Your own target.")] = None,
+    target: options.Target = None,
+    target_credentials: options.TargetCredentials = None,
     rate: Annotated[str | None, typer.Option(metavar="RATE", help="The target's rate, as 20/s.")] = None,
     latency_ms: Annotated[float, typer.Option(min=0, help="What the stand-in target takes to answer.")] = 50,
     error_rate: Annotated[float, typer.Option(min=0, max=1, help="Share of its answers that are 503.")] = 0,
@@ -163,6 +174,8 @@ def redrive(
 ) -> None:
     """Settle entries of RUN again, all that did not succeed or those that the options choose.
 
+    Credentials of your own target may also be in ROLLCALL_TARGET_CREDENTIALS: docs/credentials.md.
+
     A kept local cloud is always waited for. Exit codes as those of run; deployed, without --wait, 0: asked for.
     """
     from tools.cli.redriving import redrivable
@@ -172,10 +185,11 @@ def redrive(
     if env is None:
         from tools.cli.local_run import Options, redrive_locally
 
+        mine = own(os.environ, target=target, target_credentials=target_credentials)
         isolate(os.environ)
         asked = Options(
             entries=0,
-            target=target,
+            own=mine,
             latency_ms=latency_ms,
             error_rate=error_rate,
             rate=options.rate(rate),
@@ -183,7 +197,7 @@ def redrive(
             folder=kept_folder(),
         )
         _show_local(lambda look: redrive_locally(find(job), asked, run, chosen, look), json_=json_)
-    check_for_local_cloud(context, "target", "rate", "latency_ms", "error_rate", "stand_in")
+    check_for_local_cloud(context, "target", "target_credentials", "rate", "latency_ms", "error_rate", "stand_in")
     declared = find(job)
     with reached(env) as deployment:
         record = redrivable(deployment, declared.job, run, chosen)
@@ -201,8 +215,10 @@ def verify(
     env: options.Environment = None,
     repair: Annotated[bool, typer.Option("--repair", help="Bring it to its end.")] = False,
     entries: Annotated[int, typer.Option(min=0, help="Size of the stand-in report or table.")] = 8_000,
-    report: Annotated[str | None, typer.Option(metavar="FILE|URL", help="Your own report.")] = None,
-    target: Annotated[str | None, typer.Option(metavar="URL", help="Your own target.")] = None,
+    report: options.Report = None,
+    report_credentials: options.ReportCredentials = None,
+    target: options.Target = None,
+    target_credentials: options.TargetCredentials = None,
     rate: Annotated[str | None, typer.Option(metavar="RATE", help="The target's rate, as 20/s.")] = None,
     latency_ms: Annotated[float, typer.Option(min=0, help="What the stand-in target takes to answer.")] = 50,
     error_rate: Annotated[float, typer.Option(min=0, max=1, help="Share of its answers that are 503.")] = 0,
@@ -213,6 +229,8 @@ def verify(
 ) -> None:
     """Compare the manifest of RUN with the ledger: what is not settled, and what should never be.
 
+    Credentials may also be in ROLLCALL_REPORT_CREDENTIALS and ROLLCALL_TARGET_CREDENTIALS: docs/credentials.md.
+
     The options from --entries on are for a local repair. Exit code 0: every entry is settled, and all is consistent;
     3: not so, or not sealed yet; 4: nobody was called; 1: an error.
     """
@@ -221,8 +239,17 @@ def verify(
     from tools.cli.verify import repair_deployed, repair_locally, verification
 
     if env is not None:
-        check_for_local_cloud(context, "entries", "report", "target", "rate", "latency_ms", "error_rate", "stand_in")
-    console = Console(stderr=json_)
+        its_own = ("report", "report_credentials", "target", "target_credentials")
+        check_for_local_cloud(context, "entries", *its_own, "rate", "latency_ms", "error_rate", "stand_in")
+    # Before the environment is isolated, which removes the variables with credentials.
+    mine = own(
+        os.environ,
+        report=report,
+        report_credentials=report_credentials,
+        target=target,
+        target_credentials=target_credentials,
+    )
+    console = Terminal(stderr=json_)
     with reached(env) as deployment:
         found = verification(deployment, run)
     if repair and not found.at_its_end:
@@ -235,8 +262,7 @@ def verify(
             else:
                 asked = Options(
                     entries=entries,
-                    report=report,
-                    target=target,
+                    own=mine,
                     latency_ms=latency_ms,
                     error_rate=error_rate,
                     rate=options.rate(rate),
@@ -250,7 +276,7 @@ def verify(
             found = verification(deployment, run)
     show.show_verification(console, found)
     if json_:
-        print(json.dumps(found.fields()))
+        print_json(found.fields())
     raise typer.Exit(found.exit_code)
 
 
@@ -266,9 +292,7 @@ def jobs(
         shown = upcoming.strftime("%a %Y-%m-%d %H:%M:%SZ") if upcoming is not None else "never"
         job = declared.job
         table.add_row(name, declared.system, job.schedule.words(), shown, job.target.name, str(job.concurrency))
-    # A table that is piped somewhere is not cut to a terminal's width.
-    console = Console()
-    Console(width=None if console.is_terminal else 160).print(table)
+    wide(Terminal()).print(table)
 
 
 for command in (operating.start, operating.status, operating.cancel, operating.pause, operating.resume):

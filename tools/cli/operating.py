@@ -1,12 +1,10 @@
 """The commands that start, watch, stop and hold jobs where they are deployed."""
 
-import json
 import secrets
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
 
 from rollcall.adapters import runs
 from rollcall.core.catalog import catalog, find
@@ -19,6 +17,7 @@ from rollcall.engine import cancelling
 from tools.cli import exit_codes, options
 from tools.cli.deployment import Deployment
 from tools.cli.reaching import reached
+from tools.cli.terminal import Terminal, print_json, print_line
 from tools.cli.watching import Standing, Watch, standing
 
 JobName = Annotated[str, typer.Argument(metavar="JOB", help="The job's name; `rollcall jobs` lists them.")]
@@ -47,9 +46,11 @@ def start(
         paused = deployment.ledger.job(job).paused_since is not None
         run = deployment.functions.start(job, clock.now(), secrets.token_hex(3), params)
         if paused:
-            _say(f"{job} is paused: nobody is called until: rollcall resume {job}{deployment.option}")
+            print_line(
+                f"{job} is paused: nobody is called until: rollcall resume {job}{deployment.option}", stderr=True
+            )
         if wait:
-            _say(run)
+            print_line(run, stderr=True)
             watched(deployment, declared.job, run, 1, json_=json_)
         asked(deployment, run, {"job": job}, json_=json_)
 
@@ -71,7 +72,7 @@ def status(
     one = what is not None and what not in catalog() and is_run_id(what)
     if wait and not one:
         raise RollcallError("--wait waits for one run: name it, as in: rollcall status RUN --wait")
-    console = Console(stderr=json_)
+    console = Terminal(stderr=json_)
     if one and what is not None:
         job = find(options.job_of_run(what)).job
         with reached(env) as deployment:
@@ -88,7 +89,7 @@ def status(
             show.show_jobs(console, deployment.place, listed)
             fields = {"environment": deployment.environment, "jobs": [_fields(*each) for each in listed]}
     if json_:
-        print(json.dumps(fields))
+        print_json(fields)
 
 
 def cancel(run: options.RunId, env: options.Environment = None, json_: options.AsJson = False) -> None:
@@ -99,11 +100,11 @@ def cancel(run: options.RunId, env: options.Environment = None, json_: options.A
     with reached(env) as deployment:
         deployment.run(run)
         record = cancelling.cancel(deployment.ledger, run, SystemClock())
-        _say(f"{run}: {_cancelled(deployment, run, record.state)}", stderr=json_)
+        print_line(f"{run}: {_cancelled(deployment, run, record.state)}", stderr=json_)
         cancelled = record.state in {RunState.CANCELLING, RunState.CANCELLED}
         if json_:
             fields = {"environment": deployment.environment, "run_id": run, "state": record.state.value}
-            print(json.dumps(fields))
+            print_json(fields)
     raise typer.Exit(exit_codes.CLEAN if cancelled else exit_codes.NOT_CLEAN)
 
 
@@ -121,24 +122,25 @@ def watched(deployment: Deployment, job: Job, run: str, generation: int, *, json
     """Show a run's progress and end; ends the command with the exit code of the run's outcome."""
     from tools.cli import show
 
-    console, clock = Console(stderr=json_), SystemClock()
+    console, clock = Terminal(stderr=json_), SystemClock()
     with show.RunProgress(console, quiet=json_ and not console.is_terminal) as progress:
         record = Watch(deployment, job, clock, progress.show, progress.tell).until_end(run, generation)
     found = standing(deployment, record, job)
     show.show_standing(console, found, f"rollcall failures {run}{deployment.option}")
     if json_:
-        print(json.dumps(found.fields()))
+        print_json(found.fields())
     raise typer.Exit(exit_codes.of_run(record.state, clean=found.clean))
 
 
 def asked(deployment: Deployment, run: str, more: Mapping[str, Any], *, json_: bool) -> None:
     """Say that fan-out was asked for a run, on standard output by its id alone."""
-    _say(f"{deployment.place} was asked; watch it with: rollcall status {run} --wait{deployment.option}")
-    print(json.dumps({"environment": deployment.environment, "run_id": run, **more}) if json_ else run)
-
-
-def _say(text: str, *, stderr: bool = True) -> None:
-    Console(stderr=stderr).print(text, soft_wrap=True, markup=False, highlight=False)
+    print_line(
+        f"{deployment.place} was asked; watch it with: rollcall status {run} --wait{deployment.option}", stderr=True
+    )
+    if json_:
+        print_json({"environment": deployment.environment, "run_id": run, **more})
+    else:
+        print_line(run)
 
 
 def _runs_of(deployment: Deployment, job: Job) -> tuple[JobRecord, list[Standing]]:
@@ -173,6 +175,6 @@ def _hold(job: str, env: str | None, change: Callable[[Deployment], None], *, js
         since = record.paused_since
         held = f"paused since {since:%Y-%m-%d %H:%M:%SZ}; {WHILE_HELD}" if since is not None else "not paused"
         open_ = f"; it has {counted(len(record.open), 'open run')}"
-        _say(f"{job}: {held}{open_}", stderr=json_)
+        print_line(f"{job}: {held}{open_}", stderr=json_)
         if json_:
-            print(json.dumps({"environment": deployment.environment, "job": job, **_paused(record)}))
+            print_json({"environment": deployment.environment, "job": job, **_paused(record)})

@@ -30,6 +30,24 @@ Errors = Annotated[
     list[str] | None, typer.Option("--error", metavar="ERROR", help="Only this class of error, as http_503.")
 ]
 Entries = Annotated[list[str] | None, typer.Option("--entry", metavar="KEY", help="Only this entry.")]
+Report = Annotated[str | None, typer.Option("--report", metavar="FILE|URL", help="Your own report.")]
+ReportCredentials = Annotated[
+    str | None,
+    typer.Option(
+        "--report-credentials",
+        metavar="FILE|-",
+        help="Its credentials, in a file that only you can read; - asks for them, without echo.",
+    ),
+]
+Target = Annotated[str | None, typer.Option("--target", metavar="URL", help="Your own target.")]
+TargetCredentials = Annotated[
+    str | None,
+    typer.Option(
+        "--target-credentials",
+        metavar="FILE|-",
+        help="Its credentials, in a file that only you can read; - asks for them, without echo.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="The last line of output is one JSON object.")]
 
 

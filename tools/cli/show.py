@@ -5,10 +5,8 @@ from contextlib import AbstractContextManager
 from itertools import islice
 from typing import Any, Self
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
-from rich.text import Text
 
 from rollcall.core.outcome import Outcome
 from rollcall.core.run import JobRecord, RunState
@@ -18,6 +16,7 @@ from rollcall.engine.progress import Held
 from rollcall.engine.steps import Step
 from tools.cli.local_run import MOST_LISTED, Result
 from tools.cli.looks import Look
+from tools.cli.terminal import Terminal, visible, wide
 from tools.cli.verify import Verification
 from tools.cli.watching import Standing
 
@@ -36,17 +35,17 @@ _CUT = Column(no_wrap=True, overflow="ellipsis")
 class RunProgress(AbstractContextManager["RunProgress"]):
     """A line of progress on a terminal, a line every ten seconds elsewhere; nothing where it is quiet."""
 
-    def __init__(self, console: Console, *, quiet: bool) -> None:
+    def __init__(self, console: Terminal, *, quiet: bool) -> None:
         self._console = console
         self._quiet = quiet
         self._seen: list[tuple[float, int]] = []
         self._told = 0.0
         self._task: TaskID | None = None
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[pace]}"),
+            TextColumn("{task.fields[pace]}", markup=False),
             TimeElapsedColumn(),
             TextColumn("{task.fields[trouble]}", "yellow", markup=False, table_column=_CUT),
             console=console,
@@ -77,17 +76,17 @@ class RunProgress(AbstractContextManager["RunProgress"]):
             total=total or None,
             completed=look.settled,
             pace=pace,
-            trouble=trouble,
+            trouble=visible(trouble),
         )
         if not self._quiet and not self._console.is_terminal and look.seconds - self._told >= 10:
             self._told = look.seconds
             told = f"{look.settled:,} of {total:,} settled"
             text = f"{look.seconds:5.0f} s  {state}: {', '.join(filter(None, [told, pace, trouble]))}"
-            self._console.print(text, soft_wrap=True, markup=False)
+            self._console.print(text, soft_wrap=True)
 
     def tell(self, line: str) -> None:
         """Print a line that stays, for people; also where progress is quiet."""
-        self._console.print(f"  {line}", soft_wrap=True, markup=False, highlight=False)
+        self._console.print(f"  {line}", soft_wrap=True)
 
 
 def _held(held: Held) -> str:
@@ -103,26 +102,26 @@ def _pace(seen: list[tuple[float, int]], total: int) -> str:
     return f"{pace:,.0f}/s, {max(0, total - now) / pace:,.0f} s left"
 
 
-def show_result(console: Console, result: Result) -> None:
+def show_result(console: Terminal, result: Result) -> None:
     """Print the result for people."""
     record, fields = result.record, result.fields()
     colour = "green" if result.clean else "yellow" if record.state is RunState.COMPLETE else "red"
     verdict = ", clean" if result.clean else ", not clean" if record.state is RunState.COMPLETE else ""
-    console.print(Text(f"{record.id}: {record.state}{verdict}", style=f"bold {colour}"), soft_wrap=True)
+    console.print(f"{record.id}: {record.state}{verdict}", style=f"bold {colour}", soft_wrap=True)
     if record.reason:
-        console.print(f"  {record.reason}", soft_wrap=True, markup=False)
+        console.print(f"  {record.reason}", soft_wrap=True)
     console.print(_outcomes(int(result.completed["total"]), _counts(result), int(result.completed["duplicates"])))
     if result.steps:
         console.print(_steps(result.steps))
     if result.failures:
         console.print(_failures(result))
     for bucket, objects in result.objects.items():
-        console.print(f"  {len(objects):,} objects in {bucket}", markup=False, highlight=False)
+        console.print(f"  {len(objects):,} objects in {bucket}", soft_wrap=True)
         for key, facts in islice(objects.items(), MOST_OBJECTS):
             rows = f"  {int(facts['rows']):,} rows" if "rows" in facts else ""
-            console.print(f"    {key}{rows}", soft_wrap=True, markup=False, highlight=False)
+            console.print(f"    {key}{rows}", soft_wrap=True)
     for line in _facts(fields):
-        console.print(f"  {line}", soft_wrap=True, markup=False, highlight=False)
+        console.print(f"  {line}", soft_wrap=True)
 
 
 def _counts(result: Result) -> dict[Outcome, int]:
@@ -130,13 +129,13 @@ def _counts(result: Result) -> dict[Outcome, int]:
 
 
 def _outcomes(total: int, counts: Mapping[Outcome, int], duplicates: int) -> Table:
-    table = Table(box=None, padding=(0, 2), show_header=False)
+    table = Table("", Column(justify="right"), box=None, padding=(0, 2), show_header=False)
     rows: list[tuple[str, int]] = [("entries", total)]
     rows += [(outcome.value, counts[outcome]) for outcome in Outcome]
     rows.append(("duplicates", duplicates))
     for name, count in rows:
         if count or name in {"entries", "succeeded"}:
-            table.add_row(name, Text(f"{count:,}", justify="right"))
+            table.add_row(name, f"{count:,}")
     return table
 
 
@@ -147,24 +146,24 @@ def _steps(steps: Iterable[Step]) -> Table:
         counts = step.outcomes or {}
         told = ", ".join(f"{count:,} {outcome.value}" for outcome, count in counts.items() if count)
         state = "" if step.run is None else f"{step.run.id}: {step.run.state}"
-        table.add_row(step.name, "" if step.outcome is None else step.outcome.value, Text(state), told)
+        table.add_row(step.name, "" if step.outcome is None else step.outcome.value, state, told)
     return table
 
 
-def show_standing(console: Console, found: Standing, failures: str) -> None:
+def show_standing(console: Terminal, found: Standing, failures: str) -> None:
     """Print where a run of a deployment stands; `failures` is the command that lists what did not succeed."""
     record = found.record
     name = record.id if record.generation == 1 else f"{record.id}/{record.generation}"
     colour = "green" if found.clean else "red" if record.state in NOT_RUN else "yellow"
-    console.print(Text(f"{name}: {_stands(found)}", style=f"bold {colour}"), soft_wrap=True)
+    console.print(f"{name}: {_stands(found)}", style=f"bold {colour}", soft_wrap=True)
     for line in _about(found):
-        console.print(f"  {line}", soft_wrap=True, markup=False, highlight=False)
+        console.print(f"  {line}", soft_wrap=True)
     if record.nonce is not None:
         console.print(_outcomes(record.total, found.outcomes, record.duplicates))
         if found.steps:
             console.print(_steps(found.steps))
         if found.settled > found.outcomes[Outcome.SUCCEEDED]:
-            console.print(f"  what did not succeed, and why: {failures}", soft_wrap=True, markup=False, highlight=False)
+            console.print(f"  what did not succeed, and why: {failures}", soft_wrap=True)
 
 
 def _stands(found: Standing) -> str:
@@ -189,7 +188,7 @@ def _about(found: Standing) -> Iterator[str]:
         yield "its end is not announced yet"
 
 
-def show_jobs(console: Console, environment: str, jobs: Iterable[tuple[JobRecord, list[Standing]]]) -> None:
+def show_jobs(console: Terminal, environment: str, jobs: Iterable[tuple[JobRecord, list[Standing]]]) -> None:
     """Print the open and latest runs of jobs, a line each."""
     table = Table(Column("job", no_wrap=True), "run", "state", "settled", "started", "", title=environment)
     for job, runs in jobs:
@@ -199,11 +198,10 @@ def show_jobs(console: Console, environment: str, jobs: Iterable[tuple[JobRecord
             settled = "" if record.nonce is None else f"{found.settled:,} of {record.total:,}"
             remark = "; ".join(filter(None, [paused, *map(_held, found.held), record.reason]))
             begun = f"{record.started_at:%Y-%m-%d %H:%M:%SZ}"
-            table.add_row(job.name, record.id, _state(found), settled, begun, Text(remark))
+            table.add_row(job.name, record.id, _state(found), settled, begun, remark)
         if not runs:
-            table.add_row(job.name, "", "no run yet", "", "", Text(paused))
-    wide = console if console.is_terminal else Console(width=200, file=console.file)
-    wide.print(table)
+            table.add_row(job.name, "", "no run yet", "", "", paused)
+    wide(console).print(table)
 
 
 def _state(found: Standing) -> str:
@@ -219,7 +217,7 @@ def _failures(result: Result) -> Table:
     for group in shown:
         named = ", ".join(map(_name, group[:MOST_NAMED]))
         more = len(group) - MOST_NAMED
-        table.add_row(Text(f"{named} and {more:,} more" if more > 0 else named), *_row(group[0]))
+        table.add_row(f"{named} and {more:,} more" if more > 0 else named, *_row(group[0]))
     return table
 
 
@@ -235,7 +233,7 @@ def table_of(failures: Iterable[Failure], title: str | None = None) -> Table:
     """Failures for people, a line each."""
     table = _table(title)
     for failure in failures:
-        table.add_row(Text(_name(failure)), *_row(failure))
+        table.add_row(_name(failure), *_row(failure))
     return table
 
 
@@ -247,11 +245,11 @@ def _name(failure: Failure) -> str:
     return failure.key if failure.key is not None else f"number {failure.index + 1}"
 
 
-def _row(failure: Failure) -> tuple[str | Text, ...]:
-    return failure.outcome.value, str(failure.attempts), failure.error or "", Text(failure.reason or "")
+def _row(failure: Failure) -> tuple[str, ...]:
+    return failure.outcome.value, str(failure.attempts), failure.error or "", failure.reason or ""
 
 
-def show_summary(console: Console, found: Verification) -> None:
+def show_summary(console: Terminal, found: Verification) -> None:
     """Print in a line how a run stands, and by what is known of them how many entries are missing."""
     run = found.run
     name = run.id if run.generation == 1 else f"{run.id}/{run.generation}"
@@ -262,26 +260,25 @@ def show_summary(console: Console, found: Verification) -> None:
         wrong = len(found.inconsistencies)
         text = f"{name}: {run.state}, {found.settled:,} of {run.total:,} settled" + (f"; {known}" if known else "")
         text += "; consistent" if not wrong else f"; {wrong:,} inconsistent"
-    console.print(Text(text, style="bold green" if found.exit_code == 0 else "bold yellow"), soft_wrap=True)
+    console.print(text, style="bold green" if found.exit_code == 0 else "bold yellow", soft_wrap=True)
 
 
-def show_verification(console: Console, found: Verification) -> None:
+def show_verification(console: Terminal, found: Verification) -> None:
     """Print what was found of a run, a line for each entry that is missing and each thing that should never be."""
     show_summary(console, found)
-    wide = console if console.is_terminal else Console(width=200, file=console.file)
+    uncut = wide(console)
     if found.inconsistencies:
         table = Table("what should never be", "where", "what there is")
         for each in found.inconsistencies[:MOST_LISTED]:
-            table.add_row(each.wrong.value, each.place, Text(each.said))
-        wide.print(table)
+            table.add_row(each.wrong.value, each.place, each.said)
+        uncut.print(table)
     if found.missing:
         more = len(found.missing) > MOST_LISTED
         title = f"the first {MOST_LISTED:,} of {len(found.missing):,}; all with --json" if more else None
         entries = Table("index", "entry", "what is known", "attempts", title=title, title_justify="left")
         for entry in found.missing[:MOST_LISTED]:
-            key = Text(entry.key if entry.key is not None else "")
-            entries.add_row(str(entry.index), key, entry.known.value, str(entry.attempts or ""))
-        wide.print(entries)
+            entries.add_row(str(entry.index), entry.key or "", entry.known.value, str(entry.attempts or ""))
+        uncut.print(entries)
 
 
 def fields_of(failure: Failure) -> dict[str, object]:

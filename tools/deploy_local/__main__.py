@@ -1,6 +1,5 @@
 """`make deploy-local`: the last line is what was shown, as JSON; the exit code is 0 if it is as it must be."""
 
-import json
 import os
 import signal
 import sys
@@ -14,6 +13,7 @@ from rollcall.core.errors import RollcallError
 from tools.cli.deployment import Interrupted
 from tools.cli.exit_codes import INTERRUPTED
 from tools.cli.stand_ins import StandInsError
+from tools.cli.terminal import guard_stderr, print_json, print_notice
 from tools.deploy_local.cdk import CdkError
 from tools.deploy_local.showing import Showing, Wanted
 from tools.local_cloud.isolation import isolate
@@ -33,19 +33,15 @@ def main(
     jobs = catalog()
     if job not in jobs:
         raise typer.BadParameter(f"there is no job {job!r}; there are: {', '.join(jobs)}")
-    showing = Showing(Wanted(declared=jobs[job], entries=entries, error_rate=error_rate, within=within), _tell)
+    showing = Showing(Wanted(declared=jobs[job], entries=entries, error_rate=error_rate, within=within), print_notice)
     try:
         troubles = showing.go()
     except (CdkError, MiniStackError, StandInsError, RollcallError) as error:
         troubles = [str(error)]
     for trouble in troubles:
-        _tell(trouble)
-    print(json.dumps(asdict(showing.shown)))
+        print_notice(trouble)
+    print_json(asdict(showing.shown))
     raise typer.Exit(bool(troubles))
-
-
-def _tell(text: str) -> None:
-    print(f"rollcall: {text}", file=sys.stderr)
 
 
 def _interrupt(*_: object) -> None:
@@ -53,6 +49,7 @@ def _interrupt(*_: object) -> None:
 
 
 if __name__ == "__main__":
+    guard_stderr()
     signal.signal(signal.SIGTERM, _interrupt)
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(main)
@@ -61,8 +58,8 @@ if __name__ == "__main__":
     except (KeyboardInterrupt, typer.Abort, Interrupted):
         code = INTERRUPTED
     except typer.TyperException as error:
-        _tell(error.format_message())
+        print_notice(error.format_message())
         code = 2
     if code == INTERRUPTED:
-        _tell("interrupted; everything that was started is ended")
+        print_notice("interrupted; everything that was started is ended")
     sys.exit(code)

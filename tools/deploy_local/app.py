@@ -18,6 +18,7 @@ from stacks.deployment import deploy
 from stacks.environment import Environment
 from stacks.runtime import Build
 from tools.cli.stand_ins import of_target
+from tools.cli.terminal import print_notice
 from tools.deploy_local.cdk import STAND_INS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,7 +66,8 @@ def main() -> None:
         jobs = list(catalog().values())
         deploy(app, environment=environment(jobs, os.environ[STAND_INS]), jobs=jobs, build=build)
     except RollcallError as error:
-        sys.exit(f"rollcall: {error}")
+        print_notice(str(error))
+        sys.exit(1)
     app.synth()
 
 
