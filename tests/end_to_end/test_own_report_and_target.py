@@ -97,6 +97,32 @@ def test_the_target_gets_bodies_keys_and_credentials(clone: Clone, target: Serve
     assert {asked.method for asked in target.asked} == {"PUT"}
 
 
+@pytest.mark.parametrize("way", ["variable", "file"])
+def test_credentials_need_not_be_on_the_command_line(clone: Clone, target: Server, tmp_path: Path, way: str) -> None:
+    target.forget()
+    file = tmp_path / "credentials"
+    file.touch(mode=0o600)
+    file.write_text(json.dumps({"token": PASSWORD}))
+    environ = {"ROLLCALL_TARGET_CREDENTIALS": f"robot:{PASSWORD}"} if way == "variable" else {}
+    given = () if way == "variable" else ("--target-credentials", str(file))
+    report = str(write_csv(tmp_path))
+    ended = clone.rollcall("run", JOB, "--report", report, "--target", f"{target.url}/api", *given, environ=environ)
+    assert ended.code == 3, ended.err
+    assert ended.err == ""
+    basic = base64.b64encode(f"robot:{PASSWORD}".encode()).decode()
+    expected = f"Basic {basic}" if way == "variable" else f"Bearer {PASSWORD}"
+    assert {asked.headers["authorization"] for asked in target.asked} == {expected}
+
+
+def test_credentials_on_the_command_line_are_said_to_be_seen_by_others(
+    clone: Clone, target: Server, tmp_path: Path
+) -> None:
+    ended = run(clone, target, write_csv(tmp_path))
+    assert ended.code == 3, ended.err
+    assert ended.err.count("\n") == 1
+    assert "other users of this machine can see the credentials in the URL of --target" in ended.err
+
+
 def test_a_spreadsheet_is_a_report_by_the_url_of_its_file(clone: Clone, target: Server, tmp_path: Path) -> None:
     ended = run(clone, target, write_csv(tmp_path).as_uri(), "--json")
     assert ended.code == 3, ended.err
