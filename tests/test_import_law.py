@@ -43,7 +43,9 @@ LAW = {
     # Clients come from the adapters; what AWS answers them with is told by name.
     "tools": ("rollcall*", "functions*", "tools*", "pydantic*", "typer*", "rich*", "botocore.exceptions"),
     # It stands in for AWS itself, with credentials of its own.
-    "tools.local_cloud": ("rollcall*", "functions*", "tools*", "boto3*", "botocore*", "mypy_boto3_*", "ministack*", "hypercorn*"),
+    "tools.local_cloud": (
+        "rollcall*", "functions*", "tools*", "boto3*", "botocore*", "mypy_boto3_*", "ministack*", "hypercorn*",
+    ),
 }  # fmt: skip
 
 #: What the first import of a job may not cost, and what a declaration has no business with.
