@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.end_to_end.clone import BILLS as BILLS_JOB
 from tests.end_to_end.clone import Clone
-from tests.end_to_end.server import Server
+from tests.end_to_end.server import Answer, Asked, Server
 from tests.ended import Ended
 
 pytestmark = pytest.mark.end_to_end
@@ -143,3 +144,28 @@ def test_a_report_that_cannot_be_bound_is_told_in_one_line(
     assert ended.err.count("\n") == 1
     assert told in ended.err
     assert not target.asked
+
+
+def test_a_target_that_repeats_its_credentials_has_them_repeated_nowhere(
+    own_clone: Clone, target: Server, tmp_path: Path
+) -> None:
+    def echo(asked: Asked) -> Answer:
+        said = json.dumps({"as": IN_URL, "refused": asked.headers["authorization"]})
+        return Answer(503 if "BILL-2" in asked.path else 422, said.encode(), headers={"X-Said": PASSWORD})
+
+    own_clone.add_job(BILLS_JOB, "books")
+    target.answering = echo
+    ended = run(own_clone, target, write_json(tmp_path), "--keep", "--json")
+    assert ended.code == 3, ended.err
+    basic = base64.b64encode(f"robot:{PASSWORD}".encode()).decode()
+    assert {asked.headers["authorization"] for asked in target.asked} == {f"Basic {basic}"}
+    failures = own_clone.rollcall("failures", ended.result["run_id"], "--json")
+    assert "[secret]" in failures.out
+    kept = {
+        path: path.read_text(errors="replace") for path in (own_clone.root / ".rollcall").rglob("*.*") if path.is_file()
+    }
+    # The emulator's own vault is what the functions read it from.
+    vault = {path for path in kept if path.name == "secretsmanager.json"}
+    texts = [ended.out, ended.err, failures.out, *(text for path, text in kept.items() if path not in vault)]
+    for shown in (PASSWORD, IN_URL.partition(":")[2], basic):
+        assert not [text for text in texts if shown in text]

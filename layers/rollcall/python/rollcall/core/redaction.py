@@ -4,8 +4,7 @@ import base64
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, TypeAlias
 
 #: Returns a text without the secrets in use.
@@ -61,19 +60,19 @@ def without_values(text: str, *records: object) -> str:
     return text
 
 
-@dataclass(frozen=True)
 class Redaction:
     """Replaces a set of secret texts of at least `SHORTEST` characters; called with a text, returns it without them."""
 
-    texts: frozenset[str] = field(default=frozenset(), repr=False)
+    def __init__(self, texts: frozenset[str] = frozenset()) -> None:
+        self._texts = texts
 
     def also(self, texts: Iterable[str]) -> "Redaction":
         """The redaction that replaces `texts`, too."""
-        more = self.texts.union(text for text in texts if len(text) >= SHORTEST)
-        return self if more == self.texts else Redaction(more)
+        more = self._texts.union(text for text in texts if len(text) >= SHORTEST)
+        return self if more == self._texts else Redaction(more)
 
     def __call__(self, text: str) -> str:
-        if not self.texts or len(text) < SHORTEST:
+        if not self._texts or len(text) < SHORTEST:
             return text
         data = text.encode("utf-8", "surrogatepass")
         spans = list(self._found(data))
@@ -91,7 +90,7 @@ class Redaction:
     @cached_property
     def _forms(self) -> tuple[bytes, ...]:
         """What is looked for; what only escapes make different is not among it."""
-        return tuple({form for text in self.texts for form in _forms_of(text.encode("utf-8", "surrogatepass"))})
+        return tuple({form for text in self._texts for form in _forms_of(text.encode("utf-8", "surrogatepass"))})
 
 
 def _forms_of(plain: bytes) -> Iterator[bytes]:
@@ -146,17 +145,24 @@ def _character(code: int) -> bytes | None:
     return chr(code).encode("utf-8", "surrogatepass") if code <= 0x10FFFF else None
 
 
-_BACKSLASH = re.compile(
-    rb"\\u[dD][89abAB][0-9A-Fa-f]{2}\\u[dD][c-fC-F][0-9A-Fa-f]{2}"
-    rb"|\\u[0-9A-Fa-f]{4}|\\U[0-9A-Fa-f]{8}|\\x[0-9A-Fa-f]{2}|\\[^uUx]"
-)
-#: Ways to escape, each with what its escapes mean. One at a time is undone: what escapes in one is itself in another.
-_WAYS = (
-    (re.compile(rb"%[0-9A-Fa-f]{2}"), _percent),
-    (re.compile(rb"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|amp|lt|gt|quot|apos);"), _reference),
-    (_BACKSLASH, _of_bytes),
-    (_BACKSLASH, _of_text),
-)
+@cache
+def _ways() -> tuple[tuple[re.Pattern[bytes], Callable[[bytes], bytes]], ...]:
+    """Ways to escape, each with what its escapes mean; made on first use, for importing a handler is to cost nothing.
+
+    One at a time is undone: what escapes in one is itself in another.
+    """
+    backslash = re.compile(
+        rb"\\u[dD][89abAB][0-9A-Fa-f]{2}\\u[dD][c-fC-F][0-9A-Fa-f]{2}"
+        rb"|\\u[0-9A-Fa-f]{4}|\\U[0-9A-Fa-f]{8}|\\x[0-9A-Fa-f]{2}|\\[^uUx]"
+    )
+    return (
+        (re.compile(rb"%[0-9A-Fa-f]{2}"), _percent),
+        (re.compile(rb"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|amp|lt|gt|quot|apos);"), _reference),
+        (backslash, _of_bytes),
+        (backslash, _of_text),
+    )
+
+
 #: Every escape has one of these.
 _MARKS = (b"%", b"&", b"\\")
 
@@ -168,7 +174,7 @@ def _unescaped(data: bytes) -> Iterator[tuple[bytes, Sequence[int]]]:
     seen = {data}
     level: list[tuple[bytes, Sequence[int]]] = [(data, range(len(data) + 1))]
     for _ in range(LAYERS):
-        found = [_undone(*view, *way) for view in level for way in _WAYS]
+        found = [_undone(*view, *way) for view in level for way in _ways()]
         level = []
         for plain, origins in found:
             if plain not in seen:
