@@ -81,7 +81,7 @@ simulate: install-dev ## lives of runs under faults, many seeds and every crash 
 	@$(WITHOUT_MAKE) $(PYTHON_OF_VENV) -m tests.simulation --seeds $(SEEDS) $(ARGS)
 
 mutate: install-dev ## loses every guarding line of the engine in turn, for the simulation to find; adds to docs/mutations.md
-	@$(WITHOUT_MAKE) $(PYTHON_OF_VENV) -m tests.simulation.mutate $(ARGS)
+	@$(WITHOUT_MAKE) $(PYTHON_OF_VENV) -m tests.simulation.mutation.mutate $(ARGS)
 
 # A make that only tells what it would do (-n) runs lines that call make, for these to tell as well.
 ONLY_TELL = $(findstring n,$(filter-out --%,$(firstword -$(MAKEFLAGS))))

@@ -28,8 +28,8 @@ from typing import Any
 
 from bench.main_job import JOB
 from bench.result import Result
-from rollcall.adapters import counting
-from rollcall.adapters.ledger import Ledger
+from rollcall.adapters.ledger import chunk_updates
+from rollcall.adapters.ledger.records import Ledger
 from rollcall.core.catalog import find
 from rollcall.core.outcome import Outcome
 from rollcall.core.run import RunRecord, RunState, iso, run_id
@@ -162,7 +162,7 @@ def _send_all(function: Function, ledger: Ledger) -> int:
     while (run := _record(ledger, name)).state is RunState.DISPATCHING:
         for chunk in range(settled // run.chunk_size, run.checkpoint // run.chunk_size):
             everyone = dict.fromkeys(range(run.chunk_size), Outcome.SUCCEEDED)
-            counting.settle(ledger, run, Node(0, chunk), counting.Batch(everyone), now)
+            chunk_updates.settle(ledger, run, Node(0, chunk), chunk_updates.Batch(everyone), now)
         settled = run.checkpoint
         function.invoke({"resume": name})
         invocations += 1

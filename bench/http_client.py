@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 #: What is imported before the first call.
 MODULES: Mapping[str, tuple[str, ...]] = {
-    "rollcall": ("rollcall.adapters.http", "rollcall.adapters.http_connection"),
+    "rollcall": ("rollcall.adapters.http.client", "rollcall.adapters.http.connection"),
     "aiohttp": ("aiohttp",),
     "asyncio streams": ("asyncio",),
     "http.client in threads": ("http.client",),
@@ -96,7 +96,7 @@ def _check(status: int) -> None:
 
 
 async def _rollcall(url: str, course: Course) -> None:
-    from rollcall.adapters.http import TargetClient
+    from rollcall.adapters.http.client import TargetClient
 
     secrets = Secrets(cast("SecretsManagerClient", None))  # never read: the target asks for no credentials
     client = TargetClient(Location(url), secrets, timedelta(seconds=TIMEOUT), course.width)

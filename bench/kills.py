@@ -27,7 +27,7 @@ from rollcall.core.catalog import find
 from rollcall.core.message import Message
 from rollcall.core.sizing import worker_sizing
 from rollcall.core.target import UNLIMITED, Location
-from rollcall.engine.progress import progress
+from rollcall.engine.runs.progress import progress
 from tools.cli.stand_ins import StandIns
 from tools.local_cloud.cloud import Deployed, LocalCloud
 from tools.local_cloud.event_source import LONG_POLL_SECONDS

@@ -5,10 +5,10 @@ from functools import cached_property
 from functions._runtime import Runtime
 from rollcall.adapters.bus import Bus
 from rollcall.adapters.functions import Functions
-from rollcall.adapters.waiting import TaskTokens
+from rollcall.adapters.ledger.pipeline_waiters import TaskTokens
 from rollcall.core.catalog import catalog
 from rollcall.core.job import Hook
-from rollcall.engine.completion import Announcer
+from rollcall.engine.runs.completion import Announcer
 
 
 class AnnouncingRuntime(Runtime):

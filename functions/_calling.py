@@ -5,13 +5,13 @@ from functools import cached_property
 
 from functions._logs import IN_USE
 from functions._runtime import Runtime
-from rollcall.adapters.http import TargetClient
+from rollcall.adapters.http.client import TargetClient
 from rollcall.core.call import Request, Response
 from rollcall.core.errors import RollcallError
 from rollcall.core.job import Job
 from rollcall.core.sizing import worker_sizing
-from rollcall.engine.calling import Caller
-from rollcall.engine.worker import Waits, Worker
+from rollcall.engine.worker.callback import Caller
+from rollcall.engine.worker.worker import Waits, Worker
 
 
 class CallingRuntime(Runtime):

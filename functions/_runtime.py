@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 from functions._logs import IN_USE, write_logs
 from rollcall.adapters.buckets import BucketObjects
 from rollcall.adapters.clients import Clients, words_of
-from rollcall.adapters.ledger import Ledger
+from rollcall.adapters.ledger.records import Ledger
 from rollcall.adapters.manifests import Manifests
 from rollcall.adapters.queue import Queue
 from rollcall.adapters.secrets import Secrets

@@ -16,6 +16,13 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYER = Path("layers/rollcall/python")
 RECORDER = ROOT / "tests/unit/import_recorder.py"
 
+_BELOW_THE_ENGINE = ("rollcall.core*", "rollcall.adapters*", "botocore.exceptions")
+
+
+def _wings(*names: str) -> tuple[str, ...]:
+    return tuple(f"rollcall.engine.{name}*" for name in names)
+
+
 #: What each part may import beside the standard library, itself included, as patterns; the longest name counts.
 #: {package} is the importing file's own.
 LAW = {
@@ -34,7 +41,18 @@ LAW = {
         "boto3*", "botocore*", "mypy_boto3_*", "httptools*", "ijson*", "urllib3*",
     ),
     "rollcall.core": ("rollcall.core*", "pydantic*"),
-    "rollcall.engine": ("rollcall.core*", "rollcall.adapters*", "rollcall.engine*", "botocore.exceptions"),
+    # The wings of the adapters: the ledger and HTTP know neither each other nor what else there is.
+    "rollcall.adapters.http": (
+        "rollcall.core*", "rollcall.adapters.http*", "rollcall.adapters.secrets", "httptools*",
+    ),
+    "rollcall.adapters.ledger": ("rollcall.core*", "rollcall.adapters.ledger*", "mypy_boto3_*", "botocore*"),
+    # The wings of the engine, from the lowest to the highest: each imports itself and those below it.
+    "rollcall.engine": (),
+    "rollcall.engine.runs": (*_BELOW_THE_ENGINE, "rollcall.engine.runs*"),
+    "rollcall.engine.worker": (*_BELOW_THE_ENGINE, "rollcall.engine.worker*"),
+    "rollcall.engine.fan_out": (*_BELOW_THE_ENGINE, *_wings("runs", "worker", "fan_out")),
+    "rollcall.engine.batch": (*_BELOW_THE_ENGINE, *_wings("runs", "worker", "fan_out", "batch")),
+    "rollcall.engine.watchdog": (*_BELOW_THE_ENGINE, *_wings("runs", "fan_out", "watchdog")),
     "stacks": ("rollcall.core*", "stacks*", "aws_cdk*", "constructs*"),
     "tests": ("*",),
     # It deploys the stacks, and looks at what was deployed.
@@ -122,7 +140,11 @@ def test_the_law_is_held_over_every_part(part: str) -> None:
     assert any(f"{module}.".startswith(f"{part}.") for module in sources(ROOT))
 
 
-CORE, ADAPTER, ENGINE = (f"{LAYER}/rollcall/{part}/part.py" for part in ("core", "adapters", "engine"))
+CORE, ADAPTER, ENGINE = (f"{LAYER}/rollcall/{part}/part.py" for part in ("core", "adapters", "engine/runs"))
+LEDGER, RUNS, WORKER, FAN_OUT, BATCH, WATCHDOG = (
+    f"{LAYER}/rollcall/{wing}/part.py"
+    for wing in ("adapters/ledger", "engine/runs", "engine/worker", "engine/fan_out", "engine/batch", "engine/watchdog")
+)
 HANDLER, JOB = "functions/worker/handler.py", "functions/jobs/bank/transfers.py"
 
 
@@ -137,11 +159,20 @@ HANDLER, JOB = "functions/worker/handler.py", "functions/jobs/bank/transfers.py"
         (CORE, "if TYPE_CHECKING:\n    from mypy_boto3_sqs import SQSClient", "mypy_boto3_sqs"),
         (CORE, "importlib.import_module('boto3')", "boto3"),
         (CORE, "__import__('boto3')", "boto3"),
-        (ADAPTER, "from rollcall.engine.worker import Worker", "rollcall.engine.worker"),
+        (ADAPTER, "from rollcall.engine.worker.worker import Worker", "rollcall.engine.worker.worker"),
         (ADAPTER, "import functions._runtime", "functions._runtime"),
         (ENGINE, "import boto3", "boto3"),
         (ENGINE, "from botocore.config import Config", "botocore.config"),
         (ENGINE, "from functions._runtime import Runtime", "functions._runtime"),
+        (LEDGER, "from rollcall.adapters.queue import Queue", "rollcall.adapters.queue"),
+        (RUNS, "from rollcall.engine.worker import messages", "rollcall.engine.worker"),
+        (RUNS, "from rollcall.engine.fan_out import dispatch", "rollcall.engine.fan_out"),
+        (WORKER, "from rollcall.engine.fan_out import dispatch", "rollcall.engine.fan_out"),
+        (WORKER, "from rollcall.engine.batch import batch_handler", "rollcall.engine.batch"),
+        (FAN_OUT, "from rollcall.engine.watchdog import missed_runs", "rollcall.engine.watchdog"),
+        (BATCH, "from rollcall.engine.watchdog import missed_runs", "rollcall.engine.watchdog"),
+        (WATCHDOG, "from rollcall.engine.worker import messages", "rollcall.engine.worker"),
+        (f"{LAYER}/rollcall/engine/loose.py", "from rollcall.core.tree import Tree", "rollcall.core.tree"),
         (HANDLER, "import boto3", "boto3"),
         (HANDLER, "from stacks.ledger import Ledger", "stacks.ledger"),
         (HANDLER, "import aws_cdk", "aws_cdk"),
@@ -166,7 +197,7 @@ HANDLER, JOB = "functions/worker/handler.py", "functions/jobs/bank/transfers.py"
         ("tools/cli/part.py", "import aws_cdk", "aws_cdk"),
         ("tools/local_cloud/part.py", "from aws_cdk import App", "aws_cdk"),
         ("layers/dependencies/build.py", "import rollcall", "rollcall"),
-        (f"{LAYER}/rollcall/__init__.py", "from rollcall.engine.worker import Worker", "rollcall.engine.worker"),
+        (f"{LAYER}/rollcall/__init__.py", "from rollcall.adapters.queue import Queue", "rollcall.adapters.queue"),
         ("scripts/new.py", "import boto3", "boto3"),
     ],
 )  # fmt: skip
@@ -183,7 +214,7 @@ def test_an_import_against_the_law_is_found(tmp_path: Path, file: str, statement
         (CORE, "import json, pydantic\nfrom rollcall.core.tree import Tree\nfrom pydantic_core import ValidationError"),
         (ADAPTER, "import boto3, httptools, ijson, urllib3\nfrom rollcall.core.tree import Tree"),
         (ENGINE, "from botocore.exceptions import ClientError\nfrom rollcall.adapters.queue import Queue"),
-        (HANDLER, "from functions._runtime import Runtime\nfrom rollcall.engine.worker import Worker"),
+        (HANDLER, "from functions._runtime import Runtime\nfrom rollcall.engine.worker.worker import Worker"),
         (JOB, "from rollcall import Job\nfrom functions.jobs.bank._targets import BANK\nfrom decimal import Decimal"),
         ("stacks/part.py", "from rollcall.core.catalog import catalog\nfrom constructs import Construct"),
         ("tests/unit/part.py", "import tools.cli, stacks.ledger, boto3"),

@@ -7,12 +7,12 @@ from functions._calling import CallingRuntime
 from functions._logs import IN_USE
 from functions._runtime import Context, Event, guarded
 from rollcall.adapters.functions import Functions
-from rollcall.adapters.waiting import TaskTokens
+from rollcall.adapters.ledger.pipeline_waiters import TaskTokens
 from rollcall.core.errors import DeclarationError
 from rollcall.core.job import Job
 from rollcall.core.pipeline import Pipeline
-from rollcall.engine.slices import Slice, SliceHandler, Waits
-from rollcall.engine.steps import StepHandler, Wanted
+from rollcall.engine.batch.batch_handler import Slice, SliceHandler, Waits
+from rollcall.engine.batch.pipeline_steps import StepHandler, Wanted
 
 
 class BatchRuntime(CallingRuntime):

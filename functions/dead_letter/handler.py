@@ -4,7 +4,7 @@ from functools import cached_property
 from typing import Any
 
 from functions._runtime import Context, Event, Runtime, guarded
-from rollcall.engine.dead_letter import DeadLetters
+from rollcall.engine.worker.dead_letter import DeadLetters
 
 
 class DeadLetterRuntime(Runtime):

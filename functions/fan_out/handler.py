@@ -12,8 +12,8 @@ from rollcall.adapters.reports import Reports
 from rollcall.core.errors import RollcallError
 from rollcall.core.run import RunRecord
 from rollcall.core.settings import required
-from rollcall.engine.fan_out import FanOut
-from rollcall.engine.starting import Invocation, Request, Start, request_of
+from rollcall.engine.fan_out.fan_out import FanOut
+from rollcall.engine.fan_out.run_lease import Invocation, Request, Start, request_of
 
 #: The ticks of a firing lie within its minute; a start further ahead is a mistake.
 LONGEST_WAIT = timedelta(minutes=1)

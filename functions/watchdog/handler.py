@@ -6,7 +6,7 @@ from functions._announcing import AnnouncingRuntime
 from functions._runtime import Context, Event, guarded
 from rollcall.adapters.queue import Queues
 from rollcall.core.catalog import catalog
-from rollcall.engine.watchdog import Watchdog
+from rollcall.engine.watchdog.watchdog import Watchdog
 
 
 class WatchdogRuntime(AnnouncingRuntime):

@@ -5,7 +5,7 @@ from typing import Any
 
 from functions._calling import CallingRuntime
 from functions._runtime import Context, Event, guarded
-from rollcall.engine.worker import Worker
+from rollcall.engine.worker.worker import Worker
 
 
 class WorkerRuntime(CallingRuntime):

@@ -14,7 +14,7 @@ from rollcall.core.catalog import Declared
 from rollcall.core.run import RunRecord
 from rollcall.core.sizing import worker_sizing
 from rollcall.core.target import UNLIMITED, Location
-from rollcall.engine.failures import Failure, failures
+from rollcall.engine.runs.failures import Failure, failures
 from tests.end_to_end.jobs._little import THINGS
 from tools.cli.stand_ins import StandIns
 from tools.local_cloud import resources

@@ -9,8 +9,8 @@ import pytest
 
 from rollcall.core.outcome import Outcome
 from rollcall.core.target import Location
-from rollcall.engine.failures import failures
-from rollcall.engine.progress import outcomes
+from rollcall.engine.runs.failures import failures
+from rollcall.engine.runs.progress import outcomes
 from tests.end_to_end.clone import BILLS, Clone
 from tests.end_to_end.local import declared
 from tests.end_to_end.server import Answer, Server

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rollcall.adapters.ledger import run_key
+from rollcall.adapters.ledger.records import run_key
 from rollcall.core.actions import Action
 from rollcall.core.catalog import Declared
 from rollcall.core.names import queue_name

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, NoReturn, TypeAlias
 
 from rollcall import NEVER_ARRIVED, Call, HttpError, Outcome, Response, Unanswered
-from rollcall.adapters.ledger import entry_key
+from rollcall.adapters.ledger.records import entry_key
 from rollcall.core.call import IDEMPOTENCY_HEADER, Request
 from rollcall.core.entry import entry_id
 from rollcall.core.job import Callback, Found, Probe

@@ -12,15 +12,15 @@ import pytest
 from botocore.exceptions import ClientError
 
 from functions.fan_out import handler as fan_out
-from rollcall.adapters.ledger import Ledger, run_key
+from rollcall.adapters.ledger.records import Ledger, run_key
+from rollcall.adapters.ledger.update import Update
 from rollcall.adapters.manifests import Manifests
-from rollcall.adapters.update import Update
 from rollcall.core import names
 from rollcall.core.catalog import Declared
 from rollcall.core.errors import DeclarationError
 from rollcall.core.job import Job
 from rollcall.core.run import TERMINAL, RunState
-from rollcall.engine.fan_out import FanOut
+from rollcall.engine.fan_out.fan_out import FanOut
 from tests.ended import Ended
 from tests.functional.world import ENVIRONMENT, LEASE, NAME, RUN, VirtualClock, World
 

@@ -11,7 +11,7 @@ from functions._logs import write_logs
 from rollcall import Retry, SourceError, Unanswered, monthly
 from rollcall.core.metrics import Metric
 from rollcall.core.sizing import LATEST_START
-from rollcall.engine.stalling import STALLED_AFTER
+from rollcall.engine.watchdog.run_health import STALLED_AFTER
 from stacks.alarms import BREAKER_OPEN_TOO_LONG, RULES
 from tests.functional.alarms import OwnAlarm, points, synthesized
 from tests.functional.wire import Sent

@@ -24,7 +24,7 @@ from rollcall.core import names
 from rollcall.core.answers import Answer
 from rollcall.core.message import Message
 from rollcall.core.run import RunRecord, RunState, run_id
-from rollcall.engine.calling import Caller
+from rollcall.engine.worker.callback import Caller
 from tests.functional.wire import Killed, Sent, Wire
 from tests.functional.world import VirtualClock
 from tools.local_cloud.resources import ENVIRONMENT, bucket_name, make_bucket, make_table

@@ -10,7 +10,7 @@ from rollcall import NEVER_ARRIVED, Call, Keys, Outcome, Unanswered
 from rollcall.core.actions import Action
 from rollcall.core.job import Callback, Found, Probe
 from rollcall.core.run import RunState, iso
-from rollcall.engine.attempts import MOST_QUESTIONS
+from rollcall.engine.worker.attempts import MOST_QUESTIONS
 from tests.functional.bank import (
     INVOCATION,
     LOST,

@@ -16,11 +16,11 @@ from rollcall.core.batches import definition
 from rollcall.core.outcome import Outcome
 from rollcall.core.run import Redrive, RunRecord, RunState
 from rollcall.core.sizing import worker_sizing
-from rollcall.engine.calling import Caller
-from rollcall.engine.fan_out import FanOut
-from rollcall.engine.slices import Handled, Slice, SliceHandler, Waits
-from rollcall.engine.starting import Again, Repair, Resume, Start
-from rollcall.engine.worker import Worker
+from rollcall.engine.batch.batch_handler import Handled, Slice, SliceHandler, Waits
+from rollcall.engine.fan_out.fan_out import FanOut
+from rollcall.engine.fan_out.run_lease import Again, Repair, Resume, Start
+from rollcall.engine.worker.callback import Caller
+from rollcall.engine.worker.worker import Worker
 from stacks.keys import item_of_target, items_of
 from tests.functional.test_own_items import Asked, outside
 from tests.functional.wire import Killed

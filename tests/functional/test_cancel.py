@@ -6,12 +6,12 @@ from functools import partial
 import pytest
 
 from rollcall import Breaker, Entry, Outcome, Overlap, Unanswered
-from rollcall.adapters import counting, runs
+from rollcall.adapters.ledger import chunk_updates, runs
 from rollcall.core.actions import Action
 from rollcall.core.errors import RollcallError
 from rollcall.core.run import RunState, run_id
 from rollcall.core.tree import Node
-from rollcall.engine.cancelling import cancel_unsent
+from rollcall.engine.runs.cancellation import cancel_unsent
 from tests.functional.wire import Killed, Sent
 from tests.functional.world import DAY, DUE, LEASE, NAME, RUN, World, a_job, entries
 
@@ -123,8 +123,8 @@ def test_an_entry_that_is_settled_before_the_watchdogs_write_keeps_its_outcome(w
     world.wire.reset()
     world.cancel()
     world.later(QUARTER)
-    run, done = world.run(), counting.Batch({0: Outcome.SUCCEEDED})
-    settled_first = partial(counting.settle, world.ledger, run, Node(0, 0), done, world.clock.now())
+    run, done = world.run(), chunk_updates.Batch({0: Outcome.SUCCEEDED})
+    settled_first = partial(chunk_updates.settle, world.ledger, run, Node(0, 0), done, world.clock.now())
     once(world, "UpdateItem", f"node#{RUN}#1#0#0", settled_first)
     world.watchdog()
     assert world.outcomes() == {Outcome.SUCCEEDED: 1}
@@ -289,11 +289,13 @@ def test_an_entry_that_a_worker_begins_before_the_watchdogs_write_is_left_to_the
     held(world, 1)
     run, node = world.run(), Node(0, 0)
     world.cancel()
-    once(world, "UpdateItem", f"node#{RUN}#1#0#0", lambda: counting.begin(world.ledger, run, node, [0]))
+    once(world, "UpdateItem", f"node#{RUN}#1#0#0", lambda: chunk_updates.begin(world.ledger, run, node, [0]))
     world.watchdog()
     assert world.outcomes() == {}
     assert world.run().state is RunState.CANCELLING
-    counting.settle(world.ledger, run, node, counting.Batch({0: Outcome.SUCCEEDED}, ended=[0]), world.clock.now())
+    chunk_updates.settle(
+        world.ledger, run, node, chunk_updates.Batch({0: Outcome.SUCCEEDED}, ended=[0]), world.clock.now()
+    )
     assert world.outcomes() == {Outcome.SUCCEEDED: 1}
     assert world.run().state is RunState.CANCELLED
 
@@ -301,7 +303,7 @@ def test_an_entry_that_a_worker_begins_before_the_watchdogs_write_is_left_to_the
 def test_an_entry_that_a_worker_has_begun_is_not_held_any_more(world: World) -> None:
     held(world, 1)
     run = world.run()
-    counting.begin(world.ledger, run, Node(0, 0), [0])
+    chunk_updates.begin(world.ledger, run, Node(0, 0), [0])
     world.cancel()
     world.watchdog()
     assert world.outcomes() == {}

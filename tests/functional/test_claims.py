@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from rollcall import Call, HttpError, NotSent, Outcome, Rejected, Response, TryAgain, Unanswered
-from rollcall.adapters.ledger import node_key
+from rollcall.adapters.ledger.records import node_key
 from rollcall.core.actions import Action
 from rollcall.core.call import Request
 from rollcall.core.run import RunState
 from rollcall.core.tree import Node
-from rollcall.engine.attempts import MOST_QUESTIONS
-from rollcall.engine.failures import failures
+from rollcall.engine.runs.failures import failures
+from rollcall.engine.worker.attempts import MOST_QUESTIONS
 from tests.functional.bank import (
     INVOCATION,
     LOST,

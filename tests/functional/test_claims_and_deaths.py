@@ -7,10 +7,10 @@ import pytest
 from botocore.exceptions import ClientError
 
 from rollcall import NotSent, Outcome, Retry
-from rollcall.adapters import entries
-from rollcall.adapters.entries import EntryName, EntryRecord, Told
-from rollcall.adapters.ledger import node_key
-from rollcall.adapters.update import ConditionFailed
+from rollcall.adapters.ledger import entries
+from rollcall.adapters.ledger.entries import EntryName, EntryRecord, Told
+from rollcall.adapters.ledger.records import node_key
+from rollcall.adapters.ledger.update import ConditionFailed
 from rollcall.core.actions import Action
 from rollcall.core.answers import Answer
 from rollcall.core.run import RunState

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from rollcall import NEVER_ARRIVED, Call, Job, Keys, Location, NeverArrived, Outcome, Response, Unanswered
-from rollcall.adapters.http import TargetClient
+from rollcall.adapters.http.client import TargetClient
 from rollcall.core.call import IDEMPOTENCY_HEADER, Request
 from tests.functional.loopback import Reply, answer, reset, serving, unused_port
 from tests.functional.world import World, a_job

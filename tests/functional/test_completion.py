@@ -9,9 +9,9 @@ from botocore.exceptions import ClientError
 
 from functions.completion import handler as completion
 from rollcall import Outcome, Overlap, RunCompleted
-from rollcall.adapters import runs
-from rollcall.adapters.items import attribute
-from rollcall.adapters.runs import ANNOUNCEMENT_LEASE, Claimed
+from rollcall.adapters.ledger import runs
+from rollcall.adapters.ledger.items import attribute
+from rollcall.adapters.ledger.runs import ANNOUNCEMENT_LEASE, Claimed
 from rollcall.core.actions import Action
 from rollcall.core.errors import RollcallError
 from rollcall.core.run import RunState, run_id

@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from rollcall import Location
-from rollcall.adapters.http import TargetClient
+from rollcall.adapters.http.client import TargetClient
 from rollcall.adapters.secrets import Secrets
 from rollcall.core.actions import Action
 from rollcall.core.call import Http, Request

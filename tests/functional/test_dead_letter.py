@@ -8,9 +8,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from rollcall import Outcome
-from rollcall.adapters import entries
-from rollcall.adapters.ledger import node_key
-from rollcall.adapters.update import Update
+from rollcall.adapters.ledger import entries
+from rollcall.adapters.ledger.records import node_key
+from rollcall.adapters.ledger.update import Update
 from rollcall.core.actions import Action
 from rollcall.core.run import RunState, run_id
 from rollcall.core.tree import Node

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from rollcall import Entry, Outcome, Overlap
-from rollcall.adapters import runs
-from rollcall.adapters.ledger import Ledger
+from rollcall.adapters.ledger import runs
+from rollcall.adapters.ledger.records import Ledger
 from rollcall.adapters.queue import MOST_BYTES, MOST_TRIES, DispatchFailed
 from rollcall.core.actions import Action
 from rollcall.core.message import Message

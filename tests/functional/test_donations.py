@@ -18,7 +18,7 @@ from rollcall.core.answers import Answer
 from rollcall.core.message import Message
 from rollcall.core.run import RunRecord, RunState, run_id
 from rollcall.core.sizing import worker_sizing
-from rollcall.engine.calling import Caller
+from rollcall.engine.worker.callback import Caller
 from tests.functional.test_transfers import Bank
 from tests.functional.world import VirtualClock
 from tools.local_cloud.resources import ENVIRONMENT, fill_table, make_table

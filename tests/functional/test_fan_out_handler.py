@@ -11,7 +11,7 @@ from functions.fan_out import handler as fan_out
 from rollcall import Overlap, every
 from rollcall.core.errors import RollcallError
 from rollcall.core.run import RunState, run_id
-from rollcall.engine.fan_out import FanOut
+from rollcall.engine.fan_out.fan_out import FanOut
 from tests.functional.wire import Sent
 from tests.functional.world import DUE, LEASE, NAME, World, a_job, entries
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from rollcall import Breaker, Call, Outcome, Rate, Response
-from rollcall.adapters import targets
+from rollcall.adapters.ledger import targets
 from rollcall.core.actions import Action
 from rollcall.core.call import Request
 from rollcall.core.run import TargetRecord

@@ -8,13 +8,13 @@ import pytest
 from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
 
 from rollcall import Outcome
-from rollcall.adapters.ledger import run_key
+from rollcall.adapters.ledger.records import run_key
 from rollcall.core.actions import Action
 from rollcall.core.message import Message
 from rollcall.core.names import dead_letter_queue_name
 from rollcall.core.run import RunRecord, RunState, iso
 from rollcall.core.values import digest
-from rollcall.engine.dead_letter import DeadLetters
+from rollcall.engine.worker.dead_letter import DeadLetters
 from tests.functional.workers import ids
 from tests.functional.world import DAY, DUE, NAME, RUN, World, delivered
 from tests.hostile import MILLION, bodies

@@ -21,9 +21,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from rollcall import Location, NotSent, Rejected, Response, Unanswered
-from rollcall.adapters import http, http_connection
 from rollcall.adapters.clients import Clients
-from rollcall.adapters.http import TargetClient
+from rollcall.adapters.http import client, connection
+from rollcall.adapters.http.client import TargetClient
 from rollcall.adapters.secrets import Secrets
 from rollcall.core.call import Request
 from tests.functional.loopback import answer, judging, reset, serving, unused_port
@@ -49,8 +49,8 @@ def send(aws: Clients, runner: asyncio.Runner) -> Iterator[Callable[..., Respons
         return runner.run(made[url].send(request))
 
     yield send
-    for client in made.values():
-        runner.run(client.close())
+    for each in made.values():
+        runner.run(each.close())
 
 
 Send = Callable[..., Response]
@@ -349,7 +349,7 @@ def test_a_connection_is_kept_where_both_sides_want_it(send: Send, reply: bytes,
 
 @pytest.mark.parametrize("told", [(), ("Keep-Alive: timeout=900",)])
 def test_a_connection_is_not_kept_for_long(send: Send, monkeypatch: pytest.MonkeyPatch, told: tuple[str, ...]) -> None:
-    monkeypatch.setattr(http_connection, "IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(connection, "IDLE_SECONDS", 0.0)
     with serving(answer("200 OK", b"", *told), keep_alive=True) as server:
         assert [send(server.url).status for _ in range(2)] == [200, 200]
     assert server.connections == 2
@@ -420,7 +420,7 @@ def test_a_connection_that_is_not_made_in_time_proves_that_nothing_was_sent(
     aws: Clients, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The queue of a listener that accepts nobody is full after two, and further ones get no word."""
-    monkeypatch.setattr(http, "CONNECT_SECONDS", 0.05)
+    monkeypatch.setattr(client, "CONNECT_SECONDS", 0.05)
 
     async def story(port: int) -> None:
         client = TargetClient(Location(f"http://127.0.0.1:{port}"), Secrets(aws.secretsmanager), timedelta(hours=1), 1)
@@ -636,7 +636,7 @@ def fill(before: bytes, piece: bytes) -> Callable[[socket.socket], None]:
 def test_an_answer_without_end_fills_no_memory(
     send: Send, monkeypatch: pytest.MonkeyPatch, endless: bytes | Callable[[socket.socket], None], what: str
 ) -> None:
-    monkeypatch.setattr(http_connection, "MOST_BYTES", 200_000)
+    monkeypatch.setattr(connection, "MOST_BYTES", 200_000)
     with serving(endless) as server, pytest.raises(Unanswered, match=what):
         send(server.url)
 

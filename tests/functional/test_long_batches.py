@@ -9,9 +9,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from rollcall import Breaker, Call, Outcome, Rate, Response
-from rollcall.adapters import runs, targets
-from rollcall.adapters.ledger import run_key
-from rollcall.adapters.update import Update
+from rollcall.adapters.ledger import runs, targets
+from rollcall.adapters.ledger.records import run_key
+from rollcall.adapters.ledger.update import Update
 from rollcall.core.actions import Action
 from rollcall.core.call import Request
 from rollcall.core.run import RunState

@@ -9,7 +9,7 @@ import pytest
 
 from functions._logs import write_logs
 from rollcall import Outcome, Overlap, Unanswered
-from rollcall.adapters import runs
+from rollcall.adapters.ledger import runs
 from rollcall.core.actions import Action, log
 from rollcall.core.metrics import ENVIRONMENT, JOB, NAMESPACE, Metric
 from rollcall.core.run import run_id

@@ -8,7 +8,7 @@ from rollcall import Overlap, daily, every
 from rollcall.core.actions import Action
 from rollcall.core.run import RunState, run_id
 from rollcall.core.sizing import LATEST_START
-from rollcall.engine.missing import LONGEST_LOOK_BACK, MOST_MISSED, MOST_OCCURRENCES
+from rollcall.engine.watchdog.missed_runs import LONGEST_LOOK_BACK, MOST_MISSED, MOST_OCCURRENCES
 from tests.functional.wire import Killed, Sent
 from tests.functional.world import DAY, DUE, NAME, RUN, World, a_job, entries
 

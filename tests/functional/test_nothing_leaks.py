@@ -37,7 +37,7 @@ from rollcall import (
 )
 from rollcall.core.actions import Action
 from rollcall.core.run import RunState
-from rollcall.engine.starting import request_of
+from rollcall.engine.fan_out.run_lease import request_of
 from tests.functional.loopback import answer, serving
 from tests.functional.wire import Sent
 from tests.functional.workers import PAUSE, make_suspect

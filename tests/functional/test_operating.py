@@ -8,8 +8,8 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from rollcall import Overlap
-from rollcall.adapters.ledger import node_key
-from rollcall.adapters.update import Update
+from rollcall.adapters.ledger.records import node_key
+from rollcall.adapters.ledger.update import Update
 from rollcall.core.outcome import Outcome
 from rollcall.core.run import RunState
 from rollcall.core.sizing import LAMBDA_GIVES_UP_AFTER

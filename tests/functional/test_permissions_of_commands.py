@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from rollcall.adapters.ledger import node_key
-from rollcall.adapters.update import Update
+from rollcall.adapters.ledger.records import node_key
+from rollcall.adapters.ledger.update import Update
 from rollcall.core import names
 from tests.functional.operator import FAN_OUT, LEDGER, MANIFESTS, WATCHDOG, Operator
 from tests.functional.world import ENVIRONMENT, NAME, RUN

@@ -9,23 +9,23 @@ from typing import Any
 import pytest
 
 from rollcall import Jitter, Job, Pipeline, Rejected, Retry, Skip, SourceError, Target, Task, by_hand, daily
-from rollcall.adapters import waiting
 from rollcall.adapters.executions import Executions
-from rollcall.adapters.waiting import TaskTokens, Waiting
+from rollcall.adapters.ledger import pipeline_waiters
+from rollcall.adapters.ledger.pipeline_waiters import TaskTokens, Waiting
 from rollcall.core.actions import Action
 from rollcall.core.errors import RollcallError
 from rollcall.core.outcome import Outcome
 from rollcall.core.pipeline import definition
 from rollcall.core.run import Redrive, RunRecord, RunState, run_id
 from rollcall.core.sizing import worker_sizing
-from rollcall.engine.calling import Caller
-from rollcall.engine.completion import Announcer
-from rollcall.engine.fan_out import FanOut
-from rollcall.engine.repairing import QUIET
-from rollcall.engine.slices import SliceHandler, Waits
-from rollcall.engine.starting import Again, Repair, Start
-from rollcall.engine.steps import StepHandler, Wanted
-from rollcall.engine.worker import Worker
+from rollcall.engine.batch.batch_handler import SliceHandler, Waits
+from rollcall.engine.batch.pipeline_steps import StepHandler, Wanted
+from rollcall.engine.fan_out.fan_out import FanOut
+from rollcall.engine.fan_out.repair import QUIET
+from rollcall.engine.fan_out.run_lease import Again, Repair, Start
+from rollcall.engine.runs.completion import Announcer
+from rollcall.engine.worker.callback import Caller
+from rollcall.engine.worker.worker import Worker
 from tests.functional.wire import Killed
 from tests.functional.world import DUE, RecordedFunctions, World, entries, put
 
@@ -472,11 +472,11 @@ def test_of_two_first_tokens_at_the_same_moment_none_is_lost(piped: Piped) -> No
     def before(sent: Any) -> None:
         if sent.operation == "UpdateItem" and "tokens" in str(sent.fields) and "ADD" not in str(sent.fields):
             wire.reset()
-            waiting.note(piped.world.ledger, IMPORTING, waits, "another", pipeline)
+            pipeline_waiters.note(piped.world.ledger, IMPORTING, waits, "another", pipeline)
 
     wire.before = before
-    waiting.note(piped.world.ledger, IMPORTING, waits, "one", pipeline)
-    found = waiting.of(piped.world.ledger, IMPORTING)
+    pipeline_waiters.note(piped.world.ledger, IMPORTING, waits, "one", pipeline)
+    found = pipeline_waiters.of(piped.world.ledger, IMPORTING)
     assert found is not None
     assert found.tokens == {"one", "another"}
 
@@ -516,7 +516,7 @@ def test_a_step_is_not_settled_before_its_run_has_ended_whatever_woke_the_state_
 def test_nobody_waits_for_a_run_of_a_job_that_no_pipeline_started(piped: Piped) -> None:
     piped.import_things()
     piped.announce()
-    assert (piped.waiters.times, waiting.of(piped.world.ledger, IMPORTING)) == (0, None)
+    assert (piped.waiters.times, pipeline_waiters.of(piped.world.ledger, IMPORTING)) == (0, None)
 
 
 # --- people ---

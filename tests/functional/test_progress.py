@@ -4,11 +4,11 @@ from datetime import timedelta
 from typing import Any
 
 from rollcall import Breaker, Call, Outcome, Rate, TryAgain, Unanswered
-from rollcall.adapters import counting, runs, targets
+from rollcall.adapters.ledger import chunk_updates, runs, targets
 from rollcall.core.rate import microseconds
 from rollcall.core.run import RunState
 from rollcall.core.tree import Node
-from rollcall.engine.progress import Held, Progress, progress, unsettled
+from rollcall.engine.runs.progress import Held, Progress, progress, unsettled
 from tests.functional.world import DUE, NAME, RUN, World, a_job, entries
 
 SECOND = timedelta(seconds=1)
@@ -73,14 +73,14 @@ def test_a_pause_is_named_before_the_breaker_and_the_breaker_before_the_rate(wor
     world.declare(a_job(rate=Rate.per_hour(60), breaker=Breaker(failures=3)))
     world.begin(3)
     run, node = world.run(), Node(0, 0)
-    counting.settle(world.ledger, run, node, counting.Batch(held=[0, 1]), world.clock.now())
+    chunk_updates.settle(world.ledger, run, node, chunk_updates.Batch(held=[0, 1]), world.clock.now())
     targets.hold_until(world.ledger, world.ledger.target("accounting"), microseconds(DUE))
     assert seen(world).held[0] == Held(2, "the rate of accounting", DUE)
     for key in ("D00", "D01", "D02"):
         world.target.script(key, then=503)
     world.declare(a_job(breaker=Breaker(failures=3)))
     world.work(world.batch(0, 1, 2, receives=2))
-    counting.settle(world.ledger, run, node, counting.Batch(held=[0, 1]), world.clock.now())
+    chunk_updates.settle(world.ledger, run, node, chunk_updates.Batch(held=[0, 1]), world.clock.now())
     assert seen(world).held[0].reason.startswith("accounting is left alone")
     runs.pause(world.ledger, NAME, world.clock.now())
     assert seen(world).held[0].reason == f"the job {NAME} is paused"
@@ -104,9 +104,9 @@ def test_entries_that_are_to_be_asked_about_are_told_apart(world: World) -> None
 def test_an_entry_that_is_settled_or_begun_is_held_no_more(world: World) -> None:
     world.begin(3)
     run, node = world.run(), Node(0, 0)
-    counting.settle(world.ledger, run, node, counting.Batch(held=[0, 1, 2]), world.clock.now())
-    counting.begin(world.ledger, run, node, [0])
-    counting.cancel(world.ledger, run, node, [1], world.clock.now())
+    chunk_updates.settle(world.ledger, run, node, chunk_updates.Batch(held=[0, 1, 2]), world.clock.now())
+    chunk_updates.begin(world.ledger, run, node, [0])
+    chunk_updates.cancel(world.ledger, run, node, [1], world.clock.now())
     assert seen(world) == Progress(1, (Held(1, "accounting was left alone, and they come back in turn"),))
 
 

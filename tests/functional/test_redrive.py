@@ -7,7 +7,7 @@ import pytest
 from rollcall import Entry, Outcome
 from rollcall.core.actions import Action
 from rollcall.core.run import Redrive, RunState
-from rollcall.engine.redriving import chosen
+from rollcall.engine.fan_out.redrive import chosen
 from tests.functional.redrives import PATIENT, again, ended, lines, troubled
 from tests.functional.world import RUN, World, a_job, keys
 

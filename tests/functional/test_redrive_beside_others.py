@@ -6,7 +6,7 @@ from contextlib import suppress
 import pytest
 
 from rollcall import Outcome, Overlap, Response
-from rollcall.adapters import runs
+from rollcall.adapters.ledger import runs
 from rollcall.adapters.manifests import Manifests
 from rollcall.core.actions import Action
 from rollcall.core.errors import RollcallError

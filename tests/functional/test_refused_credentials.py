@@ -8,7 +8,7 @@ import pytest
 from rollcall import Outcome, Response
 from rollcall.core.actions import Action
 from rollcall.core.call import Request
-from rollcall.engine.gate import REFUSALS
+from rollcall.engine.worker.circuit_breaker import REFUSALS
 from tests.functional.workers import SECOND, fail, ids, state, writes_to_target
 from tests.functional.world import DUE, World, a_job
 

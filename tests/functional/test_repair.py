@@ -9,14 +9,14 @@ from botocore.awsrequest import AWSPreparedRequest
 from moto.core.botocore_stubber import BotocoreStubber
 
 from rollcall import Outcome, Overlap
-from rollcall.adapters import runs
+from rollcall.adapters.ledger import runs
 from rollcall.adapters.queue import DispatchFailed
 from rollcall.core.actions import Action
 from rollcall.core.errors import RollcallError
 from rollcall.core.run import RunState, run_id
 from rollcall.core.sizing import DEDUPLICATION_WINDOW, LONGEST_TIMEOUT
-from rollcall.engine.dispatch import SAFETY
-from rollcall.engine.repairing import QUIET
+from rollcall.engine.fan_out.dispatch import SAFETY
+from rollcall.engine.fan_out.repair import QUIET
 from tests.functional.wire import Killed, Sent
 from tests.functional.world import DAY, DUE, LEASE, NAME, RUN, World, a_job, entries, keys
 

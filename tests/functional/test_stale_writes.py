@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from rollcall.adapters import entries, runs
-from rollcall.adapters.entries import EntryName, EntryRecord
-from rollcall.adapters.ledger import entry_key, job_key, run_key
-from rollcall.adapters.update import ConditionFailed, Update
+from rollcall.adapters.ledger import entries, runs
+from rollcall.adapters.ledger.entries import EntryName, EntryRecord
+from rollcall.adapters.ledger.records import entry_key, job_key, run_key
+from rollcall.adapters.ledger.update import ConditionFailed, Update
 from rollcall.core.run import RunRecord, RunState, iso
 from tests.functional.world import DUE, RUN, World
 

@@ -5,10 +5,10 @@ from datetime import timedelta
 import pytest
 
 from rollcall import Overlap
-from rollcall.adapters import runs
+from rollcall.adapters.ledger import runs
 from rollcall.core.actions import Action
 from rollcall.core.run import RunState, run_id
-from rollcall.engine.stalling import STALLED_AFTER
+from rollcall.engine.watchdog.run_health import STALLED_AFTER
 from tests.functional.wire import Killed, Sent
 from tests.functional.world import DAY, DUE, LEASE, NAME, RUN, World, a_job, entries
 

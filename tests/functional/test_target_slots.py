@@ -10,9 +10,9 @@ from botocore.awsrequest import AWSPreparedRequest
 from moto.core.botocore_stubber import BotocoreStubber
 
 from rollcall import Breaker, Rate
-from rollcall.adapters import targets
-from rollcall.adapters.ledger import target_key
-from rollcall.adapters.targets import Taken
+from rollcall.adapters.ledger import targets
+from rollcall.adapters.ledger.records import target_key
+from rollcall.adapters.ledger.targets import Taken
 from rollcall.core.rate import microseconds
 from rollcall.core.run import TargetRecord
 from tests.functional.wire import Sent

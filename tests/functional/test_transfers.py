@@ -22,7 +22,7 @@ from rollcall.core.answers import Answer
 from rollcall.core.call import IDEMPOTENCY_HEADER, Request
 from rollcall.core.message import Message
 from rollcall.core.run import RunRecord, RunState, run_id
-from rollcall.engine.calling import Caller
+from rollcall.engine.worker.callback import Caller
 from tests.functional.wire import Killed, Sent, Wire
 from tests.functional.world import DUE, VirtualClock, World, a_job
 from tools.local_cloud.resources import ENVIRONMENT, fill_table, make_table

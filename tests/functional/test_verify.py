@@ -8,14 +8,22 @@ import pytest
 from botocore.exceptions import ClientError
 
 from rollcall import Outcome
-from rollcall.adapters import counting
-from rollcall.adapters.counting import Batch
-from rollcall.adapters.ledger import node_key
-from rollcall.adapters.update import Update
+from rollcall.adapters.ledger import chunk_updates
+from rollcall.adapters.ledger.chunk_updates import Batch
+from rollcall.adapters.ledger.records import node_key
+from rollcall.adapters.ledger.update import Update
 from rollcall.core.errors import RollcallError
 from rollcall.core.run import RunState
 from rollcall.core.tree import Node
-from rollcall.engine.verifying import Inconsistency, Known, Missing, Wrong, count_again, verify, without_manifest
+from rollcall.engine.runs.verification import (
+    Inconsistency,
+    Known,
+    Missing,
+    Wrong,
+    count_again,
+    verify,
+    without_manifest,
+)
 from tests.functional.wire import Killed, Sent
 from tests.functional.world import RUN, World, a_job, entries, keys
 
@@ -40,11 +48,11 @@ def known(world: World) -> dict[int, Known]:
 
 def settle(world: World, chunk: int, *positions: int, outcome: Outcome = Outcome.SUCCEEDED) -> None:
     now = world.clock.now()
-    counting.settle(world.ledger, world.run(), Node(0, chunk), Batch(dict.fromkeys(positions, outcome)), now)
+    chunk_updates.settle(world.ledger, world.run(), Node(0, chunk), Batch(dict.fromkeys(positions, outcome)), now)
 
 
 def say(world: World, chunk: int, batch: Batch) -> None:
-    counting.settle(world.ledger, world.run(), Node(0, chunk), batch, world.clock.now())
+    chunk_updates.settle(world.ledger, world.run(), Node(0, chunk), batch, world.clock.now())
 
 
 def change(world: World, node: Node, *, add: dict[str, list[int]] | None = None, **discard: list[int]) -> None:
@@ -109,7 +117,7 @@ def test_what_the_chunk_says_of_an_entry_is_told(world: World) -> None:
     world.begin(5)
     say(world, 0, Batch(held=[0]))
     say(world, 0, Batch(asking=[1], attempts={1: 1}))
-    counting.begin(world.ledger, world.run(), Node(0, 0), [2])
+    chunk_updates.begin(world.ledger, world.run(), Node(0, 0), [2])
     say(world, 0, Batch(attempts={3: 2}))
     assert missing(world) == {
         0: ("D00", Known.HELD, 0),

@@ -7,11 +7,11 @@ import pytest
 from botocore.exceptions import ClientError
 
 from rollcall import Job, Outcome, Overlap
-from rollcall.adapters import runs
+from rollcall.adapters.ledger import runs
 from rollcall.core.actions import Action
 from rollcall.core.errors import RollcallError
 from rollcall.core.run import RunState, run_id
-from rollcall.engine.watchdog import Watchdog
+from rollcall.engine.watchdog.watchdog import Watchdog
 from tests.functional.wire import Killed, Sent
 from tests.functional.world import DAY, DUE, LEASE, NAME, RUN, World, a_job, entries
 

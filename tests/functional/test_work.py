@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from rollcall.adapters.entries import EntryRecord
-from rollcall.adapters.ledger import NodeRecord
+from rollcall.adapters.ledger.entries import EntryRecord
+from rollcall.adapters.ledger.records import NodeRecord
 from rollcall.core.answers import Answer
 from rollcall.core.outcome import Outcome
-from rollcall.engine.deliveries import Delivery
-from rollcall.engine.work import Work
+from rollcall.engine.worker.messages import Delivery
+from rollcall.engine.worker.work_item import Work
 from tests.functional.world import DUE, World
 
 SECOND = timedelta(seconds=1)

@@ -6,7 +6,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from rollcall import Outcome
-from rollcall.adapters.ledger import entry_key
+from rollcall.adapters.ledger.records import entry_key
 from rollcall.core.actions import Action
 from rollcall.core.entry import entry_id
 from rollcall.core.run import RunState

@@ -9,8 +9,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from rollcall import Breaker, Call, Overlap
-from rollcall.adapters import targets
-from rollcall.adapters.ledger import target_key
+from rollcall.adapters.ledger import targets
+from rollcall.adapters.ledger.records import target_key
 from rollcall.core.run import TargetRecord, run_id
 from tests.functional.wire import Sent
 from tests.functional.world import DAY, DUE, NAME, World, a_job

@@ -18,13 +18,13 @@ from rollcall import Call, Entry, Job, Location, Response, Retry, Run, Table, Ta
 from rollcall.adapters.bus import Bus
 from rollcall.adapters.clients import Clients
 from rollcall.adapters.functions import Functions
-from rollcall.adapters.ledger import Ledger, NodeRecord, entry_key, run_key
+from rollcall.adapters.ledger.records import Ledger, NodeRecord, entry_key, run_key
+from rollcall.adapters.ledger.update import Update
 from rollcall.adapters.manifests import Manifests
 from rollcall.adapters.queue import Queue, Queues
 from rollcall.adapters.reports import Reports
 from rollcall.adapters.secrets import Secrets
 from rollcall.adapters.tables import TableItems
-from rollcall.adapters.update import Update
 from rollcall.core.actions import Action
 from rollcall.core.call import IDEMPOTENCY_HEADER, Request, Send
 from rollcall.core.entry import ManifestEntry, entry_id
@@ -35,16 +35,16 @@ from rollcall.core.retry import Jitter
 from rollcall.core.run import JobRecord, Redrive, RunRecord, RunState, run_id
 from rollcall.core.sizing import worker_sizing
 from rollcall.core.tree import Node
-from rollcall.engine import progress
-from rollcall.engine.calling import Caller
-from rollcall.engine.cancelling import cancel
-from rollcall.engine.completion import Announcer
-from rollcall.engine.dead_letter import DeadLetters
-from rollcall.engine.failures import Failure, failures
-from rollcall.engine.fan_out import FanOut
-from rollcall.engine.starting import Again, Invocation, Repair, Resume, Start
-from rollcall.engine.watchdog import Watchdog
-from rollcall.engine.worker import Worker
+from rollcall.engine.fan_out.fan_out import FanOut
+from rollcall.engine.fan_out.run_lease import Again, Invocation, Repair, Resume, Start
+from rollcall.engine.runs import progress
+from rollcall.engine.runs.cancellation import cancel
+from rollcall.engine.runs.completion import Announcer
+from rollcall.engine.runs.failures import Failure, failures
+from rollcall.engine.watchdog.watchdog import Watchdog
+from rollcall.engine.worker.callback import Caller
+from rollcall.engine.worker.dead_letter import DeadLetters
+from rollcall.engine.worker.worker import Worker
 from tests.functional.wire import Wire
 
 #: The first occurrence's scheduled time, and when every story begins.

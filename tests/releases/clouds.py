@@ -14,15 +14,15 @@ from rollcall.core.job import Job
 from rollcall.core.names import function_name
 from rollcall.core.run import from_iso, iso
 from rollcall.core.values import Json
-from tests.simulation.attributes import item_from_wire, item_to_wire, size_of
-from tests.simulation.cloud import SimulatedCloud
-from tests.simulation.fifo import Message
-from tests.simulation.functions import Event, SimulatedFunction
-from tests.simulation.gate import Crash, Sent
-from tests.simulation.sqs import Queue
-from tests.simulation.stepfunctions import Execution
-from tests.simulation.target import Called, Reply, SimulatedTarget
-from tests.simulation.virtual_time import START
+from tests.simulation.models.attributes import item_from_wire, item_to_wire, size_of
+from tests.simulation.models.fifo import Message
+from tests.simulation.models.functions import Event, SimulatedFunction
+from tests.simulation.models.gate import Crash, Sent
+from tests.simulation.models.sqs import Queue
+from tests.simulation.models.stepfunctions import Execution
+from tests.simulation.models.virtual_time import START
+from tests.simulation.plays.cloud import SimulatedCloud
+from tests.simulation.plays.target import Called, Reply, SimulatedTarget
 from tools.local_cloud.resources import ENVIRONMENT, LEDGER, MANIFESTS
 
 #: Small, so that a few dozen entries make a counting tree of three levels.

@@ -25,8 +25,8 @@ from rollcall import (
     daily,
 )
 from rollcall.core.run import run_id
-from tests.simulation.target import Reply
-from tests.simulation.virtual_time import START
+from tests.simulation.models.virtual_time import START
+from tests.simulation.plays.target import Reply
 
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 PAY, REFUND, NIGHTLY = "pay-deposits", "refund-fees", "nightly-import"

@@ -3,11 +3,11 @@
 from datetime import timedelta
 
 from rollcall import Outcome
-from rollcall.adapters import runs
+from rollcall.adapters.ledger import runs
 from rollcall.core.run import RunState, run_id
 from rollcall.core.sizing import LATEST_START
-from rollcall.engine.cancelling import cancel
-from rollcall.engine.repairing import QUIET
+from rollcall.engine.fan_out.repair import QUIET
+from rollcall.engine.runs.cancellation import cancel
 from tests.releases.clouds import LATENCY, RecordedCloud
 from tests.releases.declared import MINUTE, PARENT, PAY, REFUND, RUN, SECOND
 from tests.releases.words import (
@@ -25,9 +25,9 @@ from tests.releases.words import (
     state_of,
     until,
 )
-from tests.simulation.gate import Sent
-from tests.simulation.target import Outage
-from tests.simulation.virtual_time import START
+from tests.simulation.models.gate import Sent
+from tests.simulation.models.virtual_time import START
+from tests.simulation.plays.target import Outage
 
 #: Longer than a worker's timeout and the visibility of its messages.
 STANDS_STILL = 10 * MINUTE

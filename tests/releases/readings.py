@@ -6,13 +6,13 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any
 
-from rollcall.adapters import waiting
-from rollcall.adapters.entries import EntryRecord, succeeded
-from rollcall.adapters.items import values_of
-from rollcall.adapters.ledger import Ledger, NodeRecord, job_record, run_record, target_record
+from rollcall.adapters.ledger import pipeline_waiters
+from rollcall.adapters.ledger.entries import EntryRecord, succeeded
+from rollcall.adapters.ledger.items import values_of
+from rollcall.adapters.ledger.records import Ledger, NodeRecord, job_record, run_record, target_record
 from rollcall.adapters.manifests import Manifests
 from rollcall.core.run import RunRecord, iso
-from rollcall.engine.failures import failures
+from rollcall.engine.runs.failures import failures
 from tests.releases.clouds import RecordedCloud
 from tools.local_cloud.resources import MANIFESTS
 
@@ -50,7 +50,7 @@ def _record(ledger: Ledger, kind: str, name: str, item: Mapping[str, Any]) -> ob
             late = {"late_answer": item["late_answer"]} if "late_answer" in item else {}
             return {"succeeded late": succeeded(late), **{str(of): EntryRecord.of(item, of) for of in (1, 2)}}
         case "waiting":
-            return waiting.of(ledger, name)
+            return pipeline_waiters.of(ledger, name)
     raise AssertionError(f"there is an item of a new kind: {kind}; say here how it is read")
 
 

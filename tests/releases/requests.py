@@ -25,8 +25,8 @@ from stacks.runtime import Build
 from tests.releases.clouds import RecordedCloud
 from tests.releases.declared import PAY, TROUBLES, a_job, listed
 from tests.releases.words import start, state_of, until
-from tests.simulation.target import scripted
-from tests.simulation.virtual_time import START
+from tests.simulation.models.virtual_time import START
+from tests.simulation.plays.target import scripted
 from tests.stacks import sample
 from tests.stacks.cloud import Cloud
 from tools.cli.deployment import Deployment

@@ -31,8 +31,8 @@ from tests.releases.declared import (
     listed,
 )
 from tests.releases.words import redrive
-from tests.simulation.target import Reply, scripted
-from tests.simulation.virtual_time import START
+from tests.simulation.models.virtual_time import START
+from tests.simulation.plays.target import Reply, scripted
 
 Ends = Mapping[str, tuple[RunState, Mapping[Outcome, int]]]
 ENDED = RunState.COMPLETE

@@ -7,18 +7,18 @@ from typing import Any
 import pytest
 
 from functions.completion.handler import ended_run
-from rollcall.adapters import slices
-from rollcall.adapters.items import values_of
-from rollcall.adapters.ledger import run_record
+from rollcall.adapters.ledger import batch_leases
+from rollcall.adapters.ledger.items import values_of
+from rollcall.adapters.ledger.records import run_record
 from rollcall.core.entry import ManifestEntry
 from rollcall.core.errors import InvalidMessage
 from rollcall.core.message import SENT_AGAIN, Message
 from rollcall.core.outcome import Outcome
 from rollcall.core.run import OPEN, Redrive, RunRecord, RunState, from_iso
-from rollcall.engine.deliveries import objection
-from rollcall.engine.slices import Slice
-from rollcall.engine.starting import Again, Repair, Request, Resume, Start, request_of
-from rollcall.engine.steps import Wanted
+from rollcall.engine.batch.batch_handler import Slice
+from rollcall.engine.batch.pipeline_steps import Wanted
+from rollcall.engine.fan_out.run_lease import Again, Repair, Request, Resume, Start, request_of
+from rollcall.engine.worker.messages import objection
 from tests.releases.clouds import AFTER, LONGEST, RecordedCloud, Snapshot
 from tests.releases.declared import MINUTE, SECOND
 from tests.releases.files import END, MIDWAY, Moment, Release, releases
@@ -108,8 +108,8 @@ def test_a_lease_on_a_slice_is_kept(release: Release, name: str) -> None:
             if kind != "slice" or "lease_until" not in item:
                 continue
             run, until = cloud.run(names[0]), from_iso(item["lease_until"]["S"])
-            with pytest.raises(slices.Leased) as leased:
-                slices.take(cloud.ledger, run, int(names[2]), "another", until + MINUTE, until - SECOND)
+            with pytest.raises(batch_leases.Leased) as leased:
+                batch_leases.take(cloud.ledger, run, int(names[2]), "another", until + MINUTE, until - SECOND)
             assert leased.value.until == until
 
 

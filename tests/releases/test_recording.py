@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from rollcall.adapters import ledger
-from rollcall.adapters.entries import EntryRecord
-from rollcall.adapters.ledger import NodeRecord
+from rollcall.adapters.ledger import records
+from rollcall.adapters.ledger.entries import EntryRecord
+from rollcall.adapters.ledger.records import NodeRecord
 from rollcall.core.entry import ManifestEntry
 from rollcall.core.message import SENT_AGAIN, Message
 from rollcall.core.outcome import EXCEPTIONAL
@@ -45,7 +45,7 @@ def moments(recorded: Release) -> list[Moment]:
 
 @pytest.fixture(scope="module")
 def items(moments: list[Moment]) -> dict[str, list[Mapping[str, Any]]]:
-    """All items of the ledger, by their kind."""
+    """All items of the records, by their kind."""
     found: dict[str, list[Mapping[str, Any]]] = {}
     for moment in moments:
         for key, item in moment.read("ledger.json").items():
@@ -66,7 +66,7 @@ def _files(folder: Path) -> dict[str, bytes]:
 
 def test_every_kind_of_item_is_recorded(items: Mapping[str, Any]) -> None:
     """Whoever adds a kind of item adds a story that leaves one."""
-    functions = inspect.getmembers(ledger, inspect.isfunction)
+    functions = inspect.getmembers(records, inspect.isfunction)
     kinds = {name.removesuffix("_key") for name, _ in functions if name.endswith("_key")}
     assert kinds == set(items)
 

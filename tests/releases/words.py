@@ -9,7 +9,7 @@ from rollcall.core.run import Redrive, RunRecord, RunState
 from rollcall.core.tree import Node
 from tests.releases.clouds import STEP, RecordedCloud
 from tests.releases.declared import RUN
-from tests.simulation.virtual_time import START
+from tests.simulation.models.virtual_time import START
 from tools.local_cloud.resources import ENVIRONMENT, LEDGER
 
 #: A moment that does not come within so many looks never comes.

@@ -2,10 +2,10 @@
 
 import typer
 
-from tests.simulation import branches
+from tests.simulation.mutation import branches
 
 if __name__ == "__main__":
     branches.install()
-    from tests.simulation.exploring import main
+    from tests.simulation.plays.exploring import main
 
     typer.run(main)

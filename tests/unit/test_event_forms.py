@@ -6,9 +6,9 @@ import pytest
 
 from rollcall.core.errors import RollcallError
 from rollcall.core.event_forms import FAN_OUT_FORMS, SLICE_FORMS, STEP_FORMS, Forms, form_of
-from rollcall.engine.slices import Slice
-from rollcall.engine.starting import request_of
-from rollcall.engine.steps import Wanted
+from rollcall.engine.batch.batch_handler import Slice
+from rollcall.engine.batch.pipeline_steps import Wanted
+from rollcall.engine.fan_out.run_lease import request_of
 from tests.releases.files import releases
 
 #: What release 0.1.0 takes, which no later version may widen: an older one would act on half of such an event.

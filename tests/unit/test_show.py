@@ -11,8 +11,8 @@ from rollcall.core.entry import ManifestEntry
 from rollcall.core.outcome import Outcome
 from rollcall.core.run import RunRecord, RunState
 from rollcall.core.values import counted
-from rollcall.engine.failures import Failure
-from rollcall.engine.progress import Held
+from rollcall.engine.runs.failures import Failure
+from rollcall.engine.runs.progress import Held
 from tools.cli.local_run import Result
 from tools.cli.looks import Look
 from tools.cli.show import MOST_ROWS, RunProgress, show_result

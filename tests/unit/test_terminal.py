@@ -21,10 +21,10 @@ from rich.text import Text
 from rollcall.core.entry import ManifestEntry
 from rollcall.core.outcome import Outcome
 from rollcall.core.run import JobRecord, RunRecord, RunState
-from rollcall.engine.failures import Failure
-from rollcall.engine.progress import Held
-from rollcall.engine.steps import Step
-from rollcall.engine.verifying import Inconsistency, Known, Missing, Wrong
+from rollcall.engine.batch.pipeline_steps import Step
+from rollcall.engine.runs.failures import Failure
+from rollcall.engine.runs.progress import Held
+from rollcall.engine.runs.verification import Inconsistency, Known, Missing, Wrong
 from tools.cli import show, terminal
 from tools.cli.local_run import Result
 from tools.cli.looks import Look

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from rollcall.adapters.clients import AWS_ERRORS, Clients
 from rollcall.adapters.functions import Functions
-from rollcall.adapters.ledger import Ledger
+from rollcall.adapters.ledger.records import Ledger
 from rollcall.adapters.manifests import Manifests
 from rollcall.adapters.queue import Queues
 from rollcall.core import names

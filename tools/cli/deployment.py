@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from rollcall.adapters.functions import Functions
-from rollcall.adapters.ledger import Ledger
+from rollcall.adapters.ledger.records import Ledger
 from rollcall.adapters.manifests import Manifests
 from rollcall.adapters.queue import Queues
 from rollcall.core.errors import RollcallError

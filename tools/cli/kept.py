@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rollcall.adapters.clients import AWS_ERRORS
 from rollcall.adapters.functions import Functions
-from rollcall.adapters.ledger import Ledger
+from rollcall.adapters.ledger.records import Ledger
 from rollcall.adapters.manifests import Manifests
 from rollcall.adapters.queue import Queues
 from tools.cli.deployment import Deployment

@@ -16,9 +16,9 @@ from rollcall.core.outcome import Outcome
 from rollcall.core.pipeline import Pipeline
 from rollcall.core.run import Redrive, RunRecord
 from rollcall.core.target import UNLIMITED, Bucket, Location, Report
-from rollcall.engine.failures import Failure, failures
-from rollcall.engine.progress import Progress, progress
-from rollcall.engine.steps import Step, steps_of
+from rollcall.engine.batch.pipeline_steps import Step, steps_of
+from rollcall.engine.runs.failures import Failure, failures
+from rollcall.engine.runs.progress import Progress, progress
 from tools.cli.credentials import Own
 from tools.cli.kept import as_deployment
 from tools.cli.locations import Named

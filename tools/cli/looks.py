@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from rollcall.core.errors import RollcallError
 from rollcall.core.run import RunRecord
-from rollcall.engine.progress import Held
+from rollcall.engine.runs.progress import Held
 from tools.local_cloud.functions import Trouble
 from tools.local_cloud.logs import last_line
 

@@ -138,7 +138,7 @@ def failures(
     json_: options.AsJson = False,
 ) -> None:
     """List the entries of RUN that did not succeed, and why."""
-    from rollcall.engine.redriving import matching
+    from rollcall.engine.fan_out.redrive import matching
     from tools.cli import show
 
     choice = options.choice(outcome, error, entry)

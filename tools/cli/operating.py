@@ -6,14 +6,14 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from rollcall.adapters import runs
+from rollcall.adapters.ledger import runs
 from rollcall.core.catalog import catalog, find
 from rollcall.core.clock import SystemClock
 from rollcall.core.errors import RollcallError
 from rollcall.core.job import Job
 from rollcall.core.run import JobRecord, RunState, is_run_id
 from rollcall.core.values import counted
-from rollcall.engine import cancelling
+from rollcall.engine.runs import cancellation
 from tools.cli import exit_codes, options
 from tools.cli.deployment import Deployment
 from tools.cli.reaching import reached
@@ -99,7 +99,7 @@ def cancel(run: options.RunId, env: options.Environment = None, json_: options.A
     """
     with reached(env) as deployment:
         deployment.run(run)
-        record = cancelling.cancel(deployment.ledger, run, SystemClock())
+        record = cancellation.cancel(deployment.ledger, run, SystemClock())
         print_line(f"{run}: {_cancelled(deployment, run, record.state)}", stderr=json_)
         cancelled = record.state in {RunState.CANCELLING, RunState.CANCELLED}
         if json_:

@@ -3,8 +3,8 @@
 from rollcall.core.errors import RollcallError
 from rollcall.core.job import Job
 from rollcall.core.run import Redrive, RunRecord
-from rollcall.engine.redriving import chosen
-from rollcall.engine.starting import cannot_redrive
+from rollcall.engine.fan_out.redrive import chosen
+from rollcall.engine.fan_out.run_lease import cannot_redrive
 from tools.cli.deployment import Deployment
 
 

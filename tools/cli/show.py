@@ -11,9 +11,9 @@ from rich.table import Column, Table
 from rollcall.core.outcome import Outcome
 from rollcall.core.run import JobRecord, RunState
 from rollcall.core.values import counted
-from rollcall.engine.failures import Failure
-from rollcall.engine.progress import Held
-from rollcall.engine.steps import Step
+from rollcall.engine.batch.pipeline_steps import Step
+from rollcall.engine.runs.failures import Failure
+from rollcall.engine.runs.progress import Held
 from tools.cli.local_run import MOST_LISTED, Result
 from tools.cli.looks import Look
 from tools.cli.terminal import Terminal, visible, wide

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from rollcall.adapters import runs
+from rollcall.adapters.ledger import runs
 from rollcall.core.catalog import Declared
 from rollcall.core.clock import Clock, SystemClock
 from rollcall.core.errors import RollcallError
@@ -14,8 +14,16 @@ from rollcall.core.job import Job
 from rollcall.core.run import RunRecord, RunState
 from rollcall.core.sizing import worker_sizing
 from rollcall.core.values import counted
-from rollcall.engine.repairing import due
-from rollcall.engine.verifying import Finding, Inconsistency, Missing, Wrong, count_again, verify, without_manifest
+from rollcall.engine.fan_out.repair import due
+from rollcall.engine.runs.verification import (
+    Finding,
+    Inconsistency,
+    Missing,
+    Wrong,
+    count_again,
+    verify,
+    without_manifest,
+)
 from tools.cli.deployment import Deployment
 from tools.cli.kept import as_deployment
 from tools.cli.local_run import Options, Result, prepared, result_of

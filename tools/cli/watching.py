@@ -13,8 +13,8 @@ from rollcall.core.job import Job
 from rollcall.core.outcome import Outcome
 from rollcall.core.run import RunRecord, RunState
 from rollcall.core.sizing import LAMBDA_GIVES_UP_AFTER
-from rollcall.engine.progress import Held, Progress, outcomes, progress
-from rollcall.engine.steps import Step, steps_of
+from rollcall.engine.batch.pipeline_steps import Step, steps_of
+from rollcall.engine.runs.progress import Held, Progress, outcomes, progress
 from tools.cli.aws_errors import passes
 from tools.cli.deployment import Deployment
 from tools.cli.looks import Look

@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from rollcall.adapters.buckets import BucketObjects
 from rollcall.adapters.clients import CONFIG
-from rollcall.adapters.ledger import Ledger
+from rollcall.adapters.ledger.records import Ledger
 from rollcall.adapters.manifests import Manifests
 from rollcall.core import names
 from rollcall.core.catalog import Declared

@@ -1,0 +1,1 @@
+"""The ledger: the only writers and readers of its items."""

@@ -1,0 +1,1 @@
+"""Batches and pipelines: what a state machine asks for."""

@@ -1,0 +1,1 @@
+"""Runs as a whole: their completion, progress, failures, verification and cancellation."""

@@ -1,0 +1,1 @@
+"""The watchdog: what it looks for every minute."""

@@ -1,0 +1,1 @@
+"""The worker: from received messages to calls of the target, and to what is settled of them."""

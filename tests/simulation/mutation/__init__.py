@@ -1,0 +1,1 @@
+"""Guarding lines that are lost on purpose, for the simulation to notice."""

@@ -1,0 +1,1 @@
+"""Plays: runs drawn from a seed, lived through under faults, on the models."""
