@@ -26,7 +26,8 @@ class CallingRuntime(Runtime):
         location, target = self.settings.target, self.job.target
         if location is None:
             raise RollcallError(f"the target {target.name} is not bound in the environment {self.settings.environment}")
-        return TargetClient(location, self.secrets, target.timeout, worker_sizing(self.job).width)
+        sizing = worker_sizing(self.job)
+        return TargetClient(location, self.secrets, target.timeout, sizing.width, sizing.answer_bytes)
 
     async def send(self, request: Request) -> Response:
         """Send a request to the job's target; a pipeline has none but its own functions."""

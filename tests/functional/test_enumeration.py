@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from rollcall import AtLeast, Call, Entry, Outcome, ShareOfLast
+from rollcall import AtLeast, AtMost, Call, Entry, Outcome, ShareOfLast
 from rollcall.core.actions import Action
 from rollcall.core.run import RunRecord, RunState
 from tests.functional.wire import Killed, Sent
@@ -234,6 +234,31 @@ def test_a_refused_report_does_not_lower_what_the_next_one_is_measured_by(world:
 def test_the_first_report_has_nothing_to_be_measured_by(world: World) -> None:
     world.declare(a_job(expect=ShareOfLast(0.5)))
     assert started(world, entries(1)).state is RunState.RUNNING
+
+
+@pytest.mark.parametrize("duplicates", [False, True])
+def test_a_source_without_end_is_asked_for_no_more_entries_than_the_job_expects(world: World, duplicates: bool) -> None:
+    yielded = 0
+
+    class Endless(list[Entry]):
+        def __iter__(self) -> Any:
+            nonlocal yielded
+            while True:
+                yielded += 1
+                yield Entry("D00" if duplicates else f"D{yielded:02}", {})
+
+    world.declare(a_job(expect=AtMost(20)))
+    reason = refusal(world, Endless())
+    assert reason == (
+        "its source yields more than 20 entries, duplicates included; if that is right, declare the job with more, as "
+        "in expect=AtMost(40)"
+    )
+    assert yielded == 21
+
+
+def test_as_many_entries_as_expected_at_most_will_do(world: World) -> None:
+    world.declare(a_job(expect=AtMost(10)))
+    assert started(world, entries(10)).state is RunState.RUNNING
 
 
 def test_a_source_too_slow_for_the_invocation_is_refused_before_it_is_cut_off(world: World) -> None:

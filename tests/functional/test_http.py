@@ -21,11 +21,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from rollcall import Location, NotSent, Rejected, Response, Unanswered
+from rollcall.adapters import inflating
 from rollcall.adapters.clients import Clients
 from rollcall.adapters.http import client, connection
 from rollcall.adapters.http.client import TargetClient
 from rollcall.adapters.secrets import Secrets
 from rollcall.core.call import Request
+from rollcall.core.target import ANSWER_BYTES
 from tests.functional.loopback import answer, judging, reset, serving, unused_port
 
 GET = Request("GET", "/", {}, None)
@@ -43,9 +45,12 @@ def send(aws: Clients, runner: asyncio.Runner) -> Iterator[Callable[..., Respons
     """Send requests to a URL, with one client for each URL, closed at the end."""
     made: dict[str, TargetClient] = {}
 
-    def send(url: str, request: Request = POST, *, secret: str | None = None, seconds: float = 10) -> Response:
+    def send(
+        url: str, request: Request = POST, *, secret: str | None = None, seconds: float = 10, most: int = ANSWER_BYTES
+    ) -> Response:
         if url not in made:
-            made[url] = TargetClient(Location(url, secret), Secrets(aws.secretsmanager), timedelta(seconds=seconds), 5)
+            where, secrets = Location(url, secret), Secrets(aws.secretsmanager)
+            made[url] = TargetClient(where, secrets, timedelta(seconds=seconds), 5, most)
         return runner.run(made[url].send(request))
 
     yield send
@@ -630,15 +635,96 @@ def fill(before: bytes, piece: bytes) -> Callable[[socket.socket], None]:
         (fill(chunked()[:-5], b"1\r\nx\r\n"), "the answer is too large"),
         (fill(chunked()[:-2], b"X-Kind: x\r\n"), "the answer is too large"),
         (answer("200 OK", gzip.compress(bytes(999_999), mtime=0), "Content-Encoding: gzip"), "too large"),
+        (answer("200 OK", gzip.compress(bytes(99_999), mtime=0) * 3, "Content-Encoding: gzip"), "too large"),
     ],
-    ids=["a header", "headers", "1xx", "no length", "length", "chunks", "trailers", "compressed"],
+    ids=["a header", "headers", "1xx", "no length", "length", "chunks", "trailers", "compressed", "members"],
 )
 def test_an_answer_without_end_fills_no_memory(
-    send: Send, monkeypatch: pytest.MonkeyPatch, endless: bytes | Callable[[socket.socket], None], what: str
+    send: Send, endless: bytes | Callable[[socket.socket], None], what: str
 ) -> None:
-    monkeypatch.setattr(connection, "MOST_BYTES", 200_000)
     with serving(endless) as server, pytest.raises(Unanswered, match=what):
+        send(server.url, most=200_000)
+
+
+def test_an_answer_of_as_many_bytes_as_allowed_arrives(send: Send) -> None:
+    with serving(answer("200 OK", b"x" * 200_000)) as server:
+        assert send(server.url, most=200_000).body == b"x" * 200_000
+    with (
+        serving(answer("200 OK", b"x" * 200_001)) as server,
+        pytest.raises(Unanswered, match=r"more than 200,000 bytes"),
+    ):
+        send(server.url, most=200_000)
+
+
+def test_a_refused_answer_names_where_more_can_be_declared(send: Send) -> None:
+    with serving(answer("200 OK", b"xx")) as server, pytest.raises(Unanswered, match=r"\(Target\.answer_bytes\)"):
+        send(server.url, most=1)
+
+
+@pytest.mark.parametrize("width", [1, 10])
+def test_small_answers_that_unpack_to_much_are_unpacked_no_further_than_the_bound(
+    aws: Clients, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    """16 KB of gzip hold 16 MB: ten of them at once took a worker to 314 of its 256 MB."""
+    made = 0
+
+    class Counted:
+        def __init__(self) -> None:
+            self._decoder = zlib.decompressobj(wbits=47)
+
+        def decompress(self, data: bytes, most: int) -> bytes:
+            nonlocal made
+            piece = self._decoder.decompress(data, most)
+            made += len(piece)
+            return piece
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._decoder, name)
+
+    monkeypatch.setattr(inflating, "_decoder", Counted)
+    bomb = answer("200 OK", gzip.compress(bytes(16_000_000), mtime=0), "Content-Encoding: gzip")
+
+    async def call_all(url: str) -> list[BaseException | Response]:
+        client = TargetClient(Location(url), Secrets(aws.secretsmanager), timedelta(seconds=10), width, 100_000)
+        return await asyncio.gather(*(client.send(GET) for _ in range(width)), return_exceptions=True)
+
+    with serving(bomb) as server:
+        answers = runner.run(call_all(server.url))
+    assert all(isinstance(each, Unanswered) for each in answers)
+    assert made <= width * (100_000 + inflating.PIECE)
+
+
+def test_what_is_compressed_twice_is_given_as_it_came(send: Send) -> None:
+    twice = gzip.compress(gzip.compress(b"{}", mtime=0), mtime=0)
+    with serving(answer("200 OK", twice, "Content-Encoding: gzip, gzip")) as server:
+        assert send(server.url).body == twice
+
+
+def test_an_answer_of_several_members_arrives_whole(send: Send) -> None:
+    members = gzip.compress(b'{"a":', mtime=0) + gzip.compress(b"1}", mtime=0)
+    with serving(answer("200 OK", members, "Content-Encoding: gzip")) as server:
+        assert send(server.url).json() == {"a": 1}
+
+
+def test_an_answer_has_a_bounded_number_of_headers(send: Send) -> None:
+    lines = [f"X-{number}: x" for number in range(connection.MOST_HEADERS)]
+    with serving(answer("200 OK", b"", *lines[1:])) as server:
+        assert send(server.url).status == 200
+    with serving(answer("200 OK", b"", *lines)) as server, pytest.raises(Unanswered, match=r"\(MOST_HEADERS\)"):
         send(server.url)
+
+
+def test_a_kept_connection_keeps_no_answer(runner: asyncio.Runner, aws: Clients) -> None:
+    async def held(url: str) -> int:
+        client = TargetClient(Location(url), Secrets(aws.secretsmanager), timedelta(seconds=10), 1)
+        await client.send(GET)
+        (connection,) = client._kept
+        length = len(connection._body)
+        await client.close()
+        return length
+
+    with serving(answer("200 OK", b"x" * 99_999), keep_alive=True) as server:
+        assert runner.run(held(server.url)) == 0
 
 
 def test_an_answer_that_takes_too_long_says_how_long_was_waited(send: Send) -> None:

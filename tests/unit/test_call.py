@@ -145,6 +145,12 @@ def test_an_answer_that_is_not_json_is_a_value_error() -> None:
         Response(200, {}, b"<html>").json()
 
 
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a":' * 100_000])
+def test_an_answer_that_is_nested_too_deeply_is_a_value_error(body: bytes) -> None:
+    with pytest.raises(ValueError, match="nested too deeply"):
+        Response(200, {}, body).json()
+
+
 @pytest.mark.parametrize(
     "path", ["/deposits/../admin", "/..", "/./x", "/a/../../b?c=d", "/a/%2e%2E/b", "../a", "/a/.%2e"]
 )

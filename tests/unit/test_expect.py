@@ -1,5 +1,6 @@
-"""Expectations: a report that is too short to be true calls nobody."""
+"""Expectations: a report that is too short or too long to be true calls nobody."""
 
+from collections.abc import Callable
 from fractions import Fraction
 
 import pytest
@@ -7,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollcall.core.errors import DeclarationError
-from rollcall.core.expect import AtLeast, ShareOfLast
+from rollcall.core.expect import MOST_ENTRIES, AtLeast, AtMost, Expect, ShareOfLast
+from tests.unit.jobs import job
 
 
 @pytest.mark.parametrize("total", [7_000, 7_001, 1_000_000])
@@ -52,3 +54,32 @@ def test_fewer_than_no_entries_cannot_be_expected() -> None:
 def test_a_share_lies_between_nothing_and_all(share: float) -> None:
     with pytest.raises(DeclarationError, match="take a share between 0 and 1"):
         ShareOfLast(share)
+
+
+@pytest.mark.parametrize("expect", [AtLeast(1, at_most=20), AtMost(20), ShareOfLast(0.5, at_most=20)])
+def test_a_job_takes_no_more_entries_than_it_expects(expect: Expect) -> None:
+    assert job(expect=expect).most_entries == 20
+
+
+def test_a_job_that_expects_no_number_of_entries_takes_five_times_the_largest_run_that_is_measured() -> None:
+    assert job().most_entries == job(expect=AtLeast(1)).most_entries == MOST_ENTRIES == 5 * 1_000_000
+
+
+def test_at_most_some_entries_may_be_none() -> None:
+    expect: Expect = AtMost(20)
+    assert expect.objection(0, 1_000) is None
+
+
+@pytest.mark.parametrize(
+    "declare",
+    [
+        lambda: AtLeast(9, at_most=8),
+        lambda: AtLeast(0, at_most=0),
+        lambda: AtMost(0),
+        lambda: ShareOfLast(1, at_most=0),
+    ],
+    ids=["fewer than the least", "none", "at most none", "a share and none"],
+)
+def test_no_report_can_be_expected_that_cannot_be(declare: Callable[[], Expect]) -> None:
+    with pytest.raises(DeclarationError, match=r"no report has so many|1 entry or more"):
+        declare()

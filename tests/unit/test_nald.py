@@ -1,17 +1,21 @@
 """The national list of licences: a zip that is taken apart, compared and written down, in flat memory."""
 
 import io
+import shutil
 import tracemalloc
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import BinaryIO
+from typing import Any, BinaryIO
+from unittest.mock import patch
 
 import pytest
 
 from functions.jobs.water import _nald as nald
 from functions.jobs.water import import_licence, nald_import
-from rollcall import Rejected, Run
+from functions.jobs.water._bounds import Bounds
+from rollcall import Rejected, Run, TryAgain
 
 DUE = datetime(2026, 11, 21, 1, tzinfo=UTC)
 
@@ -109,6 +113,132 @@ def test_a_zip_without_the_table_and_a_table_without_its_column_or_rows_are_refu
         nald.queue_licences(folder, DUE)
     folder.objects[nald.csv_key(DUE)] = b"LIC_NO,REGION\n"
     with pytest.raises(Rejected, match="lists no licence"):
+        nald.queue_licences(folder, DUE)
+
+
+# --- a list that is larger than it may be ---
+
+
+@pytest.fixture
+def bounded(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Lets the list have no more than a story says."""
+
+    def bounded(**changed: int) -> None:
+        monkeypatch.setattr(nald, "BOUNDS", replace(Bounds(), **changed))
+
+    return bounded
+
+
+def zipped(content: bytes, method: int = zipfile.ZIP_DEFLATED, others: int = 0, name: str = nald.LICENCES) -> bytes:
+    with io.BytesIO() as file:
+        with zipfile.ZipFile(file, "w", method) as archive:
+            for number in range(others):
+                archive.writestr(f"{number:09}{'x' * 200}", b"")
+            archive.writestr(name, content)
+        return file.getvalue()
+
+
+def unpacking_is_refused(folder: Folder, packed: bytes, reason: str) -> int:
+    """How many bytes were written of the table before its zip was refused; nothing of it is in the bucket."""
+    written = 0
+
+    class Table(io.BytesIO):
+        def write(self, data: Any) -> int:
+            nonlocal written
+            written += len(data)
+            return super().write(data)
+
+    folder.objects[nald.ZIP] = packed
+    before = set(folder.objects)
+    tables = [io.BytesIO(), Table()]
+    with patch.object(nald, "TemporaryFile", lambda: tables.pop(0)), pytest.raises(Rejected, match=reason):
+        nald.unpack(folder, DUE)
+    assert set(folder.objects) == before
+    return written
+
+
+def test_a_zip_that_states_a_size_beyond_its_bound_is_not_unpacked(folder: Folder) -> None:
+    packed = zipped(bytes(Bounds().unpacked + 1))
+    assert unpacking_is_refused(folder, packed, r"more than 209,715,200 \(Bounds\.unpacked in ") == 0
+
+
+def test_a_zip_that_unpacks_to_much_is_unpacked_no_further_than_to_its_bound(folder: Folder) -> None:
+    packed = zipped(b"LIC_NO\n" + b"1\n" * 20_000_000)
+    most = 4 * 1024 * 1024
+    assert most - 64 * 1024 <= unpacking_is_refused(folder, packed, r"\(Bounds\.ratio in ") <= most
+
+
+NO_TABLE = r"has no NALD_ABS_LICENCES\.csv"
+
+
+@pytest.mark.parametrize(
+    ("packed", "reason"),
+    [
+        (zipped(b"", others=5_000), r"the zip's directory: more than 1,048,576 \(Bounds\.directory"),
+        (zipped(b"LIC_NO", zipfile.ZIP_LZMA), "packed by another method than deflate"),
+        (zipped(b"LIC_NO", zipfile.ZIP_BZIP2), "packed by another method than deflate"),
+        (zipped(zipped(b"LIC_NO"), name="nald.zip"), NO_TABLE),
+        (zipped(b"LIC_NO", name=f"../{nald.LICENCES}"), NO_TABLE),
+        (zipped(b"LIC_NO", name=f"/etc/{nald.LICENCES}"), NO_TABLE),
+    ],
+    ids=["members", "LZMA", "bzip2", "a zip in the zip", "a step up", "a path"],
+)
+def test_a_zip_of_more_or_other_members_is_refused(folder: Folder, packed: bytes, reason: str) -> None:
+    assert unpacking_is_refused(folder, packed, reason) == 0
+
+
+def test_an_encrypted_table_is_refused(folder: Folder) -> None:
+    packed = bytearray(zipped(b"LIC_NO\n1\n"))
+    packed[6] |= 1
+    packed[packed.index(b"PK\x01\x02") + 8] |= 1
+    assert unpacking_is_refused(folder, bytes(packed), "is encrypted") == 0
+
+
+def test_a_zip_is_downloaded_no_further_than_to_its_bound(folder: Folder, bounded: Callable[..., None]) -> None:
+    bounded(packed=999)
+    folder.objects[nald.ZIP] = zipped(bytes(1_000), zipfile.ZIP_STORED)
+    with pytest.raises(Rejected, match=r"bytes of nald\.zip: more than 999 \(Bounds\.packed in functions/jobs/water"):
+        nald.unpack(folder, DUE)
+
+
+def test_a_table_without_room_waits_for_some(folder: Folder) -> None:
+    usage = shutil.disk_usage("/")._replace(free=10)
+    with patch.object(shutil, "disk_usage", lambda _: usage), pytest.raises(TryAgain, match="there is no room for the"):
+        nald.unpack(folder, DUE)
+
+
+@pytest.mark.parametrize(
+    ("table", "bound", "most"),
+    [
+        (b"LIC_NO\n" + b"1" * 100, "row", 60),
+        (b'LIC_NO\n"' + b"1\n" * 100, "row", 60),
+        (b"LIC_NO,X\n1," + b'"\n",' * 100, "row", 60),
+        (b"LIC_NO" + b",X" * 100, "row", 60),
+        (b"LIC_NO\n" + b"1\n" * 5, "rows", 4),
+        (b"LIC_NO\n" + b"1\n" * 5, "unpacked", 16),
+        (b"LIC_NO," + b"X" * 40 + b"\n" + b"1,\n" * 10, "unpacked", 100),
+    ],
+    ids=["a line", "a field of lines", "fields of lines", "columns", "rows", "the table", "the queue made of it"],
+)
+def test_a_table_is_read_no_further_than_to_its_bounds(
+    folder: Folder, bounded: Callable[..., None], table: bytes, bound: str, most: int
+) -> None:
+    bounded(**{bound: most})
+    folder.objects[nald.csv_key(DUE)] = table
+    with pytest.raises(Rejected, match=rf"more than {most} \(Bounds\.{bound} in "):
+        nald.queue_licences(folder, DUE)
+    assert nald.queue_key(DUE) not in folder.objects
+
+
+def test_many_rows_are_no_long_row(folder: Folder, bounded: Callable[..., None]) -> None:
+    bounded(row=60)
+    folder.objects[nald.csv_key(DUE)] = b"LIC_NO\n" + b'"1\n2"\n' * 100
+    assert nald.queue_licences(folder, DUE) == 100
+
+
+def test_a_table_that_is_no_text_is_refused(folder: Folder) -> None:
+    folder.objects[nald.csv_key(DUE)] = b"LIC_NO\n\xff\n"
+    with pytest.raises(Rejected, match="is no CSV"):
         nald.queue_licences(folder, DUE)
 
 

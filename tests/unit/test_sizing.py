@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollcall.core import sizing
+from rollcall.core.batches import Batches
+from rollcall.core.errors import DeclarationError
 from rollcall.core.job import Job
 from rollcall.core.rate import Rate
-from rollcall.core.sizing import PATIENCE, WorkerSizing, window, worker_sizing
+from rollcall.core.sizing import ANSWERS_BYTES, PATIENCE, WorkerSizing, window, worker_sizing
 from rollcall.core.target import Target
 from tests.unit.jobs import job
 
@@ -162,3 +164,35 @@ def test_dead_letters_stay_invisible_for_six_timeouts() -> None:
 
 def test_the_watchdog_ends_before_it_comes_again() -> None:
     assert timedelta(minutes=1) > sizing.WATCHDOG_TIMEOUT
+
+
+# --- answers ---
+
+
+def with_answers(width: int, answer_bytes: int | None = None) -> Job:
+    """A job whose batches make `width` calls at once."""
+    target = Target("bank", concurrency=width, answer_bytes=answer_bytes)
+    return job(concurrency=width, target=target, delivery=Batches(size=width, at_once=1, most_entries=width))
+
+
+@pytest.mark.parametrize(("width", "expected"), [(1, 1_048_576), (10, 1_048_576), (20, 1_048_576), (250, 83_886)])
+def test_an_answer_has_a_mebibyte_or_what_fits(width: int, expected: int) -> None:
+    assert worker_sizing(with_answers(width)).answer_bytes == expected
+
+
+@pytest.mark.parametrize(("width", "declared"), [(1, 20 * 1024 * 1024), (10, 2 * 1024 * 1024), (250, 1)])
+def test_an_answer_has_what_its_target_declares(width: int, declared: int) -> None:
+    assert worker_sizing(with_answers(width, declared)).answer_bytes == declared
+
+
+@given(jobs)
+def test_all_answers_that_a_worker_waits_for_fit_into_its_memory(job: Job) -> None:
+    worker = worker_sizing(job)
+    assert worker.width * worker.answer_bytes <= ANSWERS_BYTES
+
+
+def test_answers_that_would_not_fit_cannot_be_declared() -> None:
+    with pytest.raises(DeclarationError, match=r"10 calls at once leave 2,097,152 for each .*ANSWERS_BYTES"):
+        worker_sizing(with_answers(10, 2 * 1024 * 1024 + 1))
+    with pytest.raises(DeclarationError, match="answer_bytes is 0; it is positive"):
+        with_answers(10, 0)

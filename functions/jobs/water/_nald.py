@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-import shutil
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,6 +12,7 @@ from tempfile import TemporaryFile
 from typing import IO, BinaryIO
 from urllib.parse import quote
 
+from functions.jobs.water._bounds import BOUNDS, RowLines, counted, exceeded, unpack_member
 from rollcall import Objects, Rejected
 
 #: What the list is uploaded as, every night.
@@ -44,13 +45,15 @@ def _folder(scheduled_for: datetime) -> str:
 
 
 def unpack(objects: Objects, scheduled_for: datetime) -> str:
-    """Take the table of licences out of the zip; returns the zip's ETag. Raises Rejected where it cannot be trusted."""
+    """Take the table of licences out of the zip; returns the zip's ETag.
+
+    Raises Rejected where it cannot be trusted: damaged, without the table, or beyond the `BOUNDS`.
+    """
     with TemporaryFile() as packed, TemporaryFile() as table:
-        etag = objects.download(ZIP, packed)
+        etag = objects.download(ZIP, counted(packed, ZIP, "packed", BOUNDS.packed))
         try:
-            with zipfile.ZipFile(packed) as archive, archive.open(LICENCES) as member:
-                shutil.copyfileobj(member, table)  # raises BadZipFile at its end, where the checksum is wrong
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            unpack_member(packed, LICENCES, table, BOUNDS)
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, struct.error) as error:
             raise Rejected(f"{ZIP} is damaged: {error}") from error
         except KeyError as error:
             raise Rejected(f"{ZIP} has no {LICENCES}") from error
@@ -59,14 +62,25 @@ def unpack(objects: Objects, scheduled_for: datetime) -> str:
 
 
 def licences(objects: Objects, scheduled_for: datetime) -> Iterator[dict[str, str]]:
-    """The rows of the table of licences. Raises Rejected where it lacks the column that names them."""
+    """The rows of the table of licences.
+
+    Raises Rejected where it lacks the column that names them, is no CSV, or is beyond the `BOUNDS`.
+    """
     with TemporaryFile() as file, _text(file) as text:
-        objects.download(csv_key(scheduled_for), file)
+        objects.download(csv_key(scheduled_for), counted(file, LICENCES, "unpacked", BOUNDS.unpacked))
         file.seek(0)
-        reader = csv.DictReader(text)
-        if NUMBER not in (reader.fieldnames or ()):
-            raise Rejected(f"{LICENCES} has no column {NUMBER}")
-        yield from reader
+        lines = RowLines(text, LICENCES, BOUNDS)
+        reader = csv.DictReader(lines)
+        try:
+            if NUMBER not in (reader.fieldnames or ()):
+                raise Rejected(f"{LICENCES} has no column {NUMBER}")
+            for number, row in enumerate(reader, start=1):
+                if number > BOUNDS.rows:
+                    raise exceeded(f"rows of {LICENCES}", "rows", BOUNDS.rows)
+                lines.taken()
+                yield row
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise Rejected(f"{LICENCES} is no CSV: line {reader.line_num} cannot be read") from error
 
 
 def remove_documents(objects: Objects, scheduled_for: datetime) -> int:
@@ -87,7 +101,8 @@ def remove_documents(objects: Objects, scheduled_for: datetime) -> int:
 def queue_licences(objects: Objects, scheduled_for: datetime) -> int:
     """Write down which licences are to be imported; returns how many. Raises Rejected for none."""
     with TemporaryFile() as file:
-        written = sum(file.write(json.dumps(row).encode() + b"\n") > 0 for row in licences(objects, scheduled_for))
+        queue = counted(file, "the queue", "unpacked", BOUNDS.unpacked)
+        written = sum(queue.write(json.dumps(row).encode() + b"\n") > 0 for row in licences(objects, scheduled_for))
         if written == 0:
             raise Rejected(f"{LICENCES} lists no licence")
         objects.upload(queue_key(scheduled_for), file)
@@ -97,7 +112,7 @@ def queue_licences(objects: Objects, scheduled_for: datetime) -> int:
 def queued(objects: Objects, scheduled_for: datetime) -> Iterator[dict[str, str]]:
     """The licences that are to be imported."""
     with TemporaryFile() as file:
-        objects.download(queue_key(scheduled_for), file)
+        objects.download(queue_key(scheduled_for), counted(file, "the queue", "unpacked", BOUNDS.unpacked))
         file.seek(0)
         for line in file:
             yield json.loads(line)

@@ -14,8 +14,9 @@ from rollcall.core.errors import (
     TryAgain,
     Unanswered,
 )
-from rollcall.core.expect import AtLeast, ShareOfLast
+from rollcall.core.expect import AtLeast, AtMost, ShareOfLast
 from rollcall.core.job import Job, Overlap
+from rollcall.core.limits import Limits
 from rollcall.core.outcome import NEVER_ARRIVED, NeverArrived, Outcome
 from rollcall.core.pipeline import Pipeline, Skip, Task
 from rollcall.core.rate import Rate
@@ -26,8 +27,8 @@ from rollcall.core.tables import ConditionFailed, Items
 from rollcall.core.target import Bucket, Format, Keys, Location, Report, Secret, Table, Target
 
 __all__ = [
-    "NEVER_ARRIVED", "AtLeast", "Batches", "Breaker", "Bucket", "Call", "ConditionFailed", "Cron",
-    "DeclarationError", "Entry", "Format", "Http", "HttpError", "Items", "Jitter", "Job", "Keys", "Location",
+    "NEVER_ARRIVED", "AtLeast", "AtMost", "Batches", "Breaker", "Bucket", "Call", "ConditionFailed", "Cron",
+    "DeclarationError", "Entry", "Format", "Http", "HttpError", "Items", "Jitter", "Job", "Keys", "Limits", "Location",
     "NeverArrived", "NotSent", "Objects", "Outcome", "Overlap", "Pipeline", "Rate", "Rejected", "Report",
     "Response", "Retry", "Run", "RunCompleted", "Schedule", "Secret", "ShareOfLast", "Skip", "SourceError", "Table",
     "Target", "Task", "TryAgain", "Unanswered", "by_hand", "daily", "every", "monthly", "weekdays", "weekly",

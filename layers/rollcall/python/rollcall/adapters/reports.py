@@ -5,6 +5,7 @@ import io
 import json
 import math
 import re
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from decimal import Decimal
@@ -13,8 +14,12 @@ from typing import IO, Any, cast
 from urllib.parse import parse_qsl, unquote, urljoin, urlsplit
 
 from rollcall.adapters.clients import AWS_ERRORS, Clients, words_of
+from rollcall.adapters.inflating import CODINGS, IDENTITY
+from rollcall.adapters.report_limits import Counted, Lines, Scanned, Stream, Unpacked, exceeded
 from rollcall.adapters.secrets import Secrets
 from rollcall.core.errors import RollcallError, SourceError
+from rollcall.core.limits import Limits
+from rollcall.core.numbers import UNUSABLE_NUMBER, is_usable
 from rollcall.core.run import Record
 from rollcall.core.target import Format, Location, Report
 
@@ -55,13 +60,13 @@ class Reports:
         number = 0
         try:
             with closing(self._open(location)) as stream:
-                for number, record in enumerate(_records(stream, report, location), start=1):
+                for number, record in enumerate(_records(_bounded(stream, report), report, location), start=1):
                     if not isinstance(record, dict):
                         raise SourceError(f"record {number} is of type {type(record).__name__}, not an object")
                     yield record
         except SourceError as error:
             raise SourceError(f"the report {report.name} ({shown(location)}): {error}") from error
-        except (OSError, ValueError, *AWS_ERRORS) as error:
+        except (OSError, ValueError, zlib.error, *AWS_ERRORS) as error:
             where = f"broke off after {number:,} records" if number else "cannot be read"
             said = words_of(error) if isinstance(error, AWS_ERRORS) else error
             raise SourceError(f"the report {report.name} ({shown(location)}) {where}: {said}") from error
@@ -165,10 +170,15 @@ class _HttpStream:
         import urllib3
 
         try:
-            data: bytes = self._response.read(None if size < 0 else size, decode_content=True)
+            data: bytes = self._response.read(None if size < 0 else size, decode_content=False)
         except urllib3.exceptions.HTTPError as error:
             raise OSError(f"the connection ended early: {_trouble(error)}") from error
         return data
+
+    @property
+    def coding(self) -> str:
+        """How its bytes are compressed: not by what is asked for, but some servers do it anyway."""
+        return str(self._response.headers.get("content-encoding", "")).strip().lower()
 
     def close(self) -> None:
         self._response.close()
@@ -208,20 +218,30 @@ def _hidden_in(url: str) -> Iterator[str]:
     yield from (value for _, value in parse_qsl(parts.query))
 
 
-def _records(stream: IO[bytes], report: Report, location: Location) -> Iterator[Any]:
+def _bounded(stream: IO[bytes], report: Report) -> Stream:
+    """What `stream` holds, unpacked, and not more of it than the report may have."""
+    coding = stream.coding if isinstance(stream, _HttpStream) else ""
+    if coding in IDENTITY:
+        return Counted(stream, report.limits)
+    if coding not in CODINGS:
+        raise SourceError("its Content-Encoding is not supported; take gzip, deflate or none")
+    return Counted(Unpacked(stream, report.limits), report.limits)
+
+
+def _records(stream: Stream, report: Report, location: Location) -> Iterator[Any]:
     match location.record_format():
         case Format.JSON:
-            return _json(stream, report.array)
+            return _json(Scanned(stream, report.limits, around=1 if report.array is None else 2), report.array)
         case Format.JSON_LINES:
-            return _json_lines(stream)
+            return _json_lines(Scanned(stream, report.limits, around=0), report.limits)
         case Format.CSV:
-            return _csv(stream)
+            return _csv(stream, report.limits)
 
 
 class _Beginning:
     """Keeps the first bytes that pass through a stream."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self.kept = b""
         self.length = 0
@@ -234,7 +254,7 @@ class _Beginning:
         return data
 
 
-def _json(stream: IO[bytes], array: str | None) -> Iterator[Any]:
+def _json(stream: Stream, array: str | None) -> Iterator[Any]:
     import ijson
 
     beginning = _Beginning(stream)
@@ -266,16 +286,32 @@ def _begins_array(kept: bytes, array: str | None) -> bool:
 
 
 def with_numbers(value: Any) -> Any:
-    """`value` with its decimals as plain numbers where that changes none of them; they stay decimals elsewhere."""
-    match value:
-        case Decimal():
-            number = float(value)
-            return number if math.isfinite(number) and Decimal(repr(number)) == value else value
-        case dict():
-            return {name: with_numbers(member) for name, member in value.items()}
-        case list():
-            return [with_numbers(member) for member in value]
+    """`value` with its decimals as plain numbers where that changes none of them; they stay decimals elsewhere.
+
+    A number that would be costly to handle becomes one that no payload may hold. Dicts and lists are changed in place.
+    """
+    kind = type(value)
+    if kind is Decimal:
+        return _plain(value)
+    if kind is dict:
+        for name, member in value.items():
+            if type(member) in _CHANGED:
+                value[name] = with_numbers(member)
+    elif kind is list:
+        for index, member in enumerate(value):
+            if type(member) in _CHANGED:
+                value[index] = with_numbers(member)
     return value
+
+
+_CHANGED = frozenset({Decimal, dict, list})
+
+
+def _plain(number: Decimal) -> float | Decimal:
+    if not is_usable(number):
+        return UNUSABLE_NUMBER
+    plain = float(number)
+    return plain if math.isfinite(plain) and Decimal(repr(plain)) == number else number
 
 
 def _no_constant(name: str) -> None:
@@ -291,8 +327,10 @@ def _is_empty_array(beginning: _Beginning, array: str | None) -> bool:
     return isinstance(document, dict) and document.get(array) == []
 
 
-def _json_lines(stream: IO[bytes]) -> Iterator[Any]:
-    for number, line in enumerate(_lines(stream), start=1):
+def _json_lines(stream: Stream, limits: Limits) -> Iterator[Any]:
+    lines = Lines(_text(stream), limits)
+    for number, line in enumerate(lines, start=1):
+        lines.taken()
         if line.strip():
             try:
                 yield with_numbers(json.loads(line, parse_float=Decimal, parse_constant=_no_constant))
@@ -300,17 +338,23 @@ def _json_lines(stream: IO[bytes]) -> Iterator[Any]:
                 raise ValueError(f"line {number} is not JSON: {error}") from error
 
 
-def _csv(stream: IO[bytes]) -> Iterator[dict[str, str]]:
-    rows = csv.reader(_lines(stream), strict=True)
+def _csv(stream: Stream, limits: Limits) -> Iterator[dict[str, str]]:
+    # The module's own bound on a field holds for the whole process; that of the report is not known to it.
+    csv.field_size_limit(max(csv.field_size_limit(), limits.record))
+    lines = Lines(_text(stream), limits)
+    rows = csv.reader(lines, strict=True)
     try:
         names = next(rows, None)
         if not names:
             raise SourceError("it has no header line")
         if len(set(names)) < len(names):
             raise SourceError(f"its header names a column twice: {_twice(names)}; see whether it has a header line")
+        lines.taken()
         for row in rows:
             if row and len(row) != len(names):
                 raise ValueError(f"line {rows.line_num} has {len(row)} of {len(names)} columns")
+            if lines.taken() > limits.string and max(map(len, row)) > limits.string:
+                raise exceeded(f"one of its texts has more than {limits.string:,} characters", "string")
             if row:
                 yield dict(zip(names, row, strict=True))
     except csv.Error as error:
@@ -323,8 +367,8 @@ def _twice(names: list[str]) -> str:
     return f"columns {names.index(names[again]) + 1} and {again + 1}"
 
 
-def _lines(stream: IO[bytes]) -> Iterator[str]:
-    """Text lines of any byte stream, UTF-8 with or without a byte order mark."""
+def _text(stream: Stream) -> IO[str]:
+    """Text of a stream, UTF-8 with or without a byte order mark; its lines end as they end."""
 
     class Raw(io.RawIOBase):
         def readable(self) -> bool:
@@ -335,4 +379,4 @@ def _lines(stream: IO[bytes]) -> Iterator[str]:
             buffer[: len(data)] = data
             return len(data)
 
-    return iter(io.TextIOWrapper(io.BufferedReader(Raw(), 64 * 1024), encoding="utf-8-sig", newline=""))
+    return io.TextIOWrapper(io.BufferedReader(Raw(), 64 * 1024), encoding="utf-8-sig", newline="")

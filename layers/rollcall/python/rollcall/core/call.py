@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from rollcall.core.buckets import Objects, no_buckets
 from rollcall.core.errors import HttpError, NotSent, Rejected, Unanswered
+from rollcall.core.paths import leaves_base
 from rollcall.core.redaction import Redact, unredacted
 from rollcall.core.tables import Items
 from rollcall.core.target import Bucket, Table
@@ -47,8 +48,11 @@ class Response:
         return self.body.decode("utf-8", errors="replace")
 
     def json(self) -> Any:
-        """The parsed body. Raises ValueError where it is not JSON."""
-        return json_.loads(self.body)
+        """The parsed body. Raises ValueError where it is not JSON, or nested too deeply to be parsed."""
+        try:
+            return json_.loads(self.body)
+        except RecursionError as error:
+            raise ValueError("the answer is nested too deeply") from error
 
 
 #: Sends a request and returns whatever answer came. Raises NotSent or Unanswered where none did.
@@ -86,10 +90,14 @@ class Http:
         """Send `json`, or `body` as it is, to `path` (with its query, beginning with /).
 
         What stands in a path and comes from an entry must be quoted: `urllib.parse.quote(key, safe="")`. A path with
-        a step up is refused, and with it the entry: nothing outside of the target's base URL is ever called.
+        a segment that any server reads as `.` or `..` is refused, and with it the entry: nothing outside of the
+        target's base URL is ever called.
         """
-        if _steps_up(path):
-            raise Rejected(f"the path {path!r} would leave the target's own; quote what stands in it")
+        if leaves_base(path):
+            raise Rejected(
+                f"the path {path!r:.200} would leave the target's own: a segment of it can be read as . or .., quoted "
+                f"or not; quote what stands in it, and name the entity otherwise where its name is such a step"
+            )
         if self.over:
             raise NotSent(f"{method} {path} comes after the end of its call")
         sent = {IDEMPOTENCY_HEADER: self.idempotency_key, **(headers or {})}
@@ -122,12 +130,6 @@ class Http:
 
     async def delete(self, path: str) -> Response:
         return await self.request("DELETE", path)
-
-
-def _steps_up(path: str) -> bool:
-    """Whether a segment of the path is a step, quoted or not."""
-    plain = "/" + path.partition("?")[0].replace("%2e", ".").replace("%2E", ".")
-    return "/." in plain and not {".", ".."}.isdisjoint(plain.split("/"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,7 @@ def checked_key(key: object) -> str:
     if key is None:
         raise InvalidEntry("it has no key")
     if not isinstance(key, str):
-        raise InvalidEntry(f"its key is of type {type(key).__name__}, not text: {key!r:.80}")
+        raise InvalidEntry(f"its key is of type {type(key).__name__}, not text: {_shown(key)}")
     if not key.strip():
         raise InvalidEntry("its key is empty")
     if len(key) > LONGEST_KEY:
@@ -100,7 +100,14 @@ def checked_idempotency_key(own: object) -> str | None:
     """`own`, if it can name an effect, or None where there is none. Raises InvalidEntry with the reason."""
     if own is None or (isinstance(own, str) and 0 < len(own) <= LONGEST_KEY and is_unicode(own)):
         return own
-    raise InvalidEntry(f"its idempotency key is not text of 1 to {LONGEST_KEY:,} characters: {own!r:.80}")
+    raise InvalidEntry(f"its idempotency key is not text of 1 to {LONGEST_KEY:,} characters: {_shown(own)}")
+
+
+def _shown(value: object) -> str:
+    try:
+        return f"{value!r:.80}"
+    except Exception:  # a number of more digits than Python writes, or whatever a strange object does
+        return "one that cannot be shown"
 
 
 def is_unicode(text: str) -> bool:

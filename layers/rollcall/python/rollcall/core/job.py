@@ -13,7 +13,7 @@ from rollcall.core.buckets import Objects
 from rollcall.core.call import Call
 from rollcall.core.entry import Entry
 from rollcall.core.errors import DeclarationError
-from rollcall.core.expect import AtLeast, ShareOfLast
+from rollcall.core.expect import MOST_ENTRIES, Expect
 from rollcall.core.outcome import NeverArrived, Outcome
 from rollcall.core.retry import Retry
 from rollcall.core.run import Run, RunCompleted
@@ -72,7 +72,7 @@ class Job:
         needs: Sequence[Need] = (),
         retry: Retry = Retry(),  # noqa: B008 - a frozen value
         overlap: Overlap = Overlap.SKIP,
-        expect: AtLeast | ShareOfLast | None = None,
+        expect: Expect | None = None,
         #: From the scheduled time; a run that is not complete by then is reported as overdue.
         deadline: timedelta = timedelta(hours=8),
         #: Entries on the queue that are not settled, over all runs; None: as many as fit, see `sizing.window`.
@@ -217,6 +217,11 @@ class Job:
         if self._source is None:
             raise DeclarationError(f"job {self.name} has no source; decorate a generator with @job.source")
         return iter(self._source(run))
+
+    @property
+    def most_entries(self) -> int:
+        """How many entries its source may yield."""
+        return self.expect.at_most if self.expect is not None else MOST_ENTRIES
 
     @property
     def callback_function(self) -> Callback:

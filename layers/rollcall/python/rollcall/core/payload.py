@@ -13,6 +13,7 @@ from rollcall.core.entry import (
     checked_key,
 )
 from rollcall.core.errors import DeclarationError, InvalidEntry
+from rollcall.core.numbers import check_numbers, may_hold_unusable
 from rollcall.core.values import Json, canonical
 
 
@@ -35,7 +36,12 @@ class PayloadType:
         what they meet in one entry must not end the run for the others.
         """
         try:
+            check_numbers(payload)
             valid = self._adapter.validate_python(payload)
+        except InvalidEntry:
+            raise
+        except RecursionError as error:
+            raise InvalidEntry("its payload is not JSON: it is nested too deeply") from error
         except ValidationError as error:
             raise InvalidEntry(_in_one_line(error)) from error
         except Exception as error:
@@ -50,18 +56,25 @@ class PayloadType:
                 f"too large: its payload has {len(text):,} bytes of JSON; the most is {LARGEST_PAYLOAD:,}"
             )
         try:
-            self._built(text)
+            self._built(text, own=True)
+        except InvalidEntry:
+            raise
         except Exception as error:
             raise InvalidEntry(f"its payload cannot be built again from its JSON: {_told(error)}") from error
         return value
 
     def build(self, payload: Json) -> Any:
-        """The object that the callback gets."""
-        return self._built(canonical(payload))
+        """The object that the callback gets. Raises InvalidEntry where a number in it is beyond the bounds."""
+        return self._built(canonical(payload), own=False)
 
-    def _built(self, text: str) -> Any:
+    def _built(self, text: str, *, own: bool) -> Any:
         # As JSON, for what is strict about Python's types; by name, for aliases that hold for validation only.
-        return self._adapter.validate_json(text, by_alias=True, by_name=True)
+        built = self._adapter.validate_json(text, by_alias=True, by_name=True)
+        if may_hold_unusable(text, own=own):
+            check_numbers(
+                self._adapter.dump_python(built, warnings=False)
+            )  # a Decimal is text in JSON, and a text need not be one
+        return built
 
     def enumerated(self, entry: Entry) -> ManifestEntry:
         """`entry` as it goes into the manifest; one that cannot be called is there as rejected, with the reason."""
@@ -90,6 +103,7 @@ def _adapter_of(annotation: Any) -> TypeAdapter[Any]:
 def _presentable(payload: object) -> Json:
     """A rejected payload for people to look at: as JSON where it can be and is not too large, else None."""
     try:
+        check_numbers(payload)
         value: Json = TypeAdapter(Any).dump_python(payload, mode="json", fallback=str)
         return value if len(canonical(value)) <= LARGEST_PAYLOAD else None
     except Exception:  # whatever the strange objects in it do when they are shown

@@ -7,6 +7,7 @@ from rollcall.core.batches import Batches
 from rollcall.core.errors import DeclarationError
 from rollcall.core.job import Job
 from rollcall.core.rate import Rate
+from rollcall.core.target import ANSWER_BYTES
 
 #: The most messages in a FIFO batch
 #: (https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html).
@@ -38,6 +39,10 @@ DEAD_LETTER_VISIBILITY = 6 * DEAD_LETTER_TIMEOUT
 SETTLE_MARGIN = timedelta(seconds=15)
 #: How long an invocation may wait for the slots of a rated target. What does not fit is held.
 PATIENCE = timedelta(seconds=60)
+#: Bytes of the bodies of all answers that a worker waits for. A compressed one is held three times at once (as it came,
+#: unpacked, and for the callback), which makes 60 MiB. A worker has 256 MB, of which it takes 70 itself; about half is
+#: left for what the callbacks make of their answers.
+ANSWERS_BYTES = 20 * 1024 * 1024
 #: Unsettled entries on a job's queue: an hour's worth of a rated target, within these. FIFO queues look for free groups
 #: among the first 120,000 messages
 #: (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/avoid-backlog-with-the-same-message-group-id.html).
@@ -64,6 +69,8 @@ class WorkerSizing:
     #: Six times the timeout, as AWS advises
     #: (https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html).
     visibility: timedelta
+    #: The most bytes of an answer's body.
+    answer_bytes: int
 
 
 def worker_sizing(job: Job) -> WorkerSizing:
@@ -71,7 +78,8 @@ def worker_sizing(job: Job) -> WorkerSizing:
 
     Where the target takes no keys, an invocation makes one call at a time. Where it is rated, a batch is no larger
     than the slots that come while it waits; never larger than what can be called within a function's longest timeout.
-    In bounded batches, an invocation is a batch, and raises DeclarationError where it could not be called in time.
+    In bounded batches, an invocation is a batch. Raises DeclarationError where it could not be called in time, and
+    where the declared answers do not fit into a worker's memory.
     """
     if job.delivery is not None:
         return _batch_sizing(job, job.delivery)
@@ -92,6 +100,7 @@ def worker_sizing(job: Job) -> WorkerSizing:
         batch_size=batch_size,
         timeout=timeout,
         visibility=6 * timeout,
+        answer_bytes=_answer_bytes(job, width),
     )
 
 
@@ -107,7 +116,19 @@ def _batch_sizing(job: Job, batches: Batches) -> WorkerSizing:
             f"once, and a function {LONGEST_TIMEOUT} at most; take smaller batches or more concurrency"
         )
     timeout = timedelta(seconds=-(-needed // timedelta(seconds=1)))
-    return WorkerSizing(width, batches.at_once, batches.size, timeout, 6 * timeout)
+    return WorkerSizing(width, batches.at_once, batches.size, timeout, 6 * timeout, _answer_bytes(job, width))
+
+
+def _answer_bytes(job: Job, width: int) -> int:
+    """As many as declared, by default as many as fit. Raises DeclarationError where those declared do not fit."""
+    declared, fitting = job.target.answer_bytes, ANSWERS_BYTES // width
+    if declared is not None and declared > fitting:
+        raise DeclarationError(
+            f"job {job.name}: answers of its target {job.target.name} have up to {declared:,} bytes (answer_bytes), "
+            f"and {width} calls at once leave {fitting:,} for each in a worker's memory (ANSWERS_BYTES in "
+            f"rollcall.core.sizing); lower answer_bytes or the job's concurrency"
+        )
+    return min(ANSWER_BYTES, fitting) if declared is None else declared
 
 
 def _paced_batch(rate: Rate, maximum_concurrency: int) -> int:

@@ -9,12 +9,15 @@ from urllib.parse import urlsplit
 
 from rollcall.core.breaker import Breaker
 from rollcall.core.errors import DeclarationError
+from rollcall.core.limits import Limits
 from rollcall.core.rate import Rate
 
 #: Statuses that are answered by another call: Request Timeout, Too Early, Too Many Requests, and the server's errors.
 RETRIED = frozenset({408, 425, 429, *range(500, 600)})
 #: Statuses that prove that nothing was done.
 NEVER_EXECUTED = frozenset({425, 429})
+#: Bytes of an answer's body where its target declares none. Answers to calls are confirmations of some hundred bytes.
+ANSWER_BYTES = 1024 * 1024
 #: A location's rate that lifts the target's own.
 UNLIMITED = "unlimited"
 #: What the engine calls its own table.
@@ -78,6 +81,9 @@ class Target:
     keys: Keys | None = Keys()
     #: How long after a call its effect may still show up; earlier, a probe that finds nothing proves nothing.
     settles_within: timedelta = timedelta(minutes=5)
+    #: Bytes of an answer's body, also once decompressed; a call with a larger answer counts as unanswered. None: 1 MiB,
+    #: or less where a worker makes so many calls at once that this would not fit into its memory.
+    answer_bytes: int | None = None
     #: False: its jobs call nobody over HTTP, only their own tables and buckets. Such a target is bound nowhere.
     http: bool = True
 
@@ -91,6 +97,8 @@ class Target:
             raise DeclarationError(f"target {self.name}: timeout is {self.timeout}; take 0.1 s to 5 minutes")
         if not timedelta(0) <= self.settles_within <= timedelta(days=1):
             raise DeclarationError(f"target {self.name}: settles_within is {self.settles_within}; take up to a day")
+        if self.answer_bytes is not None and self.answer_bytes < 1:
+            raise DeclarationError(f"target {self.name}: answer_bytes is {self.answer_bytes}; it is positive")
         if wrong := sorted(status for status in self.retried | self.never_executed if not 300 <= status <= 599):
             raise DeclarationError(f"target {self.name}: {wrong[0]} cannot ask for another try; take 3xx, 4xx and 5xx")
 
@@ -114,6 +122,8 @@ class Report:
     #: JSON only: the key of the array in the top-level object; None for a top-level array.
     #: Workday's report-as-a-service answers `{"Report_Entry": [...]}`.
     array: str | None = "Report_Entry"
+    #: How large it may be; a larger one is refused.
+    limits: Limits = Limits()  # noqa: RUF009 - a frozen value
 
     def __post_init__(self) -> None:
         checked_name("report", self.name, 40)

@@ -3,13 +3,14 @@
 import asyncio
 import ssl
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rollcall.adapters.http.request import Origin, names_authorization, written
 from rollcall.adapters.secrets import Authorization, Credentials, Secrets
 from rollcall.core.call import Request, Response
 from rollcall.core.errors import NotSent, Unanswered
-from rollcall.core.target import Location
+from rollcall.core.target import ANSWER_BYTES, Location
 
 if TYPE_CHECKING:
     from rollcall.adapters.http.connection import Connection
@@ -28,11 +29,17 @@ class TargetClient:
     the new credentials.
     """
 
-    def __init__(self, location: Location, secrets: Secrets, timeout: timedelta, connections: int) -> None:
-        """`timeout` is for connecting and the whole answer; at most `connections` are open, further requests wait."""
+    def __init__(
+        self, location: Location, secrets: Secrets, timeout: timedelta, connections: int, most: int = ANSWER_BYTES
+    ) -> None:
+        """`timeout` is for connecting and the whole answer; at most `connections` are open, further requests wait.
+
+        `most` are the bytes of an answer's body; one of a larger answer is taken for unanswered.
+        """
         self._url = location.url
         self._credentials = Credentials(secrets, location.secret) if location.secret is not None else None
         self._seconds = timeout.total_seconds()
+        self._most = most
         self._free = asyncio.Semaphore(connections)
         self._kept: list[Connection] = []
         self._origin: Origin | None = None
@@ -109,7 +116,7 @@ class TargetClient:
             self._tls.set_alpn_protocols(["http/1.1"])
         async with asyncio.timeout(min(self._seconds / 2, CONNECT_SECONDS)):
             _, connection = await asyncio.get_running_loop().create_connection(
-                Connection, origin.host, origin.port, ssl=self._tls
+                partial(Connection, self._most), origin.host, origin.port, ssl=self._tls
             )
             return connection
 

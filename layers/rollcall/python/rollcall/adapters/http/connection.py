@@ -9,12 +9,13 @@ from typing import cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
+from rollcall.adapters.inflating import CODINGS, PIECE, Inflater
 from rollcall.core.call import Response
 
-#: An answer's status line and headers.
+#: Bytes of an answer's status line and headers.
 MOST_HEAD = 64 * 1024
-#: A whole answer as it is sent, with its 1xx and chunk sizes, and its body once decompressed.
-MOST_BYTES = 16 * 1024 * 1024
+#: Headers of an answer, trailers not counted. Those of one name are joined one by one, which costs their square.
+MOST_HEADERS = 256
 #: Load balancers close after 60 s: a request must not cross that on its way.
 IDLE_SECONDS = 50.0
 
@@ -24,10 +25,13 @@ _KEEP_ALIVE = re.compile(r"timeout\s*=\s*\"?(\d{1,9})")
 class Connection(asyncio.Protocol):
     """Made by an event loop's `create_connection`; one request at a time.
 
+    The body of an answer has at most `most` bytes, as it is sent and once decompressed; its head, 1xx, chunk sizes and
+    trailers together at most `MOST_HEAD` more.
     The methods on_… are called by llhttp, which cuts the bytes into answers and refuses what is ambiguous.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        self._most = most
         self._loop = asyncio.get_running_loop()
         self._answer: asyncio.Future[Response] | None = None
         self._may_be_kept = False
@@ -45,7 +49,8 @@ class Connection(asyncio.Protocol):
         self._may_be_kept = self._in_body = False
         self._received = 0
         self._headers: dict[str, str] = {}
-        self._body: list[bytes] = []
+        self._header_lines = 0
+        self._body = bytearray()
         self._answer = self._loop.create_future()
         self._transport.write(request)
         return await self._answer
@@ -75,8 +80,12 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade) as error:
             self._fail(f"what came is no HTTP answer: {error.__context__ or error}")
-        if self._received > (MOST_BYTES if self._in_body else MOST_HEAD) and not self._answer.done():
-            self._fail(f"the {'answer' if self._in_body else 'head of the answer'} is too large")
+        if self._answer.done():
+            return
+        if self._in_body and self._received > self._most + MOST_HEAD:
+            self._fail(_too_large(self._most))
+        elif not self._in_body and self._received > MOST_HEAD:
+            self._fail(f"the head of the answer is too large: more than {MOST_HEAD:,} bytes (MOST_HEAD)")
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._answer is None or self._answer.done():
@@ -93,6 +102,10 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._in_body:
             return  # a trailer
+        self._header_lines += 1
+        if self._header_lines > MOST_HEADERS:
+            self._fail(f"the head of the answer is too large: more than {MOST_HEADERS} headers (MOST_HEADERS)")
+            raise ValueError("too many headers")  # to the parser: it shall read no further
         lower, text = name.decode("latin-1").lower(), value.decode("latin-1")
         self._headers[lower] = f"{self._headers[lower]}, {text}" if lower in self._headers else text
 
@@ -106,7 +119,10 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         self._refuse_surplus()
-        self._body.append(body)
+        if len(self._body) + len(body) > self._most:
+            self._fail(_too_large(self._most))
+        else:
+            self._body += body
 
     def on_message_complete(self) -> None:
         if self._in_body:
@@ -123,13 +139,17 @@ class Connection(asyncio.Protocol):
         if self._answer is None or self._answer.done():
             return
         try:
-            body = _decoded(b"".join(self._body), self._headers.get("content-encoding", ""))
+            body = _decoded(self._body, self._headers.get("content-encoding", ""), self._most)
         except (zlib.error, ValueError) as error:
             self._fail(f"the answer's body cannot be decompressed: {error}")
+            return
+        if body is None:
+            self._fail(_too_large(self._most))
             return
         self._may_be_kept = keep
         self._good_until = time.time() + _idle_seconds(self._headers.get("keep-alive"))
         self._answer.set_result(Response(self._status, self._headers, body))
+        self._body = bytearray()  # a kept connection keeps no answer
 
     def _fail(self, reason: str) -> None:
         if self._answer is not None and not self._answer.done():
@@ -146,12 +166,22 @@ def _idle_seconds(keep_alive: str | None) -> float:
     return min(IDLE_SECONDS, max(seconds - 1, seconds / 2))
 
 
-def _decoded(body: bytes, coding: str) -> bytes:
-    """Nothing compressed is asked for, but some send it anyway; what is not gzip or deflate stays as it came."""
-    if not body or coding.strip().lower() not in {"gzip", "x-gzip", "deflate"}:
-        return body
-    decoder = zlib.decompressobj(wbits=47)  # either, told by its first bytes
-    whole = decoder.decompress(body, MOST_BYTES)
-    if not decoder.eof:
-        raise ValueError("it is too large" if decoder.unconsumed_tail else "it is cut off")
-    return whole
+def _decoded(body: bytearray, coding: str, most: int) -> bytes | None:
+    """Nothing compressed is asked for, but some send it anyway; what is not gzip or deflate stays as it came.
+
+    So does what was compressed more than once. None where it is larger than `most`: no more of it is unpacked.
+    """
+    if not body or coding.strip().lower() not in CODINGS:
+        return bytes(body)
+    inflater, whole = Inflater(), bytearray()
+    for piece in inflater.inflate(body, PIECE):
+        whole += piece
+        if len(whole) > most:
+            return None
+    if not inflater.ended:
+        raise ValueError("it is cut off")
+    return bytes(whole)
+
+
+def _too_large(most: int) -> str:
+    return f"the answer is too large: more than {most:,} bytes (Target.answer_bytes)"

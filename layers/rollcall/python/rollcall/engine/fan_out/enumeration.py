@@ -10,6 +10,7 @@ from rollcall.adapters.manifests import Manifests
 from rollcall.core.actions import Action, log
 from rollcall.core.entry import Entry, ManifestEntry
 from rollcall.core.errors import SourceError, raised_by_rollcall
+from rollcall.core.expect import too_many
 from rollcall.core.job import Job
 from rollcall.core.redaction import without_values
 from rollcall.core.run import Record, Run, RunRecord
@@ -123,6 +124,8 @@ def _yielded(job: Job, source_run: Run, in_hand: _InHand) -> Iterator[Entry]:
         for number, entry in enumerate(job.entries(source_run), start=1):
             if not isinstance(entry, Entry):
                 raise SourceError(f"entry {number} is of type {type(entry).__name__}, not an Entry; correct the source")
+            if number > job.most_entries:
+                raise SourceError(too_many(job.most_entries))
             yield entry
     except SourceError as error:
         if raised_by_rollcall(error):
