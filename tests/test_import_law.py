@@ -43,7 +43,8 @@ LAW = {
     "rollcall.core": ("rollcall.core*", "pydantic*"),
     # The wings of the adapters: the ledger and HTTP know neither each other nor what else there is.
     "rollcall.adapters.http": (
-        "rollcall.core*", "rollcall.adapters.http*", "rollcall.adapters.secrets", "httptools*",
+        "rollcall.core*", "rollcall.adapters.http*", "rollcall.adapters.secrets", "rollcall.adapters.decompression",
+        "httptools*",
     ),
     "rollcall.adapters.ledger": ("rollcall.core*", "rollcall.adapters.ledger*", "mypy_boto3_*", "botocore*"),
     # The wings of the engine, from the lowest to the highest: each imports itself and those below it.

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from rollcall import Location, NotSent, Rejected, Response, Unanswered
-from rollcall.adapters import inflating
+from rollcall.adapters import decompression
 from rollcall.adapters.clients import Clients
 from rollcall.adapters.http import client, connection
 from rollcall.adapters.http.client import TargetClient
@@ -681,7 +681,7 @@ def test_small_answers_that_unpack_to_much_are_unpacked_no_further_than_the_boun
         def __getattr__(self, name: str) -> object:
             return getattr(self._decoder, name)
 
-    monkeypatch.setattr(inflating, "_decoder", Counted)
+    monkeypatch.setattr(decompression, "_decoder", Counted)
     bomb = answer("200 OK", gzip.compress(bytes(16_000_000), mtime=0), "Content-Encoding: gzip")
 
     async def call_all(url: str) -> list[BaseException | Response]:
@@ -691,7 +691,7 @@ def test_small_answers_that_unpack_to_much_are_unpacked_no_further_than_the_boun
     with serving(bomb) as server:
         answers = runner.run(call_all(server.url))
     assert all(isinstance(each, Unanswered) for each in answers)
-    assert made <= width * (100_000 + inflating.PIECE)
+    assert made <= width * (100_000 + decompression.PIECE)
 
 
 def test_what_is_compressed_twice_is_given_as_it_came(send: Send) -> None:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollcall import Entry, Format, Limits, Location, Report, SourceError
-from rollcall.adapters import inflating, reports
+from rollcall.adapters import decompression, reports
 from rollcall.adapters.clients import Clients
 from rollcall.adapters.report_limits import FAR_NUMBER, PIECE, Scanned, Unpacked
 from rollcall.adapters.reports import Reports
@@ -332,7 +332,7 @@ class Unpacking:
 @pytest.fixture
 def unpacking(monkeypatch: pytest.MonkeyPatch) -> type[Unpacking]:
     Unpacking.made = 0
-    monkeypatch.setattr(inflating, "_decoder", Unpacking)
+    monkeypatch.setattr(decompression, "_decoder", Unpacking)
     return Unpacking
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from itertools import accumulate
 from typing import IO, Protocol
 
-from rollcall.adapters.inflating import Inflater
+from rollcall.adapters.decompression import Inflater
 from rollcall.core.errors import SourceError
 from rollcall.core.limits import UNPACKED_FREELY, Limits
 from rollcall.core.numbers import LONGEST_NUMBER

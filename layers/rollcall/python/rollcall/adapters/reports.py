@@ -14,7 +14,7 @@ from typing import IO, Any, cast
 from urllib.parse import parse_qsl, unquote, urljoin, urlsplit
 
 from rollcall.adapters.clients import AWS_ERRORS, Clients, words_of
-from rollcall.adapters.inflating import CODINGS, IDENTITY
+from rollcall.adapters.decompression import CODINGS, IDENTITY
 from rollcall.adapters.report_limits import Counted, Lines, Scanned, Stream, Unpacked, exceeded
 from rollcall.adapters.secrets import Secrets
 from rollcall.core.errors import RollcallError, SourceError

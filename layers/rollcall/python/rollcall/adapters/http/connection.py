@@ -9,7 +9,7 @@ from typing import cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from rollcall.adapters.inflating import CODINGS, PIECE, Inflater
+from rollcall.adapters.decompression import CODINGS, PIECE, Inflater
 from rollcall.core.call import Response
 
 #: Bytes of an answer's status line and headers.
