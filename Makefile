@@ -26,7 +26,7 @@ SOURCES := $(wildcard app.py bench docs/examples functions layers/dependencies/b
 # $(call say,text): progress and trouble go to stderr; stdout belongs to the command that was asked for.
 say = echo "rollcall: $(1)" >&2
 
-.PHONY: help install install-dev run test lint format synth layer layer-here cdk drawings deploy deploy-local bench simulate mutate pins pin-cdk clean
+.PHONY: help install install-dev run test lint format synth layer layer-here cdk picture drawings deploy deploy-local bench simulate mutate pins pin-cdk clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1|/p' Makefile | awk -F'|' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -72,6 +72,9 @@ cdk: $(CDK_CLI)/.installed ## the CDK's own command line, .cdk-cli/cdk, in a fol
 
 bench: install-dev ## what the budgets promise, measured
 	@$(WITHOUT_MAKE) $(PYTHON_OF_VENV) -m bench $(ARGS)
+
+picture: install ## docs/main-job.svg anew: the main job, run and shown as in a terminal
+	@$(PYTHON_OF_VENV) -m tools.drawings.main_job
 
 drawings: install-dev ## docs/state-machines.md anew, from the synthesized templates
 	@$(PYTHON_OF_VENV) -m tools.drawings

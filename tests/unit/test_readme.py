@@ -29,5 +29,19 @@ def test_a_make_target_exists(target: str) -> None:
     assert target in TARGETS
 
 
+def test_it_can_be_read_in_a_few_minutes() -> None:
+    assert len(README.splitlines()) <= 200
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_the_index_leads_to_every_page(page: Path) -> None:
+    index = ROOT / "docs/README.md"
+    assert page == index or f"({page.name})" in index.read_text()
+
+
+def test_the_picture_loads_nothing() -> None:
+    assert "url(http" not in (ROOT / "docs/main-job.svg").read_text()
+
+
 def test_the_two_commands_are_shown_first() -> None:
     assert [line.split("#")[0].strip() for line in blocks("sh")[0].splitlines()] == ["make run", "make test"]
