@@ -61,7 +61,7 @@ class WithoutSecrets(logging.Filter):
         self._redact = redact
 
     def filter(self, record: logging.LogRecord) -> bool:
-        said = record.getMessage()
+        said = _said(record)
         if record.exc_info and record.exc_info[1] is not None:
             said += "\n" + "".join(traceback.format_exception(record.exc_info[1]))
         redacted = self._redact(said)
@@ -76,10 +76,19 @@ class WithoutErrors(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if record.exc_info and record.exc_info[1] is not None:
             # What follows the first line shows the error.
-            said = record.getMessage().partition("\n")[0]
+            said = _said(record).partition("\n")[0]
             record.msg, record.args = f"{said}: {class_and_place(record.exc_info[1])}", ()
             record.exc_info, record.exc_text = None, None
         return True
+
+
+def _said(record: logging.LogRecord) -> str:
+    """The text of a record. One that cannot be put together loses its arguments: nobody may fail by logging."""
+    try:
+        return record.getMessage()
+    except Exception:
+        record.msg, record.args = "a line that cannot be put together", ()
+        return record.getMessage()
 
 
 class EventFormatter(LambdaPowertoolsFormatter):

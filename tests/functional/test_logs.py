@@ -115,6 +115,13 @@ def test_a_line_of_others_without_a_secret_is_left_as_it_is(caplog: pytest.LogCa
 
 
 @pytest.mark.usefixtures("written")
+def test_a_line_that_cannot_be_put_together_hurts_nobody_and_shows_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    logging.getLogger("library").warning("could not send %d", SECRET)
+    (record,) = caplog.records
+    assert record.getMessage() == "a line that cannot be put together"
+
+
+@pytest.mark.usefixtures("written")
 def test_a_task_that_nobody_waits_for_is_reported_without_what_its_error_says(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -168,8 +175,8 @@ def refused(code: str) -> ClientError:
         (refused("ValidationException"), "UpdateItem: ValidationException"),
         (ReadTimeoutError(endpoint_url=f"https://sqs/{VALUE}"), "ReadTimeoutError"),
         (
-            ExceptionGroup("2 steps failed", [refused("Throttling"), KeyError(VALUE)]),
-            "2 steps failed: UpdateItem: Throttling; KeyError",
+            ExceptionGroup(VALUE, [refused("Throttling"), KeyError(VALUE)]),
+            "ExceptionGroup in handler (test_logs.py, line ",
         ),
     ],
     ids=lambda value: type(value).__name__,
@@ -180,6 +187,13 @@ def test_of_a_foreign_error_only_what_names_it_is_raised(error: BaseException, t
     assert str(found).startswith(text)
     assert VALUE not in shown(found)
     assert "in handler" in shown(found), "the stack is still there"
+
+
+def test_each_error_of_a_group_is_named() -> None:
+    """As the watchdog raises them."""
+    assert str(
+        raised(ExceptionGroup(VALUE, [refused("Throttling"), KeyError(VALUE), RollcallError("no run")]))
+    ).endswith("): UpdateItem: Throttling; KeyError; no run")
 
 
 def test_an_error_of_ours_is_raised_as_it_is_and_without_what_caused_it() -> None:

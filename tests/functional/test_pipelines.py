@@ -137,9 +137,8 @@ class Piped:
     def handler(self) -> StepHandler:
         """An environment of the pipeline's batch function."""
         world = self.world
-        return StepHandler(
-            self.pipeline, world.ledger, world.manifests, self._slices, self.functions, self._tokens, world.clock
-        )
+        known = (world.ledger, world.manifests, self._slices, self.functions, self._tokens, world.clock)
+        return StepHandler(self.pipeline, *known, redact=world.secrets.in_use.redacted)
 
     @property
     def _tokens(self) -> TaskTokens:
@@ -290,6 +289,14 @@ def test_nothing_to_do_leaves_out_the_rest_and_the_run_is_skipped_with_the_reaso
     }
     assert piped.functions.started == []
     assert "token" in piped.waiters.answers, "the state machine waits for nothing"
+
+
+def test_a_secret_in_the_reason_of_a_skip_is_replaced(piped: Piped) -> None:
+    piped.world.secrets.in_use.add("t0k3n-t0k3n")
+    piped.look = lambda _: Skip("nothing new at https://books/t0k3n-t0k3n")
+    piped.start()
+    piped.until_settled("look", IMPORT, "finish")
+    assert piped.run().reason == "nothing new at https://books/[secret]"
 
 
 def whole(piped: Piped) -> None:

@@ -36,13 +36,17 @@ CONFIG = Config(
 AWS_ERRORS = (ClientError, BotoCoreError)
 
 
+#: Errors of a group that are described, of which a failing watchdog raises one for each step.
+MOST_WORDS = 20
+
+
 def words_of(error: BaseException) -> str:
     """Describe an error for logs and for whoever invoked: Rollcall's own text, AWS's code, or class and place.
 
     Texts of other errors are left out, for they quote what they were about: payloads, keys, answers, URLs.
     """
     if isinstance(error, BaseExceptionGroup):
-        return f"{error.message}: {'; '.join(map(words_of, error.exceptions))}"
+        return f"{class_and_place(error)}: {'; '.join(map(words_of, error.exceptions[:MOST_WORDS]))}"
     if isinstance(error, ClientError):
         return f"{error.operation_name}: {error.response.get('Error', {}).get('Code', 'no code')}"
     if isinstance(error, BotoCoreError):
