@@ -34,7 +34,8 @@ REQUIREMENTS = files("*requirements*.txt")
 def commands(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """What make would do in a checkout without any environment, a command a line."""
     checkout = tmp_path_factory.mktemp("checkout")
-    sources = [ROOT / "Makefile", ROOT / "pyproject.toml", *REQUIREMENTS, *(ROOT / "tools/deploy_local").glob("*[!y]")]
+    named = [ROOT / name for name in ("Makefile", "pyproject.toml", "tools/link_checkout.py")]
+    sources = [*named, *REQUIREMENTS, *(ROOT / "tools/deploy_local").glob("*[!y]")]
     for path in sources:
         if path.is_file():
             copy = checkout / path.relative_to(ROOT)
