@@ -1,4 +1,4 @@
-"""Who may use a port of ours: only requests that name it exactly, come from no browser and carry the run's key."""
+"""A port of ours admits requests that name it exactly, come from no browser and carry the run's key."""
 
 import socket
 

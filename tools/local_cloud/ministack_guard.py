@@ -1,8 +1,8 @@
 """The guard in front of MiniStack: only requests with this run's key reach it. Runs in MiniStack's own environment.
 
-MiniStack 1.5.33 answers whoever asks. Its Lambda service runs any code that is uploaded to it, its admin paths ask for
-no credentials, and it allows every origin and every host. Its own AUTH setting accepts well-known key ids with any
-secret, so it is no substitute.
+MiniStack 1.5.33 answers every client. Its Lambda service runs any uploaded code, its admin paths ask for no credentials,
+and it allows every origin and every host. Its own AUTH setting is no substitute: it accepts well-known key ids with any
+secret.
 """
 
 import importlib

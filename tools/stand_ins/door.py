@@ -1,4 +1,4 @@
-"""The door of the stand-ins: only clients that know this run's base URL come in."""
+"""The door of the stand-ins: it admits only clients that know this run's base URL."""
 
 from collections.abc import Callable
 from hmac import compare_digest
@@ -11,14 +11,14 @@ FORBIDDEN = answer(403, {"error": "this port belongs to a run of rollcall"})
 
 
 class Door:
-    """Hands a request on without the token that its path begins with, and refuses one without it."""
+    """Passes on requests whose path begins with the token, without it, and refuses all others."""
 
     def __init__(self, serve: Callable[[Request, Connection], None], host: str) -> None:
         """`host` is the Host header of requests that come to the right address."""
         self._serve = serve
         self._host = host
         self._token = token()
-        #: The URL that opens it: whoever has it may call all stand-ins.
+        #: The URL that opens the door to all stand-ins.
         self.base = f"http://{host}/{self._token}"
 
     def serve(self, request: Request, connection: Connection) -> None:
