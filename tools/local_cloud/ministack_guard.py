@@ -1,6 +1,6 @@
 """The guard in front of MiniStack: only requests with this run's key reach it. Runs in MiniStack's own environment.
 
-MiniStack 1.5.33 answers every client. Its Lambda service runs any uploaded code, its admin paths ask for no credentials,
+MiniStack 1.5.33 answers every client. Its Lambda service runs any uploaded code, its admin paths demand no credentials,
 and it allows every origin and every host. Its own AUTH setting is no substitute: it accepts well-known key ids with any
 secret.
 """
