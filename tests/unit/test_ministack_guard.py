@@ -84,7 +84,7 @@ def test_methods_that_no_client_of_aws_uses_are_refused(emulator: Emulator, meth
 
 
 @pytest.mark.parametrize(
-    "path", ["/_ministack/reset", "/_localstack/health", "//_ministack/reset", "/_aws/sqs/messages"]
+    "path", ["/_ministack/reset", "/_localstack/health", "//_ministack/reset", "/_aws/sqs/messages", "/health"]
 )
 def test_its_own_paths_are_closed_to_the_run_as_well(emulator: Emulator, path: str) -> None:
     assert not emulator.asked(path=path)

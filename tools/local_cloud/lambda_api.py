@@ -15,14 +15,28 @@ from tools.local_cloud.functions import Function, FunctionError
 from tools.loopback import ADDRESS, Keys, authority, is_local, signs
 
 RETRY_SECONDS = (60.0, 120.0)
+BAD_REQUEST = 400
 FORBIDDEN = 403
 NOT_FOUND = 404
+#: Seconds between two looks at whether it is to stop: the end of every local run waits for one.
+STOP_SECONDS = 0.05
 #: Bytes of an event (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html).
 LARGEST_EVENT = 6 * 1024 * 1024
 
 
-_ERROR_TYPES = {FORBIDDEN: "AccessDeniedException", NOT_FOUND: "ResourceNotFoundException"}
+_ERROR_TYPES = {
+    BAD_REQUEST: "InvalidRequestContentException",
+    FORBIDDEN: "AccessDeniedException",
+    NOT_FOUND: "ResourceNotFoundException",
+}
 _REFUSAL = json.dumps({"Message": "this port belongs to a run of rollcall"}).encode()
+
+
+class _QuietServer(ThreadingHTTPServer):
+    """Prints nothing about a connection that breaks off: any stranger could fill the terminal."""
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Leave the error to the client, which sees its connection end."""
 
 
 class LambdaApi:
@@ -41,8 +55,7 @@ class LambdaApi:
             def do_POST(self) -> None:
                 if api._admits(self.headers):
                     body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-                    event = json.loads(body or b"null")
-                    status, answer = api._answer(self.path, self.headers.get("X-Amz-Invocation-Type", ""), event)
+                    status, answer = api._answer(self.path, self.headers.get("X-Amz-Invocation-Type", ""), body)
                 else:
                     status, answer = FORBIDDEN, _REFUSAL
                 self.send_response(status)
@@ -55,23 +68,30 @@ class LambdaApi:
             def log_message(self, *_: object) -> None:
                 """Nothing is printed."""
 
-        self._server = ThreadingHTTPServer((ADDRESS, 0), Handler)
+        self._server = _QuietServer((ADDRESS, 0), Handler)
         self._host = authority(self._server.server_address[1])
         self.endpoint = f"http://{self._host}"
-        threading.Thread(target=self._server.serve_forever, daemon=True, name="lambda-api").start()
+        threading.Thread(
+            target=self._server.serve_forever, args=(STOP_SECONDS,), daemon=True, name="lambda-api"
+        ).start()
 
     def _admits(self, headers: Message) -> bool:
         """Whether a request proves that it belongs to the run, and is no larger than an event."""
         found = {name.lower(): value for name, value in headers.items()}
         length = found.get("content-length", "0")
         return (
-            is_local(found, self._host)
+            len(headers.get_all("Host", [])) == 1
+            and is_local(found, self._host)
             and signs(found.get("authorization", ""), self._keys.access_key_id)
             and length.isdecimal()
             and int(length) <= LARGEST_EVENT
         )
 
-    def _answer(self, path: str, kind: str, event: object) -> tuple[int, bytes]:
+    def _answer(self, path: str, kind: str, body: bytes) -> tuple[int, bytes]:
+        try:
+            event = json.loads(body or b"null")
+        except ValueError:
+            return BAD_REQUEST, json.dumps({"Type": "User", "Message": "the event is not JSON"}).encode()
         name = unquote(path).removeprefix("/2015-03-31/functions/").removesuffix("/invocations")
         function = self._functions.get(name)
         if function is None:

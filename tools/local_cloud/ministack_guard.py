@@ -58,8 +58,8 @@ class Guard:
 
 
 def _is_admin(path: str) -> bool:
-    """Whether a path is one of MiniStack's own. Those begin with an underscore, which no name of a bucket does."""
-    return path.lstrip("/").startswith("_")
+    """Whether a path is one of MiniStack's own. All but one begin with an underscore, unlike every bucket's name."""
+    return path.lstrip("/").startswith("_") or path == "/health"
 
 
 def give_functions(keys: Keys) -> None:
