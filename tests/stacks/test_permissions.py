@@ -55,9 +55,9 @@ def asked_for() -> set[str]:
     known = operations()
     calls = {
         node.attr
-        for file in (ROOT / "layers/rollcall/python/rollcall/adapters").glob("*.py")
+        for file in (ROOT / "layers/rollcall/python/rollcall/adapters").rglob("*.py")
         # Sockets and streams have methods of the same names.
-        if not file.name.startswith("http")
+        if file.parent.name != "http"
         for node in ast.walk(ast.parse(file.read_text()))
         if isinstance(node, ast.Attribute)
     }

@@ -173,8 +173,8 @@ def test_make_deploy_without_an_environment_deploys_nothing_and_asks_for_one() -
 def test_a_make_that_only_tells_what_it_would_do_makes_nothing(tmp_path: Path) -> None:
     """Environments are installed by a make within the make."""
     pins = ("requirements.txt", "tools/requirements.txt", "tools/local_cloud/ministack-requirements.txt")
-    of_cdk = ("tools/deploy_local/package.json", "tools/deploy_local/package-lock.json")
-    for name in ("Makefile", *pins, *of_cdk):
+    of_cdk = [f"tools/deploy_local/{name}" for name in ("package.json", "package-lock.json", "npmrc")]
+    for name in ("Makefile", "tools/link_checkout.py", *pins, *of_cdk):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     before = sorted(tmp_path.rglob("*"))
