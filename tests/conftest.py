@@ -4,12 +4,15 @@ from pathlib import Path
 
 import pytest
 
+from tests import reporting
+
 JOBS = Path(__file__).parents[1] / "functions/jobs"
 ACCOUNTING = JOBS / "accounting"
 TRANSFERS = JOBS / "transfers"
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    reporting.pytest_configure(config)
     config.addinivalue_line("markers", "accounting: about the accounting jobs, and skipped where they are deleted")
 
 
