@@ -11,6 +11,10 @@ ACCOUNTING = JOBS / "accounting"
 TRANSFERS = JOBS / "transfers"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--cloud", choices=["models", "moto"], default="models", help="where functional stories are told")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     reporting.pytest_configure(config)
     config.addinivalue_line("markers", "accounting: about the accounting jobs, and skipped where they are deleted")
