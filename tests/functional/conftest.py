@@ -1,7 +1,7 @@
 """A world for each story: a cloud in this process, dummy credentials, no network, time that passes only by the story.
 
-The cloud is the simulation's models, or moto with `pytest --cloud=moto`. A file or story that is marked `on_moto` or
-`on_models` is told there alone.
+The cloud is the simulation's models, or moto with `pytest --cloud=moto`. A file or story that is marked `on_moto` is
+told on moto either way.
 """
 
 import asyncio
@@ -29,8 +29,6 @@ def cloud(request: pytest.FixtureRequest) -> str:
     """Where a story is told: "models" or "moto"."""
     if request.node.get_closest_marker("on_moto") is not None:
         return "moto"
-    if request.node.get_closest_marker("on_models") is not None:
-        return "models"
     return str(request.config.getoption("--cloud"))
 
 
