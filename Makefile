@@ -7,7 +7,7 @@ ENV ?=
 ARGS ?=
 ARCHITECTURE ?= arm64
 # A test may call make itself; it must not inherit what this call was given.
-unexport JOB ENV ARGS ARCHITECTURE
+unexport JOB ENV ARGS ARCHITECTURE CLOUD
 # Packages are installed uncompiled: the first import of each leaves its bytecode for all later processes.
 unexport PYTHONDONTWRITEBYTECODE
 WITHOUT_MAKE := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL
@@ -26,7 +26,7 @@ SOURCES := $(wildcard app.py bench docs/examples functions layers/dependencies/b
 # $(call say,text): progress and trouble go to stderr; stdout belongs to the command that was asked for.
 say = echo "rollcall: $(1)" >&2
 
-.PHONY: help install install-dev run test lint format synth layer layer-here cdk picture drawings deploy deploy-local bench simulate mutate pins pin-cdk clean
+.PHONY: help install install-dev run test test-all lint format synth layer layer-here cdk picture drawings deploy deploy-local bench simulate mutate pins pin-cdk clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1|/p' Makefile | awk -F'|' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -34,8 +34,13 @@ help: ## this list
 run: install ## a job on this machine: make run JOB=client-deposit-update ARGS='--entries 100 --json'
 	@$(VENV)/bin/rollcall run $(JOB) $(ARGS)
 
-test: lint layer layer-here cdk ## every check and every test; some of them: make test ARGS='-k fan_out'
-	@$(WITHOUT_MAKE) $(PYTHON_OF_VENV) -m pytest $(ARGS)
+CLOUD ?= models
+test: lint layer layer-here cdk ## every check and every test; some of them: make test ARGS='-k fan_out'; on moto: CLOUD=moto
+	@$(WITHOUT_MAKE) $(PYTHON_OF_VENV) -m pytest --cloud=$(CLOUD) $(ARGS)
+
+test-all: test ## the same, the functional stories on moto too, and the simulation at the length of make simulate
+	@$(WITHOUT_MAKE) $(PYTHON_OF_VENV) -m pytest --cloud=moto tests/functional
+	@$(WITHOUT_MAKE) $(PYTHON_OF_VENV) -m tests.simulation --seeds $(SEEDS)
 
 lint: install-dev ## ruff and mypy --strict
 	@$(PYTHON_OF_VENV) -m ruff check --quiet $(SOURCES)

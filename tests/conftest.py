@@ -4,12 +4,19 @@ from pathlib import Path
 
 import pytest
 
+from tests import reporting
+
 JOBS = Path(__file__).parents[1] / "functions/jobs"
 ACCOUNTING = JOBS / "accounting"
 TRANSFERS = JOBS / "transfers"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--cloud", choices=["models", "moto"], default="models", help="where functional stories are told")
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    reporting.pytest_configure(config)
     config.addinivalue_line("markers", "accounting: about the accounting jobs, and skipped where they are deleted")
 
 

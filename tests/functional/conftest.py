@@ -1,28 +1,39 @@
-"""A world for each story: moto in this process, dummy credentials, no network, time that only passes when told."""
+"""A world for each story: a cloud in this process, dummy credentials, no network, time that passes only by the story.
+
+The cloud is the simulation's models, or moto with `pytest --cloud=moto`. A file or story that is marked `on_moto` is
+told on moto either way.
+"""
 
 import asyncio
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from threading import Lock
 from typing import Any, Final
 
 import boto3
 import pytest
-from moto import mock_aws
-from moto.core.botocore_stubber import BotocoreStubber
 
 from rollcall.adapters.clients import Clients
 from rollcall.core.names import dead_letter_queue_name, queue_name
-from tests.functional import quick_moto
+from tests.functional.models_cloud import ModelClients
 from tests.functional.operator import DeployedWorld, Operator, seated
-from tests.functional.wire import Wire
+from tests.functional.wire import ModelWire, MotoWire, Wire
 from tests.functional.world import ENVIRONMENT, NAME, Events, VirtualClock, World
 
 REGION: Final = "eu-west-1"
 
 
+@pytest.fixture
+def cloud(request: pytest.FixtureRequest) -> str:
+    """Where a story is told: "models" or "moto"."""
+    if request.node.get_closest_marker("on_moto") is not None:
+        return "moto"
+    return str(request.config.getoption("--cloud"))
+
+
 @pytest.fixture(scope="session")
-def clients() -> Iterator[Clients]:
+def moto_clients() -> Iterator[Clients]:
     """Clients that know no account and no profile; made once, for making them takes longer than most stories."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ENDPOINT_URL"):
@@ -35,23 +46,34 @@ def clients() -> Iterator[Clients]:
 
 
 @pytest.fixture(scope="session")
-def shared_wire(clients: Clients) -> Wire:
-    return Wire(clients)
+def moto_wire(moto_clients: Clients) -> Wire:
+    return MotoWire(moto_clients)
 
 
 @pytest.fixture
-def wire(shared_wire: Wire) -> Iterator[Wire]:
-    shared_wire.reset()
-    yield shared_wire
-    shared_wire.reset()
+def clients(cloud: str, clock: VirtualClock, request: pytest.FixtureRequest) -> Clients:
+    """The clients of a cloud in which nothing is deployed."""
+    if cloud == "models":
+        return ModelClients(lambda: clock.now().timestamp())
+    found: Clients = request.getfixturevalue("moto_clients")
+    return found
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> VirtualClock:
-    """The clock of the functions, and of moto's queues."""
+def wire(clients: Clients, request: pytest.FixtureRequest) -> Iterator[Wire]:
+    wire: Wire = ModelWire(clients) if isinstance(clients, ModelClients) else request.getfixturevalue("moto_wire")
+    wire.reset()
+    yield wire
+    wire.reset()
+
+
+@pytest.fixture
+def clock(cloud: str, monkeypatch: pytest.MonkeyPatch) -> VirtualClock:
+    """The clock of the functions, of the models and of moto's queues."""
     clock = VirtualClock()
-    monkeypatch.setattr("moto.sqs.models.unix_time", lambda: clock.now().timestamp())
-    monkeypatch.setattr("moto.sqs.models.unix_time_millis", lambda: clock.now().timestamp() * 1_000)
+    if cloud == "moto":
+        monkeypatch.setattr("moto.sqs.models.unix_time", lambda: clock.now().timestamp())
+        monkeypatch.setattr("moto.sqs.models.unix_time_millis", lambda: clock.now().timestamp() * 1_000)
     return clock
 
 
@@ -67,21 +89,9 @@ def events() -> Iterator[Events]:
 
 
 @pytest.fixture
-def one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """moto copies its tables while other threads write to them; what is atomic in AWS is so here under a lock."""
-    answer, lock = BotocoreStubber.process_request, Lock()
-
-    def locked(stubber: BotocoreStubber, request: Any) -> Any:
-        with lock:
-            return answer(stubber, request)
-
-    monkeypatch.setattr(BotocoreStubber, "process_request", locked)
-
-
-@pytest.fixture
-def aws(clients: Clients, one_at_a_time: None) -> Iterator[Clients]:  # noqa: ARG001 - a fixture cannot use usefixtures
+def aws(cloud: str, clients: Clients, wire: Wire) -> Iterator[Clients]:  # noqa: ARG001 - threads need the wire's lock
     """What a deployment has, empty."""
-    with quick_moto.quick(), mock_aws():
+    with deployed_on_moto() if cloud == "moto" else nullcontext():
         clients.dynamodb.create_table(
             TableName="ledger",
             BillingMode="PAY_PER_REQUEST",
@@ -91,6 +101,25 @@ def aws(clients: Clients, one_at_a_time: None) -> Iterator[Clients]:  # noqa: AR
         clients.s3.create_bucket(Bucket="manifests", CreateBucketConfiguration={"LocationConstraint": REGION})
         clients.events.create_event_bus(Name="rollcall")
         yield clients
+
+
+@contextmanager
+def deployed_on_moto() -> Iterator[None]:
+    """Run moto quickly, and under a lock: it copies its tables while other threads write to them."""
+    from moto import mock_aws
+    from moto.core.botocore_stubber import BotocoreStubber
+
+    from tests.functional import quick_moto
+
+    answer, lock = BotocoreStubber.process_request, Lock()
+
+    def locked(stubber: BotocoreStubber, request: Any) -> Any:
+        with lock:
+            return answer(stubber, request)
+
+    with quick_moto.quick(), mock_aws(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BotocoreStubber, "process_request", locked)
+        yield
 
 
 def _queues(aws: Clients) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""An operator at the command line, and the deployed environment that the commands reach: real handlers on moto."""
+"""An operator at the command line, and the deployed environment that the commands reach, with its real handlers."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -22,9 +22,10 @@ from rollcall.core.job import Job
 from rollcall.core.run import TERMINAL, RunState
 from rollcall.engine.fan_out.fan_out import FanOut
 from tests.ended import Ended
+from tests.functional.wire import Sent
 from tests.functional.world import ENVIRONMENT, LEASE, NAME, RUN, VirtualClock, World
 
-#: moto's own.
+#: moto's and the models' own.
 ACCOUNT = "123456789012"
 REGION = "eu-west-1"
 LEDGER = names.ledger_name(ENVIRONMENT)
@@ -154,48 +155,42 @@ class Operator:
 
     @contextmanager
     def _recording(self) -> Iterator[None]:
-        clients = self.world.clients
-        every = [clients.dynamodb, clients.s3, clients.sqs, clients.lambda_, clients._client("sts")]
-        for client in every:
-            client.meta.events.register_first("before-call", self._noted)  # type: ignore[attr-defined]
-        clients.lambda_.meta.events.register_last("before-call", self._invoke)  # type: ignore[arg-type]
+        self.world.wire.observer = self._noted
         try:
             yield
         finally:
-            for client in every:
-                client.meta.events.unregister("before-call", self._noted)  # type: ignore[attr-defined]
-            clients.lambda_.meta.events.unregister("before-call", self._invoke)  # type: ignore[arg-type]
+            self.world.wire.observer = None
 
-    def _noted(self, model: Any, params: dict[str, Any], **_: Any) -> None:
-        service, body = model.service_model.service_name, params.get("body")
-        fields = json.loads(body) if service in {"dynamodb", "sqs"} and body else {}
-        match service, model.name:
+    def _noted(self, sent: Sent) -> dict[str, Any] | None:
+        fields = sent.fields
+        match sent.service, sent.operation:
             case "dynamodb", "TransactWriteItems":
                 parts = [(kind, part) for each in fields["TransactItems"] for kind, part in each.items()]
-                self.requests += [(service, f"{kind}Item", part["TableName"]) for kind, part in parts]
+                self.requests += [("dynamodb", f"{kind}Item", part["TableName"]) for kind, part in parts]
             case "dynamodb", operation:
                 table = fields.get("TableName") or next(iter(fields["RequestItems"]))
-                self.requests.append((service, operation, table))
+                self.requests.append(("dynamodb", operation, table))
             case "s3", operation:
-                self.requests.append((service, operation, MANIFESTS if MANIFESTS in params["url"] else "?"))
+                self.requests.append(("s3", operation, fields["Bucket"]))
             case "sqs", operation:
                 queue = fields.get("QueueName") or fields["QueueUrl"].rpartition("/")[2]
-                self.requests.append((service, operation, queue))
+                self.requests.append(("sqs", operation, queue))
             case "lambda", operation:
-                self.requests.append((service, operation, params["url_path"].split("/")[3]))
-            case _, operation:
+                self.requests.append(("lambda", operation, fields["FunctionName"]))
+                return self._invoke(fields["FunctionName"], fields["InvocationType"], json.loads(fields["Payload"]))
+            case service, operation:
                 self.requests.append((service, operation, ""))
+        return None
 
-    def _invoke(self, params: dict[str, Any], **_: Any) -> tuple[object, dict[str, Any]]:
-        function, event = params["url_path"].split("/")[3], json.loads(params["body"])
+    def _invoke(self, function: str, kind: str, event: dict[str, Any]) -> dict[str, Any]:
         if function not in {FAN_OUT, WATCHDOG}:
             error: Any = {"Error": {"Code": "ResourceNotFoundException", "Message": f"Function not found: {function}"}}
             raise ClientError(error, "Invoke")
-        assert params["headers"]["X-Amz-Invocation-Type"] == "Event"
+        assert kind == "Event"
         self.invoked.append((function, event))
         if function == FAN_OUT:
             self.waiting.append(event)
-        return SimpleNamespace(status_code=202), {"StatusCode": 202}
+        return {"StatusCode": 202}
 
 
 class Runtime:

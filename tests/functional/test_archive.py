@@ -44,7 +44,7 @@ def a_transfer(n: int = 0, **other: Any) -> dict[str, Any]:
 
 
 class Story:
-    """The tables and the bucket on moto, and the job's functions as the engine calls them."""
+    """The tables and the bucket, and the job's functions as the engine calls them."""
 
     def __init__(self, clients: Clients, wire: Wire, clock: VirtualClock, runner: asyncio.Runner) -> None:
         self.clients, self.wire, self.clock, self.runner = clients, wire, clock, runner

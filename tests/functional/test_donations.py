@@ -35,7 +35,7 @@ def item(name: str = ID, next_try: datetime = NOW, state: str = "due") -> dict[s
 
 
 class Story:
-    """The two tables on moto, a payment service, and the job's functions as the engine calls them."""
+    """The two tables, a payment service, and the job's functions as the engine calls them."""
 
     def __init__(self, clients: Clients, clock: VirtualClock, runner: asyncio.Runner) -> None:
         self.clients, self.clock, self.runner = clients, clock, runner

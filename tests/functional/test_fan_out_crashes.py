@@ -3,8 +3,6 @@
 from contextlib import suppress
 
 import pytest
-from botocore.awsrequest import AWSPreparedRequest
-from moto.core.botocore_stubber import BotocoreStubber
 
 from rollcall import Entry
 from rollcall.core.actions import Action
@@ -84,15 +82,7 @@ def test_a_top_up_that_dies_loses_and_doubles_nothing_either(world: World, numbe
 
 def test_every_write_to_the_ledger_may_be_made_twice(world: World) -> None:
     """As the SDK does whose first answer was lost: fan-out and workers count the same."""
-    original = BotocoreStubber.__call__
-
-    def twice(self: BotocoreStubber, event_name: str, request: AWSPreparedRequest, **more: object) -> object:
-        if ".dynamodb." in event_name:
-            original(self, event_name, request, **more)
-        return original(self, event_name, request, **more)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(BotocoreStubber, "__call__", twice)
+    with world.wire.twice("dynamodb"):
         world.report = REPORT
         run = world.start()
         assert run is not None

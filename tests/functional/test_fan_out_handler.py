@@ -15,6 +15,8 @@ from rollcall.engine.fan_out.fan_out import FanOut
 from tests.functional.wire import Sent
 from tests.functional.world import DUE, LEASE, NAME, World, a_job, entries
 
+pytestmark = pytest.mark.on_moto
+
 TICKS = [DUE + timedelta(seconds=seconds) for seconds in (0, 15, 30, 45)]
 RUNS = [run_id(NAME, tick) for tick in TICKS]
 

@@ -16,6 +16,8 @@ from moto.moto_api._internal import mock_random
 from rollcall.adapters.clients import Clients
 from tests.functional.quick_moto import quick
 
+pytestmark = pytest.mark.on_moto
+
 STEPS = 120
 TABLE, BUCKET = "things", "things"
 #: Attributes of all types.

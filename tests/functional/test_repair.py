@@ -1,12 +1,9 @@
 """Repair: what the queue has lost is noticed and sent again; what it has not is none the worse for a second message."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
-from botocore.awsrequest import AWSPreparedRequest
-from moto.core.botocore_stubber import BotocoreStubber
 
 from rollcall import Outcome, Overlap
 from rollcall.adapters.ledger import runs
@@ -44,21 +41,6 @@ def begun_and_lost(world: World, settled: int = 7) -> None:
 def repaired(world: World) -> list[tuple[int, bool]]:
     """What was sent again, with its mark."""
     return [(message.index, marked) for message, marked in world.sent()]
-
-
-@contextmanager
-def every_write_twice() -> Iterator[None]:
-    """As by the SDK whose first answers were lost."""
-    original = BotocoreStubber.__call__
-
-    def twice(self: BotocoreStubber, event_name: str, request: AWSPreparedRequest, **more: object) -> object:
-        if ".dynamodb." in event_name:
-            original(self, event_name, request, **more)
-        return original(self, event_name, request, **more)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(BotocoreStubber, "__call__", twice)
-        yield
 
 
 # --- noticing ---
@@ -367,7 +349,7 @@ def test_a_repair_at_work_is_not_doubled_by_a_later_one(world: World) -> None:
 
 def test_its_own_write_made_twice_is_its_own(world: World) -> None:
     begun_and_lost(world)
-    with every_write_twice():
+    with world.wire.twice("dynamodb"):
         assert world.repair() is not None
         world.drain()
     assert world.outcomes() == {Outcome.SUCCEEDED: 12}

@@ -16,6 +16,8 @@ from rollcall.core.settings import Settings
 from tests.unit.jobs import whole_job
 from tools.local_cloud.resources import ENVIRONMENT, make_table
 
+pytestmark = pytest.mark.on_moto
+
 DUE = Table("due", key="id", indexes=(("by-state", "state", "day"),))
 OTHER = Table("other", key="id")
 ONCE = {"ConditionExpression": "attribute_not_exists(#key)", "ExpressionAttributeNames": {"#key": "id"}}

@@ -6,8 +6,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from botocore.awsrequest import AWSPreparedRequest
-from moto.core.botocore_stubber import BotocoreStubber
 
 from rollcall import Breaker, Rate
 from rollcall.adapters.ledger import targets
@@ -172,25 +170,10 @@ def test_no_two_takers_have_a_slot_in_common_and_no_window_is_too_full(world: Wo
         assert fullest <= rate.most_at_once + window / INTERVAL
 
 
-def twice(monkeypatch: pytest.MonkeyPatch, requests: int = 1_000) -> None:
-    """The next requests are made twice, as by the SDK whose first answer was lost."""
-    original, left = BotocoreStubber.__call__, iter(range(requests))
-
-    def again(self: BotocoreStubber, event_name: str, request: AWSPreparedRequest, **more: object) -> object:
-        if next(left, None) is not None:
-            original(self, event_name, request, **more)
-        return original(self, event_name, request, **more)
-
-    monkeypatch.setattr(BotocoreStubber, "__call__", again)
-
-
 @pytest.mark.parametrize("busy", [True, False])
-def test_a_write_that_is_made_twice_wastes_slots_and_never_doubles_one(
-    world: World, busy: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_write_that_is_made_twice_wastes_slots_and_never_doubles_one(world: World, busy: bool) -> None:
     first = take(world, wanted=10)
-    with monkeypatch.context() as patch:
-        twice(patch, 1)
+    with world.wire.twice(most=1):
         second = take(world, first.target, busy=busy)
     third = take(world, second.target, busy=busy)
     found = [*offsets(second), *offsets(third)]
@@ -332,16 +315,16 @@ def test_only_who_tries_moves_it(world: World, write: After, who: str) -> None:
     assert world.ledger_dump() == before
 
 
-def test_writes_of_the_breaker_may_be_made_twice(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    twice(monkeypatch)
-    after = targets.open_breaker(world.ledger, TargetRecord(NAME), BREAKER, DUE, "HTTP 503")
-    assert (after.epoch, after.opened_at) == (1, DUE)
-    after = targets.lease_try(world.ledger, after, "a", DUE + 60 * SECOND, 25 * SECOND)
-    assert after.trier == "a"
-    after = targets.reopen_breaker(world.ledger, after, BREAKER, "a", DUE + 60 * SECOND, "HTTP 502")
-    assert (after.epoch, after.failed_tries) == (2, 1)
-    after = targets.lease_try(world.ledger, after, "a", DUE + 180 * SECOND, 25 * SECOND)
-    assert targets.close_breaker(world.ledger, after, "a") == TargetRecord(NAME, epoch=3)
+def test_writes_of_the_breaker_may_be_made_twice(world: World) -> None:
+    with world.wire.twice():
+        after = targets.open_breaker(world.ledger, TargetRecord(NAME), BREAKER, DUE, "HTTP 503")
+        assert (after.epoch, after.opened_at) == (1, DUE)
+        after = targets.lease_try(world.ledger, after, "a", DUE + 60 * SECOND, 25 * SECOND)
+        assert after.trier == "a"
+        after = targets.reopen_breaker(world.ledger, after, BREAKER, "a", DUE + 60 * SECOND, "HTTP 502")
+        assert (after.epoch, after.failed_tries) == (2, 1)
+        after = targets.lease_try(world.ledger, after, "a", DUE + 180 * SECOND, 25 * SECOND)
+        assert targets.close_breaker(world.ledger, after, "a") == TargetRecord(NAME, epoch=3)
 
 
 def test_slots_and_breaker_do_not_touch_each_other(world: World) -> None:

@@ -94,7 +94,7 @@ class Bank:
 
 
 class Story:
-    """The two tables on moto, a bank, and the job's functions as the engine calls them."""
+    """The two tables, a bank, and the job's functions as the engine calls them."""
 
     def __init__(self, clients: Clients, wire: Wire, clock: VirtualClock, runner: asyncio.Runner) -> None:
         self.clients = clients

@@ -17,6 +17,8 @@ from tests.functional.workers import (
 )
 from tests.functional.world import DAY, DUE, RUN, World, a_job
 
+pytestmark = pytest.mark.on_moto
+
 # --- settling ---
 
 

@@ -14,6 +14,8 @@ from tests.functional.wire import Sent
 from tests.functional.workers import ids, make_suspect, throttled
 from tests.functional.world import RUN, World, keys
 
+pytestmark = pytest.mark.on_moto
+
 
 def test_a_chunk_that_cannot_be_written_keeps_its_messages_and_no_others(world: World) -> None:
     world.begin(10)

@@ -1,4 +1,4 @@
-"""A deployment of one job on moto, with a virtual clock, a scripted target, and words to tell stories with."""
+"""A deployment of one job, with a virtual clock, a scripted target, and words to tell stories with."""
 
 import asyncio
 import heapq
@@ -144,7 +144,7 @@ class Events(logging.Handler):
 
 
 class RecordedFunctions(Functions):
-    """Notes whom it would have resumed: moto runs no functions."""
+    """Notes whom it would have resumed: no functions run in these stories."""
 
     def __init__(self) -> None:
         self.resumed: list[tuple[str, str]] = []

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tests.simulation.models.attributes import Item, Value, item_to_wire, size_of, to_wire
+from tests.simulation.models.attributes import Item, Value, item_from_wire, item_to_wire, size_of, to_wire
 from tests.simulation.models.conditions import parse_condition
 from tests.simulation.models.expressions import InvalidExpression, Tokens
 from tests.simulation.models.refusals import (
@@ -23,6 +23,7 @@ from tests.simulation.models.writes import Writes
 #: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
 MOST_KEYS = 100
 MOST_ACTIONS = 100
+MOST_WRITES = 25
 TOKEN_SECONDS = 600.0
 
 
@@ -59,6 +60,13 @@ class DynamoDB:
         # Every table has a stream, known by the table's name.
         description = {"TableName": TableName, "TableStatus": "ACTIVE", "LatestStreamArn": TableName}
         return {"TableDescription": description}
+
+    def list_tables(self) -> dict[str, Any]:
+        return {"TableNames": sorted(self.tables)}
+
+    def delete_table(self, *, TableName: str) -> dict[str, Any]:  # noqa: N803
+        del self.tables[TableName]
+        return {}
 
     def update_item(
         self,
@@ -129,9 +137,11 @@ class DynamoDB:
         TableName: str,  # noqa: N803
         IndexName: str,  # noqa: N803
         KeyConditionExpression: str,  # noqa: N803
+        Limit: int | None = None,  # noqa: N803
+        ExclusiveStartKey: Mapping[str, Any] | None = None,  # noqa: N803
         **placeholders: Mapping[str, Any],
     ) -> dict[str, Any]:
-        """Of an index, in its order and in one page; it is up to date, as AWS's needs not be."""
+        """Of an index, in its order, in one page without `Limit`; it is up to date, as AWS's needs not be."""
         operation = "Query"
         table = self._writes.table(operation, TableName)
         partition, sort = table.indexes[IndexName]
@@ -139,13 +149,34 @@ class DynamoDB:
         names, values = self._writes.placeholders(operation, request, ("ConditionExpression",))
         holds = parse_condition(KeyConditionExpression).holds
         listed = [item for item in table.items.values() if partition in item and sort in item]
-        found = sorted((item for item in listed if holds(item, names, values)), key=lambda item: str(item[sort][1]))
+
+        def place(item: Mapping[str, Value]) -> tuple[str, str]:
+            return str(item[sort][1]), str(item[table.key][1])
+
+        found = sorted((item for item in listed if holds(item, names, values)), key=place)
+        if ExclusiveStartKey is not None:
+            last = place(item_from_wire(ExclusiveStartKey))
+            found = [item for item in found if place(item) > last]
+        page = found[:Limit]
+        answer: dict[str, Any] = {"Items": [item_to_wire(item) for item in page], "Count": len(page)}
+        if len(page) < len(found):
+            answer["LastEvaluatedKey"] = {name: to_wire(page[-1][name]) for name in (table.key, partition, sort)}
+        return answer
+
+    def scan(self, *, TableName: str, Limit: int | None = None) -> dict[str, Any]:  # noqa: N803
+        """Everything at once, or the first items: for looking into a table from outside."""
+        found = list(self._writes.table("Scan", TableName).items.values())[:Limit]
         return {"Items": [item_to_wire(item) for item in found], "Count": len(found)}
 
-    def scan(self, *, TableName: str) -> dict[str, Any]:  # noqa: N803
-        """Everything at once: for looking into a table from outside."""
-        items = [item_to_wire(item) for item in self._writes.table("Scan", TableName).items.values()]
-        return {"Items": items, "Count": len(items)}
+    def batch_write_item(self, *, RequestItems: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:  # noqa: N803
+        """Puts alone, all of them done."""
+        operation = "BatchWriteItem"
+        puts = [(name, each["PutRequest"]) for name, some in RequestItems.items() for each in some]
+        if not 0 < len(puts) <= MOST_WRITES:
+            raise invalid(operation, f"Too many items requested for the {operation} call")
+        for name, put in puts:
+            self._single(operation, {"TableName": name, **put}, self._writes.put)
+        return {"UnprocessedItems": {}}
 
     def transact_write_items(
         self,

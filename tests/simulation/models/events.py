@@ -19,6 +19,9 @@ class Events:
         #: The details of all events, in order.
         self.details: list[dict[str, Any]] = []
 
+    def create_event_bus(self, *, Name: str) -> dict[str, Any]:  # noqa: N803
+        return {"EventBusArn": Name}
+
     def put_events(self, *, Entries: Sequence[Mapping[str, str]]) -> dict[str, Any]:  # noqa: N803
         if len(Entries) > MOST_ENTRIES:
             raise invalid("PutEvents", f"an event bus takes at most {MOST_ENTRIES} entries at once")

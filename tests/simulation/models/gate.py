@@ -1,7 +1,7 @@
 """The one place through which every request to the simulated services goes: counted, slow, and open to faults."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -78,6 +78,9 @@ class Client:
         #: Error classes by name, where the model has some.
         self.exceptions = getattr(model, "exceptions", None)
 
+    def get_paginator(self, operation: str) -> "Paginator":
+        return Paginator(getattr(self, operation))
+
     def __getattr__(self, name: str) -> Callable[..., Answer]:
         serve: Callable[..., Answer] = getattr(self._model, name)
         operation = "".join(word.title() for word in name.split("_"))
@@ -88,3 +91,17 @@ class Client:
 
         self.__dict__[name] = request
         return request
+
+
+@dataclass(frozen=True, slots=True)
+class Paginator:
+    """Asks for page after page, each in a request of its own."""
+
+    request: Callable[..., Answer]
+
+    def paginate(self, **parameters: Any) -> Iterator[Answer]:
+        page = self.request(**parameters)
+        yield page
+        while page.get("IsTruncated"):
+            page = self.request(**parameters, ContinuationToken=page["NextContinuationToken"])
+            yield page

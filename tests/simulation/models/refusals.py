@@ -25,6 +25,14 @@ class NoSuchKey(ClientError):
     """There is no such object."""
 
 
+class NoSuchBucket(ClientError):
+    """There is no such bucket."""
+
+
+class ResourceExistsException(ClientError):
+    """There is such a secret already."""
+
+
 class DynamoDBErrors:
     """What `client.exceptions` offers for DynamoDB."""
 
@@ -37,7 +45,16 @@ class DynamoDBErrors:
 class S3Errors:
     """What `client.exceptions` offers for S3."""
 
+    ClientError = ClientError
+    NoSuchBucket = NoSuchBucket
     NoSuchKey = NoSuchKey
+
+
+class SecretsManagerErrors:
+    """What `client.exceptions` offers for Secrets Manager."""
+
+    ResourceExistsException = ResourceExistsException
+    ResourceNotFoundException = ResourceNotFoundException
 
 
 def refusal(

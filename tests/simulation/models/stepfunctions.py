@@ -178,6 +178,12 @@ class StepFunctions:
             answer |= {"error": found.error, "cause": found.cause}
         return answer
 
+    def list_executions(self, *, stateMachineArn: str) -> dict[str, Any]:  # noqa: N803
+        """The last one first, in one page."""
+        found = [each for each in self.executions.values() if each.machine == stateMachineArn]
+        listed = [{"executionArn": each.arn, "name": each.name, "status": each.status} for each in reversed(found)]
+        return {"executions": listed}
+
     def stop_execution(self, *, executionArn: str) -> dict[str, Any]:  # noqa: N803
         """What it has invoked goes on, and nobody waits for it any more."""
         found = self._execution(executionArn, "StopExecution")

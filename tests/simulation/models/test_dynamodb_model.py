@@ -400,7 +400,9 @@ def test_a_consistent_read_sees_what_was_just_written(side: Side) -> None:
         assert item.get() == {"n": {"N": str(number)}}
 
 
-def test_an_index_is_queried_in_its_order(side: Side) -> None:
+@pytest.fixture
+def days(side: Side) -> str:
+    """A table with four items in its index `due`, and one that is not in it."""
     table = new_name("table")
     index = {
         "IndexName": "due",
@@ -413,8 +415,12 @@ def test_an_index_is_queried_in_its_order(side: Side) -> None:
         put = {"pk": {"S": name}, "kind": {"S": kind}, "day": {"S": day}}
         side.dynamodb.put_item(TableName=table, Item=put)
     side.dynamodb.put_item(TableName=table, Item={"pk": {"S": "not in it"}, "kind": {"S": "a"}})
+    return table
+
+
+def test_an_index_is_queried_in_its_order(side: Side, days: str) -> None:
     answer = side.dynamodb.query(
-        TableName=table,
+        TableName=days,
         IndexName="due",
         KeyConditionExpression="#k = :k AND #d <= :d",
         ExpressionAttributeNames={"#k": "kind", "#d": "day"},
@@ -423,6 +429,40 @@ def test_an_index_is_queried_in_its_order(side: Side) -> None:
     assert [item["pk"]["S"] for item in answer["Items"]] == ["2", "1"]
     assert answer["Count"] == 2
     assert "LastEvaluatedKey" not in answer
+
+
+def test_an_index_is_queried_page_by_page(side: Side, days: str) -> None:
+    wanted = {
+        "TableName": days,
+        "IndexName": "due",
+        "KeyConditionExpression": "kind = :k",
+        "ExpressionAttributeValues": {":k": {"S": "a"}},
+        "Limit": 2,
+    }
+    first = side.dynamodb.query(**wanted)
+    assert [item["pk"]["S"] for item in first["Items"]] == ["2", "1"]
+    assert first["LastEvaluatedKey"] == {"pk": {"S": "1"}, "kind": {"S": "a"}, "day": {"S": "03"}}
+    second = side.dynamodb.query(**wanted, ExclusiveStartKey=first["LastEvaluatedKey"])
+    assert [item["pk"]["S"] for item in second["Items"]] == ["4"]
+
+
+def test_items_are_put_in_batches(side: Side) -> None:
+    table = new_name("table")
+    make_table(side.dynamodb, table)
+    assert side.dynamodb.batch_write_item(RequestItems={table: puts(25)})["UnprocessedItems"] == {}
+    assert side.dynamodb.scan(TableName=table)["Count"] == 25
+
+
+def test_a_batch_of_more_than_25_is_refused(model: Side) -> None:
+    """moto takes it (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html)."""
+    table = new_name("table")
+    make_table(model.dynamodb, table)
+    wanted = {table: puts(26)}
+    assert refused(lambda: model.dynamodb.batch_write_item(RequestItems=wanted)) == "ValidationException"
+
+
+def puts(number: int) -> list[dict[str, Any]]:
+    return [{"PutRequest": {"Item": {"pk": {"S": f"{index:02}"}}}} for index in range(number)]
 
 
 def test_a_put_replaces_and_may_be_conditional(side: Side, item: StoryItem) -> None:

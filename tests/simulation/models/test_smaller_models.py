@@ -42,6 +42,44 @@ def test_an_object_that_is_not_there_is_a_key_that_is_not_there(side: Side, buck
     assert failure.value.response["ResponseMetadata"]["HTTPStatusCode"] == 404
 
 
+def test_an_object_has_the_digest_of_its_content_and_the_facts_it_was_put_with(side: Side, bucket: str) -> None:
+    put = side.s3.put_object(Bucket=bucket, Key="part", Body=b"abc", Metadata={"rows": "1"})
+    found = side.s3.head_object(Bucket=bucket, Key="part")
+    assert put["ETag"] == found["ETag"] == '"900150983cd24fb0d6963f7d28e17f72"'
+    assert (found["ContentLength"], found["Metadata"]) == (3, {"rows": "1"})
+
+
+def test_the_head_of_an_object_that_is_not_there_is_known_by_its_status(side: Side, bucket: str) -> None:
+    assert refused(lambda: side.s3.head_object(Bucket=bucket, Key="nowhere")) == "404"
+
+
+def test_an_object_that_must_be_new_is_not_replaced(side: Side, bucket: str) -> None:
+    side.s3.put_object(Bucket=bucket, Key="part", Body=b"first", IfNoneMatch="*")
+    again = refused(lambda: side.s3.put_object(Bucket=bucket, Key="part", Body=b"second", IfNoneMatch="*"))
+    assert again == "PreconditionFailed"
+    assert side.s3.get_object(Bucket=bucket, Key="part")["Body"].read() == b"first"
+
+
+def test_keys_are_listed_by_prefix_in_their_order_until_they_are_deleted(side: Side, bucket: str) -> None:
+    for key in ("b/2", "a/1", "b/1"):
+        side.s3.put_object(Bucket=bucket, Key=key, Body=b"")
+    side.s3.delete_object(Bucket=bucket, Key="never")
+
+    def listed(prefix: str) -> list[str]:
+        pages = side.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        return [found["Key"] for page in pages for found in page.get("Contents", [])]
+
+    assert (listed("b/"), listed("")) == (["b/1", "b/2"], ["a/1", "b/1", "b/2"])
+    side.s3.delete_object(Bucket=bucket, Key="b/1")
+    assert listed("b/") == ["b/2"]
+
+
+def test_a_bucket_that_was_deleted_takes_and_gives_nothing(side: Side, bucket: str) -> None:
+    side.s3.delete_bucket(Bucket=bucket)
+    assert refused(lambda: side.s3.put_object(Bucket=bucket, Key="part", Body=b"")) == "NoSuchBucket"
+    assert refused(lambda: side.s3.get_object(Bucket=bucket, Key="part")) == "NoSuchBucket"
+
+
 # --- EventBridge ---
 
 
@@ -112,3 +150,15 @@ def _keep(side: Side, name: str, text: str) -> None:
 def test_a_secret_that_is_not_there_is_not_found(side: Side) -> None:
     refusal = refused(lambda: side.secretsmanager.get_secret_value(SecretId="nobody"))
     assert refusal == "ResourceNotFoundException"
+
+
+def test_a_secret_is_made_once_and_changed_where_it_is(side: Side) -> None:
+    name = new_name("secret")
+    vault = side.secretsmanager
+    assert refused(lambda: vault.put_secret_value(SecretId=name, SecretString="x")) == "ResourceNotFoundException"
+    vault.create_secret(Name=name, SecretString="old")
+    assert refused(lambda: vault.create_secret(Name=name, SecretString="new")) == "ResourceExistsException"
+    vault.put_secret_value(SecretId=name, SecretString="new")
+    assert vault.get_secret_value(SecretId=name)["SecretString"] == "new"
+    vault.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
+    assert refused(lambda: vault.get_secret_value(SecretId=name)) == "ResourceNotFoundException"
