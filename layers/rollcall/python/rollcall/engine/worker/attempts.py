@@ -248,7 +248,7 @@ class ClaimedAttempts(Attempts):
             self._doubt(work)
 
     def _doubt(self, work: Work) -> None:
-        """Handle an earlier call that may have had an effect: ask about it, or settle it as unknown."""
+        """Ask about an earlier call that may have had an effect, or settle it as unknown."""
         work.must_ask = self._job.probe_function is not None
         if not work.must_ask:
             work.end(Outcome.UNKNOWN, work.answer or NOBODY_TO_ASK)
