@@ -1,4 +1,4 @@
-"""When a recurring transfer is due again."""
+"""The due dates of recurring transfers."""
 
 from calendar import monthrange
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ _WEEK = timedelta(weeks=1)
 
 
 class Interval(StrEnum):
-    """How often a transfer is due."""
+    """The interval of a recurring transfer."""
 
     WEEKLY = "weekly"
     MONTHLY = "monthly"

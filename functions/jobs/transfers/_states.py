@@ -1,4 +1,4 @@
-"""Where a transfer stands, and what an answer of the bank makes of that."""
+"""The states of a transfer, and the meaning of the bank's answers."""
 
 from enum import Enum, StrEnum, auto
 
@@ -31,7 +31,7 @@ ARCHIVED = (State.FINISHED, State.FAILED)
 
 
 class Meaning(Enum):
-    """What an answer other than 2xx says of the transfer."""
+    """The meaning of an answer other than 2xx for the transfer."""
 
     #: The bank will not do it.
     REFUSED = auto()
@@ -42,7 +42,7 @@ class Meaning(Enum):
 
 
 def meaning(status: int) -> Meaning:
-    """What an answer with this status, not 2xx, says of the transfer."""
+    """Return the meaning of an answer with this status, which is not 2xx."""
     if status == _CONFLICT:
         return Meaning.UNDER_WAY
     if 400 <= status < 500 and status not in _NOT_NOW | _NOT_ABOUT_THE_TRANSFER:

@@ -30,7 +30,7 @@ class Transfer(BaseModel):
     currency: str = Field(pattern="^[A-Z]{3}$")
 
     def order(self) -> dict[str, str]:
-        """What the bank is sent."""
+        """The payload for the bank."""
         return {
             "reference": self.id,
             "from": self.from_,
@@ -51,7 +51,7 @@ class Transfer(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the bank finally says of a transfer."""
+    """The bank's final verdict on a transfer."""
 
     booked: bool
     #: As it was said.

@@ -1,4 +1,4 @@
-"""The national abstraction licensing database (NALD): a zip of CSV files, read piece by piece."""
+"""The national abstraction licensing database (NALD): a zip of CSV files, read in pieces."""
 
 import csv
 import io
@@ -14,10 +14,10 @@ from urllib.parse import quote
 
 from rollcall import Objects, Rejected
 
-#: What the list is uploaded as, every night.
+#: The name under which the list is uploaded every night.
 ZIP = "nald.zip"
 LICENCES = "NALD_ABS_LICENCES.csv"
-#: The column that names a licence.
+#: The column with the id of a licence.
 NUMBER = "LIC_NO"
 DOCUMENTS = "documents/"
 #: Of all documents: more of them are not removed at once, for that would be a list that is cut short.
@@ -25,17 +25,17 @@ MOST_REMOVED = 0.5
 
 
 def csv_key(scheduled_for: datetime) -> str:
-    """Where an import keeps the table of licences."""
+    """Return the object name of an import's table of licences."""
     return f"{_folder(scheduled_for)}/{LICENCES}"
 
 
 def queue_key(scheduled_for: datetime) -> str:
-    """Where an import keeps the licences that it is to import, a line of JSON each."""
+    """Return the object name of an import's list of licences, one line of JSON each."""
     return f"{_folder(scheduled_for)}/queue.jsonl"
 
 
 def document_key(number: str) -> str:
-    """Where the document of a licence is."""
+    """Return the object name of a licence's document."""
     return f"{DOCUMENTS}{quote(number, safe='')}.json"
 
 
@@ -95,7 +95,7 @@ def queue_licences(objects: Objects, scheduled_for: datetime) -> int:
 
 
 def queued(objects: Objects, scheduled_for: datetime) -> Iterator[dict[str, str]]:
-    """The licences that are to be imported."""
+    """Yield the licences to import."""
     with TemporaryFile() as file:
         objects.download(queue_key(scheduled_for), file)
         file.seek(0)
