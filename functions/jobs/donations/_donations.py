@@ -67,8 +67,9 @@ class Record:
         self._donations = call.table(DONATIONS)
 
     def begin(self) -> bool:
-        """Put it off to the next day before it is called, whatever becomes of the call; True if another run has
-        called it before. Raises ConditionFailed where it is not due any more.
+        """Postpone the donation to the next day, before it is called.
+
+        Returns True if another run has called it before. Raises ConditionFailed if it is no longer due.
         """
         run, again = self._call.run_id, self._call.scheduled_for + AGAIN_AFTER
         before = self._donations.update_item(
@@ -110,7 +111,9 @@ class Record:
 
 
 def known(donation: Donation, call: Call) -> State | None:
-    """What the payment service knows of a donation; None for nothing. Raises what `call.http` raises, and TryAgain."""
+    """Ask the payment service about a donation; return None if it does not know it.
+
+    Raises TryAgain, and the errors of `call.http`."""
     found = call.wait(call.http.get(f"/transfers?reference={quote(donation.id, safe='')}")).json()
     if any(each["status"] == "booked" for each in found["transfers"]):
         return State.PAID

@@ -19,7 +19,7 @@ TRANSFERS = Table("transfers", key="id", indexes=(("by-state", "state", "due"),)
 #: The bank's verdict on each transfer, under the transfer's id.
 PROVIDER_STATUS = Table("provider-status", key="transfer")
 
-#: Who archives calls nobody but these tables and the bucket, and can be repeated at any time.
+#: The archive job calls only these tables and the bucket, and can be repeated at any time.
 TABLES = Target(
     "transfer-tables", concurrency=1, timeout=timedelta(minutes=5), keys=Keys(timedelta(days=30)), http=False
 )

@@ -16,7 +16,7 @@ LONGEST_KEPT = 4_000
 
 
 class Transfer(BaseModel):
-    """One that is due on one day; the state is left out, for it changes while the transfer is on its way."""
+    """A transfer due on one day, without its state, which changes during a run."""
 
     id: str = Field(min_length=1)
     series: str = Field(min_length=1)
@@ -54,7 +54,7 @@ class Verdict:
     """The bank's final verdict on a transfer."""
 
     booked: bool
-    #: As it was said.
+    #: The bank's answer, unchanged.
     answer: str
 
     @property

@@ -44,7 +44,9 @@ def _folder(scheduled_for: datetime) -> str:
 
 
 def unpack(objects: Objects, scheduled_for: datetime) -> str:
-    """Take the table of licences out of the zip; returns the zip's ETag. Raises Rejected where it cannot be trusted."""
+    """Extract the table of licences from the zip, and return the zip's ETag.
+
+    Raises Rejected if the zip cannot be trusted."""
     with TemporaryFile() as packed, TemporaryFile() as table:
         etag = objects.download(ZIP, packed)
         try:
@@ -59,7 +61,7 @@ def unpack(objects: Objects, scheduled_for: datetime) -> str:
 
 
 def licences(objects: Objects, scheduled_for: datetime) -> Iterator[dict[str, str]]:
-    """The rows of the table of licences. Raises Rejected where it lacks the column that names them."""
+    """Yield the rows of the table of licences; raise Rejected if it lacks the id column."""
     with TemporaryFile() as file, _text(file) as text:
         objects.download(csv_key(scheduled_for), file)
         file.seek(0)
@@ -85,7 +87,7 @@ def remove_documents(objects: Objects, scheduled_for: datetime) -> int:
 
 
 def queue_licences(objects: Objects, scheduled_for: datetime) -> int:
-    """Write down which licences are to be imported; returns how many. Raises Rejected for none."""
+    """Write the list of licences to import, and return their number; raise Rejected for none."""
     with TemporaryFile() as file:
         written = sum(file.write(json.dumps(row).encode() + b"\n") > 0 for row in licences(objects, scheduled_for))
         if written == 0:

@@ -22,7 +22,7 @@ class Work:
     """The state of a delivery while its worker handles it."""
 
     delivery: Delivery
-    #: Attempts used.
+    #: Attempts used in this generation.
     attempts: int = 0
     #: True if a call without a known answer may have been made.
     unanswered: bool = False
@@ -109,8 +109,8 @@ class Work:
     def forgive(self, answer: Answer, wait: timedelta) -> None:
         """Return the entry as if it had not been called, after a failed trial call.
 
-        Has no effect if the target was asked about the entry, or if only a claim records that a call may have had an
-        effect.
+        The entry stays as it is if the target was asked about it, or if its claim alone records a call that may have
+        had an effect.
         """
         if self.must_ask or self.told or not (self.record.owner is None or answer.never_executed):
             return
