@@ -55,7 +55,8 @@ job = Job(
 class Month(BaseModel):
     """The transfers due from `first` up to, but not on, `before`.
 
-    `before` lies in the same month, or begins the next."""
+    `before` lies in the same month, or begins the next.
+    """
 
     first: date
     before: date
