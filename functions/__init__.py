@@ -1,1 +1,1 @@
-"""What runs in Lambda, in the order the data goes; `jobs` is what users add."""
+"""The Lambda functions, one folder each; users add their jobs to `jobs`."""

@@ -1,4 +1,4 @@
-"""What the functions that announce ends of runs share."""
+"""The runtime shared by functions that announce ends of runs."""
 
 from functools import cached_property
 
@@ -12,7 +12,7 @@ from rollcall.engine.runs.completion import Announcer
 
 
 class AnnouncingRuntime(Runtime):
-    """An environment of a function that announces ends of runs."""
+    """The runtime of a function that announces ends of runs."""
 
     @cached_property
     def functions(self) -> Functions:

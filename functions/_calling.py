@@ -1,4 +1,4 @@
-"""What the functions that call a job's callback share."""
+"""The runtime shared by functions that call a job's callback."""
 
 import asyncio
 from functools import cached_property
@@ -15,7 +15,7 @@ from rollcall.engine.worker.worker import Waits, Worker
 
 
 class CallingRuntime(Runtime):
-    """An environment of a function that calls: one event loop, one pool of connections."""
+    """The runtime of a function that makes calls: one event loop, one pool of connections."""
 
     @cached_property
     def runner(self) -> asyncio.Runner:
@@ -30,11 +30,11 @@ class CallingRuntime(Runtime):
         return TargetClient(location, self.secrets, target.timeout, sizing.width, sizing.answer_bytes)
 
     async def send(self, request: Request) -> Response:
-        """Send a request to the job's target; a pipeline has none but its own functions."""
+        """Send a request to the job's target; raise RollcallError if it is not bound."""
         return await self.target.send(request)
 
     def worker_with(self, waits: Waits, job: Job | None = None) -> Worker:
-        """The worker of the function's job, or of `job`, which puts off into `waits`."""
+        """Make a worker for `job`, by default the function's, that reports its waits to `waits`."""
         job = job or self.job
         width = worker_sizing(job).width
         caller = Caller(job, self.send, self.secret, self.table, self.clock, self.bucket, IN_USE.redacted)

@@ -1,4 +1,4 @@
-"""Log events as JSON lines that carry their metrics, and no line of anybody's with a secret."""
+"""Log events as JSON lines with their metrics; secrets are removed from all log lines."""
 
 import logging
 import traceback
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 #: The secrets that this process has read.
 IN_USE = InUse()
-#: Fields that only ever hold names of ours. One is left alone though it is also somebody's user name: metrics and
-#: people search for it.
+#: Fields that only hold our own names. They are not redacted, even if a name is also a secret's user name: metrics and
+#: people search for them.
 NAMES = frozenset({
     "_aws", "action", "environment", "job", "level", "location", "run", "service", "target", "timestamp",
 })  # fmt: skip
 
 
 def write_logs(environment: str, stream: "TextIO | None" = None, redact: Redact = IN_USE.redacted) -> None:
-    """Write log events to `stream`, stderr by default, a line each, at once: a killed process loses no earlier lines.
+    """Write log events to `stream`, by default stderr, one line each.
 
-    Secrets in use are replaced in them by `redact`, and so they are in what other loggers write.
+    A killed process loses no earlier log lines. `redact` replaces secrets in use, also in the lines of other loggers.
     """
     handler = logging.StreamHandler(stream)
     handler.setFormatter(EventFormatter(environment, redact))
@@ -40,10 +40,10 @@ def write_logs(environment: str, stream: "TextIO | None" = None, redact: Redact 
 
 
 def _quieten_others(redact: Redact) -> None:
-    # It tells of what it tries again, with the URL's query and what the server said.
+    # urllib3 logs its retries with the URL's query and the server's answer.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     _replace_filter(logging.getLogger("asyncio"), WithoutErrors())
-    # Lambda's is among the root's; where there is none, Python writes warnings by itself.
+    # Lambda's handler is among the root's handlers. Without one, Python writes warnings through `lastResort`.
     for handler in (*logging.getLogger().handlers, logging.lastResort):
         if handler is not None:
             _replace_filter(handler, WithoutSecrets(redact))
@@ -54,7 +54,7 @@ def _replace_filter(filterer: logging.Filterer, new: logging.Filter) -> None:
 
 
 class WithoutSecrets(logging.Filter):
-    """Lets every record pass, with secrets replaced in its text and its traceback."""
+    """A filter that passes every record, with secrets replaced in its text and traceback."""
 
     def __init__(self, redact: Redact) -> None:
         super().__init__()
@@ -71,11 +71,14 @@ class WithoutSecrets(logging.Filter):
 
 
 class WithoutErrors(logging.Filter):
-    """Lets every record pass, with an error in it only named: its text may quote a payload or an answer."""
+    """A filter that passes every record, with an error reduced to its class and place.
+
+    The text of an error may quote a payload or an answer.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.exc_info and record.exc_info[1] is not None:
-            # What follows the first line shows the error.
+            # The lines after the first one show the error.
             said = _said(record).partition("\n")[0]
             record.msg, record.args = f"{said}: {class_and_place(record.exc_info[1])}", ()
             record.exc_info, record.exc_text = None, None
@@ -83,7 +86,7 @@ class WithoutErrors(logging.Filter):
 
 
 def _said(record: logging.LogRecord) -> str:
-    """The text of a record. One that cannot be put together loses its arguments: nobody may fail by logging."""
+    """Return the text of a record. A record that cannot be formatted loses its arguments: logging never fails."""
     try:
         return record.getMessage()
     except Exception:
@@ -92,8 +95,10 @@ def _said(record: logging.LogRecord) -> str:
 
 
 class EventFormatter(LambdaPowertoolsFormatter):
-    """Powertools' fields, which its users know; environment and job; and what the event measures, as CloudWatch's
-    embedded metric format (https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html).
+    """A formatter with Powertools' fields, environment, job and the event's metrics.
+
+    The metrics use CloudWatch's embedded metric format
+    (https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html).
     """
 
     def __init__(self, environment: str, redact: Redact) -> None:
@@ -122,10 +127,10 @@ class EventFormatter(LambdaPowertoolsFormatter):
         found = measured(log)
         if not found:
             return {}
-        # No service: it would be a dimension more.
+        # An empty service, because a service would be another dimension.
         metrics = EphemeralMetrics(namespace=NAMESPACE, service="")
         metrics.add_dimension(ENVIRONMENT, self._environment)
-        # Only as the engine tells it: a stray message may name any job, and each would be paid for.
+        # Only a job that the engine logged: a stray message may name any job, and each name would be a paid metric.
         if JOB in log:
             metrics.add_dimensions(**{ENVIRONMENT: self._environment, JOB: log[JOB]})
         for metric, value in found.items():

@@ -1,4 +1,4 @@
-"""What every entry point needs of its environment: settings, clients, logs. Made on first use, kept while it lives."""
+"""The runtime of every entry point: settings, clients and logs, made on first use."""
 
 import random
 import secrets
@@ -27,13 +27,13 @@ Answer = TypeVar("Answer")
 
 
 class Context(Protocol):
-    """What is used of Lambda's context object."""
+    """The part of Lambda's context object that is used."""
 
     def get_remaining_time_in_millis(self) -> int: ...
 
 
 class Runtime:
-    """An environment of one function."""
+    """The runtime of one function."""
 
     @cached_property
     def settings(self) -> Settings:
@@ -70,17 +70,17 @@ class Runtime:
         return Secrets(self.clients.secretsmanager, IN_USE)
 
     def secret(self, name: str) -> str:
-        """The text of a secret, as this environment names it. Raises DeclarationError where the job needs none such."""
+        """Return the text of a secret; raise DeclarationError if the job does not declare it."""
         self._check_need(Secret(name), f"the secret {name!r}")
         return self.secrets.text(names.secret_name(self.settings.environment, name))
 
     def table(self, table: Table) -> TableItems:
-        """The items of a table, as this environment names it. Raises DeclarationError where the job needs none such."""
+        """Return the items of a table; raise DeclarationError if the job does not declare it."""
         self._check_need(table, f"the table {table.name!r}")
         return TableItems(self.clients.tables, names.table_name(self.settings.environment, table.name))
 
     def bucket(self, bucket: Bucket) -> BucketObjects:
-        """The objects of a bucket, where this environment has it. Raises DeclarationError where the job needs none."""
+        """Return the objects of a bucket; raise DeclarationError if the job does not declare it."""
         self._check_need(bucket, f"the bucket {bucket.name!r}")
         return BucketObjects(self.clients.s3, self.settings.buckets[bucket.name])
 
@@ -90,16 +90,16 @@ class Runtime:
 
     @cached_property
     def job(self) -> Job:
-        """The job, with its target as this environment binds it."""
+        """The job, with its target as bound in this environment."""
         job = catalog.load(required(self.settings.job_module, "job_module"))
         return job if self.settings.target is None else job.bound_to(self.settings.target)
 
     def deadline(self, context: Context) -> datetime:
-        """When this invocation is killed."""
+        """Return the time at which Lambda kills this invocation."""
         return self.clock.now() + timedelta(milliseconds=context.get_remaining_time_in_millis())
 
     def new_token(self) -> str:
-        """A text that nobody else has."""
+        """Return a random text, unique to this call."""
         return secrets.token_hex(8)
 
 
@@ -108,9 +108,9 @@ class InvocationFailed(RollcallError):
 
 
 def guarded(handle: Callable[[Event, Context], Answer]) -> Callable[[Event, Context], Answer]:
-    """Decorate a handler: what it raises repeats no payload and no secret.
+    """Decorate a handler so that its errors contain no payload and no secret.
 
-    Lambda logs it, hands it to a synchronous caller and to a state machine, and puts it on the queue of failed
+    Lambda logs the error, returns it to a synchronous caller or a state machine, and puts it on the queue of failed
     asynchronous invocations.
     """
 

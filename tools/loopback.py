@@ -1,8 +1,8 @@
 """Ports on loopback that only the processes of one run can use.
 
 Any user of this machine can connect to such a port, and any web page can have a browser send requests to it. Every
-server of ours therefore refuses a request that does not prove that it belongs to the run. Runs in MiniStack's own
-environment as well, so it imports nothing but the standard library.
+server of ours therefore refuses a request that does not prove that it belongs to the run. The module also runs in
+MiniStack's environment, so it imports only the standard library.
 """
 
 import re
@@ -51,7 +51,9 @@ class Keys:
 
 
 def listening(port: int | None = None) -> socket.socket:
-    """Return a socket that listens on loopback, on a free port if none is given. Raises OSError if it is taken.
+    """Return a socket that listens on loopback, on a free port if none is given.
+
+    Raises OSError if the port is taken.
 
     A process inherits the socket instead of binding a port that was free a moment ago: in between, somebody else could
     listen there and receive what is meant for us.
@@ -74,7 +76,9 @@ def authority(port: int) -> str:
 
 
 def is_local(headers: Mapping[str, str], host: str) -> bool:
-    """Whether a request names `host` exactly, and no browser sent it. `headers` have names in lower case.
+    """Return whether a request names `host` exactly, and no browser sent it.
+
+    The names in `headers` are in lower case.
 
     A web page whose name was rebound to loopback names another host, and every request to another origin that may
     change something names its own.
@@ -83,7 +87,9 @@ def is_local(headers: Mapping[str, str], host: str) -> bool:
 
 
 def signs(authorization: str, access_key_id: str) -> bool:
-    """Whether an Authorization header names this access key, or one of a session, which begins with it.
+    """Return whether an Authorization header names this access key or a session's.
+
+    The access key of a session begins with this one.
 
     The signature itself is not verified.
     """

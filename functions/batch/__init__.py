@@ -1,1 +1,1 @@
-"""Second: calls the job's callback for a batch of messages and settles the entries."""
+"""Batch: handles a batch of a run or a step of a pipeline, for a state machine."""

@@ -1,4 +1,4 @@
-"""Entry point: one slice of a run's manifest, or one step of a pipeline's, from the job's state machine."""
+"""Entry point for the job's state machine: one batch of a run, or one step of a pipeline."""
 
 from functools import cached_property
 from typing import Any
@@ -16,7 +16,7 @@ from rollcall.engine.batch.pipeline_steps import StepHandler, Wanted
 
 
 class BatchRuntime(CallingRuntime):
-    """An environment of a job's batch function."""
+    """The runtime of a job's batch function."""
 
     @cached_property
     def slices(self) -> SliceHandler:
@@ -24,7 +24,7 @@ class BatchRuntime(CallingRuntime):
 
     @cached_property
     def steps(self) -> StepHandler | None:
-        """None where the job is no pipeline."""
+        """The handler of steps; None if the job is no pipeline."""
         if not isinstance(self.job, Pipeline):
             return None
         functions = Functions(self.clients.lambda_, self.settings.environment)
@@ -52,7 +52,7 @@ runtime = BatchRuntime()
 
 @guarded
 def handler(event: Event, context: Context) -> dict[str, Any]:
-    """Handle a slice or a step; answers whether it is to be handled again, and after which wait."""
+    """Handle a batch or a step; return whether to handle it again, and after which wait."""
     owner, deadline = runtime.new_token(), runtime.deadline(context)
     if runtime.steps is not None:
         handled = runtime.steps.handle(Wanted.of(event), owner, deadline)

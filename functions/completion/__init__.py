@@ -1,1 +1,1 @@
-"""Third: announces every end of a run."""
+"""Completion: announces every end of a run."""

@@ -1,4 +1,4 @@
-"""Entry point: records of the ledger's stream in which a run became terminal."""
+"""Entry point for the ledger's stream: records of runs that became terminal."""
 
 import logging
 from typing import Any
@@ -15,7 +15,10 @@ runtime = AnnouncingRuntime()
 
 @guarded
 def handler(event: Event, context: Context) -> dict[str, Any]:
-    """Announce what ended; answers with the first record that must be delivered again, and with it all after it."""
+    """Announce ended runs; return the first record to redeliver.
+
+    The stream redelivers that record and all after it.
+    """
     del context
     announcer = runtime.announcer
     for record in event["Records"]:
@@ -30,7 +33,7 @@ def handler(event: Event, context: Context) -> dict[str, Any]:
 
 
 def ended_run(record: Event) -> str | None:
-    """The run that became terminal with this change of the ledger, if one did."""
+    """Return the run that became terminal with this change of the ledger, or None."""
     new, old = record["dynamodb"].get("NewImage", {}), record["dynamodb"].get("OldImage", {})
     if "run" not in new or not _terminal(new) or _terminal(old):
         return None

@@ -1,1 +1,1 @@
-"""Where workers could not: settles dead letters."""
+"""Dead letters: settles entries that no worker could handle."""

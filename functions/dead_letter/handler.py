@@ -1,4 +1,4 @@
-"""Entry point: a batch of messages of a dead-letter queue."""
+"""Entry point for a dead-letter queue: a message batch."""
 
 from functools import cached_property
 from typing import Any
@@ -8,7 +8,7 @@ from rollcall.engine.worker.dead_letter import DeadLetters
 
 
 class DeadLetterRuntime(Runtime):
-    """An environment of the dead-letter function."""
+    """The runtime of the dead-letter function."""
 
     @cached_property
     def dead_letters(self) -> DeadLetters:
@@ -20,7 +20,7 @@ runtime = DeadLetterRuntime()
 
 @guarded
 def handler(event: Event, context: Context) -> dict[str, Any]:
-    """Settle a batch; answers with the messages to try again."""
+    """Settle a message batch; return the messages to retry."""
     del context
     returned = runtime.dead_letters.handle(event["Records"])
     return {"batchItemFailures": [{"itemIdentifier": name} for name in returned]}

@@ -1,1 +1,1 @@
-"""First: enumerates a job's entries, seals the manifest, dispatches the messages."""
+"""Fan-out: enumerates a job's entries, seals the manifest, dispatches the messages."""

@@ -1,4 +1,4 @@
-"""Entry point: the scheduler's event, a manual start, or a request to go on with a run."""
+"""Entry point for the scheduler's event, a manual start, or a request to continue a run."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -15,12 +15,12 @@ from rollcall.core.settings import required
 from rollcall.engine.fan_out.fan_out import FanOut
 from rollcall.engine.fan_out.run_lease import Invocation, Request, Start, request_of
 
-#: The ticks of a firing lie within its minute; a start further ahead is a mistake.
+#: Longest wait for a start. The ticks of a firing lie within its minute, so a later start is a mistake.
 LONGEST_WAIT = timedelta(minutes=1)
 
 
 class FanOutRuntime(Runtime):
-    """An environment of a job's fan-out function."""
+    """The runtime of a job's fan-out function."""
 
     @cached_property
     def fan_out(self) -> FanOut:
@@ -51,7 +51,7 @@ runtime = FanOutRuntime()
 
 @guarded
 def handler(event: Event, context: Context) -> dict[str, Any]:
-    """Run the occurrences that the event asks for; answers with their states, for whoever invoked synchronously."""
+    """Run the requested occurrences; return their states for a synchronous caller."""
     states: dict[str, str] = {}
     failures: list[Exception] = []
     for request in _occurrences(request_of(event)):
@@ -77,7 +77,7 @@ def _run(request: Request, context: Context) -> RunRecord | None:
 
 
 def _occurrences(request: Request) -> list[Request]:
-    """A firing of a schedule below a minute starts each of its ticks, at its time, as a run of its own."""
+    """Expand the firing of a schedule below a minute into one start for each of its ticks."""
     if not isinstance(request, Start) or request.nonce is not None:
         return [request]
     return [replace(request, scheduled_for=tick) for tick in runtime.job.schedule.ticks(request.scheduled_for)]

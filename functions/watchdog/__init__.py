@@ -1,1 +1,1 @@
-"""Every minute: tops up windows, takes over the dead, heals and reports."""
+"""The watchdog: every minute, tops up windows, resumes and repairs runs, reports."""

@@ -1,4 +1,4 @@
-"""Entry point: the scheduler's tick, every minute."""
+"""Entry point for the scheduler's event, every minute."""
 
 from functools import cached_property
 
@@ -10,7 +10,7 @@ from rollcall.engine.watchdog.watchdog import Watchdog
 
 
 class WatchdogRuntime(AnnouncingRuntime):
-    """An environment of the watchdog."""
+    """The runtime of the watchdog."""
 
     @cached_property
     def queues(self) -> Queues:
@@ -22,7 +22,7 @@ runtime = WatchdogRuntime()
 
 @guarded
 def handler(event: Event, context: Context) -> None:
-    """Look after the open runs of all jobs."""
+    """Make one round over the open runs of all jobs."""
     del event, context
     announcer = runtime.announcer
     jobs = [declared.job for declared in catalog().values()]

@@ -1,1 +1,1 @@
-"""Second: calls the job's callback for a batch of messages and settles the entries."""
+"""The worker: calls the job's callback for a message batch and settles the entries."""

@@ -1,4 +1,4 @@
-"""Entry point: a batch of messages of the job's queue."""
+"""Entry point for the job's queue: a message batch."""
 
 from functools import cached_property
 from typing import Any
@@ -9,7 +9,7 @@ from rollcall.engine.worker.worker import Worker
 
 
 class WorkerRuntime(CallingRuntime):
-    """An environment of a job's worker function."""
+    """The runtime of a job's worker function."""
 
     @cached_property
     def worker(self) -> Worker:
@@ -21,8 +21,9 @@ runtime = WorkerRuntime()
 
 @guarded
 def handler(event: Event, context: Context) -> dict[str, Any]:
-    """Handle a batch; answers with the messages that stay on the queue, as ReportBatchItemFailures expects.
+    """Handle a message batch; return the messages that stay on the queue.
 
+    The answer is the one that ReportBatchItemFailures expects:
     https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
     """
     work = runtime.worker.handle(event["Records"], runtime.deadline(context))

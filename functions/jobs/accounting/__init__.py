@@ -1,1 +1,1 @@
-"""Report-as-a-service crons: Workday's reports, told entry by entry to the accounting service."""
+"""Jobs that send Workday's reports, line by line, to the accounting service."""

@@ -1,4 +1,4 @@
-"""What the paid and the unpaid client bills have in common."""
+"""The lines and calls shared by the jobs for paid and unpaid client bills."""
 
 from decimal import Decimal
 from urllib.parse import quote
@@ -9,7 +9,7 @@ from rollcall import Call
 
 
 class ClientBill(BaseModel):
-    """A line of either report; it is its own payload."""
+    """A line of either report, which is also the payload."""
 
     bill_id: str = Field(alias="Bill_ID")
     client: str = Field(alias="Client")
@@ -23,5 +23,5 @@ async def update_bill(bill: ClientBill, status: str, call: Call) -> None:
 
 
 def example_bill(n: int) -> dict[str, object]:
-    """The n-th line of a stand-in for either report."""
+    """Return the n-th line of a stand-in for either report."""
     return {"Bill_ID": f"BILL-{n:06}", "Client": f"Client {n % 997}", "Balance": f"{n % 5_000}.00"}

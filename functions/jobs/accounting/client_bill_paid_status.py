@@ -1,4 +1,4 @@
-"""Tell the accounting service which client bills are paid."""
+"""Report paid client bills to the accounting service."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Tell the accounting service which client bills are unpaid, half an hour after the paid ones."""
+"""Report unpaid client bills to the accounting service, half an hour after the paid ones."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Tell the accounting service about every client deposit in the report."""
+"""Report every client deposit to the accounting service."""
 
 from collections.abc import Iterator
 from decimal import Decimal

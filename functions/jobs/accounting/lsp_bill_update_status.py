@@ -1,4 +1,4 @@
-"""Tell the accounting service the status of every LSP (local service provider) bill."""
+"""Report the status of every LSP (local service provider) bill to the accounting service."""
 
 from collections.abc import Iterator, Mapping
 from urllib.parse import quote
@@ -18,7 +18,7 @@ job = Job(
 
 
 class BillStatus(BaseModel):
-    """What the accounting service takes for a bill."""
+    """The payload that the accounting service accepts for a bill."""
 
     bill: str
     provider: str
@@ -32,7 +32,7 @@ def bills(run: Run) -> Iterator[Entry]:
 
 
 def status_of(record: Mapping[str, object]) -> dict[str, object]:
-    """The one payload that a line of the report yields."""
+    """Build the payload of a line of the report."""
     return {
         "bill": record.get("Bill_Number"),
         "provider": record.get("Provider"),

@@ -1,1 +1,1 @@
-"""Scheduled donations: what donors have promised to give, charged when it is due."""
+"""Scheduled donations: charge promised donations when they are due."""

@@ -1,4 +1,4 @@
-"""A donation, its states, and what one call writes down about it."""
+"""A donation, its states, and the records that one call writes."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -12,14 +12,14 @@ from pydantic import BaseModel, Field
 from functions.jobs.donations._targets import DONATION_AUDIT, DONATIONS
 from rollcall import Call, ConditionFailed, Items, TryAgain
 
-#: What a run tried in vain is due again then.
+#: Time until a donation that could not be charged is due again.
 AGAIN_AFTER = timedelta(hours=24)
-#: Of an answer, in characters.
+#: Longest recorded answer, in characters.
 LONGEST_KEPT = 2_000
 
 
 class State(StrEnum):
-    """Where a donation stands; the last two are never left."""
+    """The state of a donation; the last two are final."""
 
     DUE = "due"
     PAID = "paid"
@@ -36,13 +36,13 @@ class Donation(BaseModel):
     currency: str = Field(pattern="^[A-Z]{3}$")
 
     def order(self) -> dict[str, str]:
-        """What the payment service is sent."""
+        """The payload for the payment service."""
         money = {"amount": self.amount, "currency": self.currency}
         return {"reference": self.id, "from": self.donor, "to": self.to, **money}
 
 
 def due(donations: Items, moment: datetime) -> Iterator[Mapping[str, Any]]:
-    """The donations that are due at `moment`, a page at a time."""
+    """Yield pages of the donations that are due at `moment`."""
     page: dict[str, Any] = {}
     while True:
         found = donations.query(
@@ -59,7 +59,7 @@ def due(donations: Items, moment: datetime) -> Iterator[Mapping[str, Any]]:
 
 
 class Record:
-    """What one call writes down; every write can be repeated."""
+    """The records that one call writes; every write can be repeated."""
 
     def __init__(self, donation: Donation, call: Call) -> None:
         self._id = donation.id
@@ -67,8 +67,9 @@ class Record:
         self._donations = call.table(DONATIONS)
 
     def begin(self) -> bool:
-        """Put it off to the next day before it is called, whatever becomes of the call; True if another run has
-        called it before. Raises ConditionFailed where it is not due any more.
+        """Postpone the donation to the next day, before it is called.
+
+        Returns True if another run has called it before. Raises ConditionFailed if it is no longer due.
         """
         run, again = self._call.run_id, self._call.scheduled_for + AGAIN_AFTER
         before = self._donations.update_item(
@@ -82,7 +83,7 @@ class Record:
         return "called_by" in before
 
     def end(self, state: State) -> None:
-        """Note how it ended for good; the first word stands."""
+        """Record the final state; the first record stands."""
         try:
             self._donations.update_item(
                 Key={"id": self._id},
@@ -95,7 +96,7 @@ class Record:
             return
 
     def audit(self, outcome: str, answer: str) -> None:
-        """Keep what did not succeed, with the number of attempts that this run has made."""
+        """Record a donation that was not charged, with the number of attempts in this run."""
         self._call.table(DONATION_AUDIT).put_item(
             Item={
                 "attempt": f"{self._id}/{self._call.run_id}",
@@ -110,7 +111,9 @@ class Record:
 
 
 def known(donation: Donation, call: Call) -> State | None:
-    """What the payment service knows of a donation; None for nothing. Raises what `call.http` raises, and TryAgain."""
+    """Ask the payment service about a donation; return None if it does not know it.
+
+    Raises TryAgain, and the errors of `call.http`."""
     found = call.wait(call.http.get(f"/transfers?reference={quote(donation.id, safe='')}")).json()
     if any(each["status"] == "booked" for each in found["transfers"]):
         return State.PAID

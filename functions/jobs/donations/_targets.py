@@ -1,10 +1,10 @@
-"""The payment service, and the tables of donations and of what did not succeed."""
+"""The payment service, and the tables of donations and of failed charges."""
 
 from datetime import timedelta
 
 from rollcall import Breaker, Keys, Table, Target
 
-#: It keeps an idempotency key for a day; the window stays well below.
+#: The payment service keeps an idempotency key for a day; the window stays well below.
 PAYMENTS = Target(
     "payments",
     concurrency=50,

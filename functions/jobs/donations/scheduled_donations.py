@@ -1,4 +1,4 @@
-"""Charge the donations that are due, fifty at a time with a second between, each exactly once.
+"""Charge the due donations, fifty at a time with a second between, each exactly once.
 
 A donation is `due` until it is `paid` or `declined`. Before a call it is put off to the next day: so whatever becomes
 of the call, the run of 24 hours later tries again what is still due, and asks the payment service first, which by then
@@ -31,7 +31,7 @@ from rollcall import (
     every,
 )
 
-#: The payment service says no to the donation itself: no money, no such card.
+#: The payment service declines the donation itself: no money, no such card.
 DECLINES = frozenset({402, 422})
 #: About the caller or an earlier call, and not about the donation: the engine decides.
 NOT_ABOUT_IT = frozenset({401, 403, 409})

@@ -1,1 +1,1 @@
-"""Recurring transfers: what clients have set up to be paid every week or month, executed at the bank."""
+"""Recurring transfers: execute clients' weekly and monthly payments at the bank."""

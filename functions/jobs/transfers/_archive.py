@@ -1,8 +1,8 @@
-"""Rows of a table moved into CSV files that nobody can lose or get twice, wherever it is interrupted.
+"""An archive of a table's rows in CSV files: no crash loses or duplicates a row.
 
-The files of one folder are numbered. Whoever moves rows first deletes from the table what the files there hold, each
-file verified and each row only as it stands in the file; then writes what is still in the table to the next number,
-unless there is such a file by then; and begins again, until nothing is left to write. So
+The files of one folder are numbered. A move verifies each file and deletes its rows from the table, each only if it is
+unchanged. Then it writes the remaining rows to the next number, unless such a file exists. It repeats both until no
+row is left. So
 
 * a file is never written over: a repetition that finds half of its rows deleted does not shorten it;
 * a row is never in two files: when one is written, the rows of all before it are gone, and the table is read as it
@@ -10,7 +10,7 @@ unless there is such a file by then; and begins again, until nothing is left to 
 * no row is deleted that is not, just so, in a file that was read back: row count and SHA-256 are those that the file
   was added with.
 
-It holds for two at once as well: only one adds a number, and deleting what a verified file holds is harmless.
+This also holds for two moves at once: only one adds a number, and deleting the rows of a verified file is harmless.
 """
 
 import csv
@@ -43,7 +43,7 @@ Row = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a file is verified by."""
+    """The row count and digest that a file is verified by."""
 
     rows: int
     sha256: str
@@ -53,7 +53,9 @@ class Facts:
 
 
 class Archive:
-    """One folder of CSV files with the rows of one table. `columns` are all attributes that its items may have."""
+    """One folder of CSV files with the rows of one table.
+
+    `columns` are all attributes that the table's items may have."""
 
     def __init__(self, objects: Objects, folder: str, items: Items, key: str, columns: Columns) -> None:
         self._objects = objects
@@ -63,7 +65,7 @@ class Archive:
         self._columns = columns
 
     def move(self, found: Callable[[], Iterable[Mapping[str, Any]]]) -> int:
-        """Move rows until `found`, which reads them from the table as they stand, finds none; returns how many.
+        """Move rows until `found`, which reads the table, finds none; return their number.
 
         Raises TryAgain for a file that is not what was written, and Rejected for a row that a file cannot hold.
         """
@@ -165,7 +167,7 @@ class _as_text:  # noqa: N801 - reads as the context manager that it is
 
 
 def at_once(function: Callable[[Any], Any], of: Iterable[Any]) -> Iterator[Any]:
-    """What `function` answers for each, in order, several at a time and never many in memory."""
+    """Yield the results of `function` in order, with few calls at a time to bound the memory."""
     each = iter(of)
     with ThreadPoolExecutor(AT_ONCE) as threads:
         while some := list(islice(each, _TOGETHER)):

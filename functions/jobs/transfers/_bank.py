@@ -14,7 +14,9 @@ def pay(transfer: Transfer, call: Call) -> Verdict:
 
 
 def ask(transfer: Transfer, call: Call) -> Verdict | None:
-    """What the bank knows of the transfer; None for nothing. Raises what `call.http` raises, and TryAgain."""
+    """Ask the bank about the transfer; return None if the bank does not know it.
+
+    Raises TryAgain, and the errors of `call.http`."""
     answer: dict[str, Any] = call.wait(call.http.get(f"/transfers?reference={quote(transfer.id, safe='')}")).json()
     known = answer["transfers"]
     booked = [each for each in known if each["status"] == "booked"]

@@ -1,4 +1,4 @@
-"""When a recurring transfer is due again."""
+"""The due dates of recurring transfers."""
 
 from calendar import monthrange
 from collections.abc import Iterator
@@ -12,14 +12,16 @@ _WEEK = timedelta(weeks=1)
 
 
 class Interval(StrEnum):
-    """How often a transfer is due."""
+    """The interval of a recurring transfer."""
 
     WEEKLY = "weekly"
     MONTHLY = "monthly"
 
 
 def in_month(year: int, months: int, day: int) -> date:
-    """The day `day` of the month that lies `months` after the January of `year`; the last one where it is shorter."""
+    """Return day `day` of the month that is `months` after the January of `year`.
+
+    If the month is shorter, its last day is returned."""
     year, month = year + months // 12, months % 12 + 1
     return date(year, month, min(day, monthrange(year, month)[1]))
 
@@ -30,7 +32,7 @@ def months_later(moment: date, months: int, day: int) -> date:
 
 
 def occurrences(due: date, interval: Interval, day: int, today: date) -> Iterator[date]:
-    """The days after `today`, up to two months ahead, on which a transfer that is due on `due` is due again.
+    """Return the next due days, up to two months after `today`, of a transfer due on `due`.
 
     A monthly one is due on `day` (1 to 31), or on the last day of a month that has no such day. A day that has
     passed is not made up for: it had its transfer two months before.

@@ -1,4 +1,4 @@
-"""The tables of transfers and of the bank's verdicts: every write can be repeated, and none takes anything back."""
+"""The tables of transfers and of verdicts; repeating a write changes and reverts nothing."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,7 @@ Item = Mapping[str, Any]
 
 
 def due(transfers: Items, today: date) -> Iterator[Item]:
-    """What a run may take on `today`, a page at a time, as the index has it."""
+    """Yield pages of the transfers that a run may take on `today`, as the index has them."""
     for state in TAKEN:
         page: dict[str, Any] = {}
         while True:
@@ -33,7 +33,7 @@ def due(transfers: Items, today: date) -> Iterator[Item]:
 
 
 def take(transfers: Items, seen: Item, run: str) -> Item | None:
-    """The transfer as it is now, marked IN_FLY in `run`; None where its state is not the one seen in the index.
+    """Mark a transfer IN_FLY in `run`, and return it; None if its state differs from the index.
 
     What this run has marked already, before it was begun anew, it takes again.
     """
@@ -47,7 +47,7 @@ def take(transfers: Items, seen: Item, run: str) -> Item | None:
 
 
 class Records:
-    """What one call writes down about its transfer."""
+    """The records that one call writes about its transfer."""
 
     def __init__(self, transfer: Transfer, call: Call) -> None:
         self._transfer = transfer

@@ -1,4 +1,4 @@
-"""Where a transfer stands, and what an answer of the bank makes of that."""
+"""The states of a transfer, and the meaning of the bank's answers."""
 
 from enum import Enum, StrEnum, auto
 
@@ -10,7 +10,7 @@ _CONFLICT = 409
 
 
 class State(StrEnum):
-    """Of a transfer; execute_transfers.py says how one leads to another."""
+    """The state of a transfer; execute_transfers.py describes the transitions."""
 
     PENDING = "PENDING"
     IN_FLY = "IN_FLY"
@@ -20,18 +20,18 @@ class State(StrEnum):
     FAILED = "FAILED"
 
 
-#: What a run takes, in this order: what it marks IN_FLY itself must not come round again.
+#: States that a run takes, IN_FLY first, so that it does not find its own marked transfers.
 TAKEN = (State.IN_FLY, State.RETRY, State.PENDING)
-#: What may be put off: after a call that the bank did not take.
+#: States that may change to RETRY or FAILED, after a call that the bank did not accept.
 OPEN = (*TAKEN, State.PROCESSING)
-#: What may be sent to the bank: a failed one by a redrive.
+#: States from which a transfer may be sent to the bank; a failed one by a redrive.
 CALLABLE = (*OPEN, State.FAILED)
-#: What is archived once it is old enough.
+#: States of transfers that are archived once they are old enough.
 ARCHIVED = (State.FINISHED, State.FAILED)
 
 
 class Meaning(Enum):
-    """What an answer other than 2xx says of the transfer."""
+    """The meaning of an answer other than 2xx for the transfer."""
 
     #: The bank will not do it.
     REFUSED = auto()
@@ -42,7 +42,7 @@ class Meaning(Enum):
 
 
 def meaning(status: int) -> Meaning:
-    """What an answer with this status, not 2xx, says of the transfer."""
+    """Return the meaning of an answer with this status, which is not 2xx."""
     if status == _CONFLICT:
         return Meaning.UNDER_WAY
     if 400 <= status < 500 and status not in _NOT_NOW | _NOT_ABOUT_THE_TRANSFER:

@@ -16,7 +16,7 @@ LONGEST_KEPT = 4_000
 
 
 class Transfer(BaseModel):
-    """One that is due on one day; the state is left out, for it changes while the transfer is on its way."""
+    """A transfer due on one day, without its state, which changes during a run."""
 
     id: str = Field(min_length=1)
     series: str = Field(min_length=1)
@@ -30,7 +30,7 @@ class Transfer(BaseModel):
     currency: str = Field(pattern="^[A-Z]{3}$")
 
     def order(self) -> dict[str, str]:
-        """What the bank is sent."""
+        """The payload for the bank."""
         return {
             "reference": self.id,
             "from": self.from_,
@@ -51,10 +51,10 @@ class Transfer(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the bank finally says of a transfer."""
+    """The bank's final verdict on a transfer."""
 
     booked: bool
-    #: As it was said.
+    #: The bank's answer, unchanged.
     answer: str
 
     @property

@@ -1,4 +1,4 @@
-"""Move old transfers, and what the bank said of them, from their tables to CSV files in S3, month after month.
+"""Move old transfers and the bank's verdicts from their tables to CSV files in S3, by month.
 
 It is due every day and does something every `RT_MONTHLY_BACKUP` months: then everything that was due more than
 `RT_BACKUP_BEFORE_MONTHS` months before that day is archived. An entry is a month, moved as `_archive.py` says:
@@ -53,7 +53,10 @@ job = Job(
 
 
 class Month(BaseModel):
-    """The transfers that were due from `first` up to `before`, which lies in the same month or begins the next."""
+    """The transfers due from `first` up to, but not on, `before`.
+
+    `before` lies in the same month, or begins the next.
+    """
 
     first: date
     before: date
@@ -112,7 +115,7 @@ def _months_of(params: Mapping[str, str], name: str, default: int, least: int) -
 
 
 def old_months(transfers: Items, before: date) -> Iterator[Month]:
-    """The months that have transfers to archive which were due before `before`, from the oldest."""
+    """Yield the months with transfers to archive that were due before `before`, oldest first."""
     day = date.min
     while (oldest := _oldest(transfers, day, before)) is not None:
         following = in_month(oldest.year, oldest.month, 1)
@@ -162,7 +165,7 @@ def _names(transfers: Items, month: Month) -> Iterator[str]:
 
 
 def _verdicts(transfers: Items, verdicts: Items, month: Month) -> Iterable[Mapping[str, Any]]:
-    """What the bank said of the transfers of a month, as it stands in the table now."""
+    """Read the bank's verdicts on the transfers of a month from the table."""
     found = at_once(lambda name: _item(verdicts, PROVIDER_STATUS.key, name), _names(transfers, month))
     return (item for item in found if item is not None)
 
@@ -237,7 +240,7 @@ def example(n: int) -> dict[str, object]:
 
 @job.example_item(PROVIDER_STATUS)
 def example_verdict(n: int) -> dict[str, str] | None:
-    """What the bank said of the n-th transfer; None where it said nothing."""
+    """Return the bank's verdict on the n-th transfer, or None."""
     transfer = example(n)
     if transfer["state"] != State.FINISHED:
         return None

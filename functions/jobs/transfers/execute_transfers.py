@@ -72,7 +72,7 @@ def due_transfers(run: Run) -> Iterator[Entry]:
 
 @job.callback
 def execute(transfer: Transfer, call: Call) -> Outcome:
-    """Pay it, unless the bank has said of it before what it says."""
+    """Have the bank pay the transfer, unless the bank's verdict is known."""
     records = Records(transfer, call)
     try:
         verdict = _known(transfer, records, call) or _bank.pay(transfer, call)
@@ -90,7 +90,7 @@ def execute(transfer: Transfer, call: Call) -> Outcome:
 
 @job.probe
 def look_up(transfer: Transfer, call: Call) -> Outcome | NeverArrived:
-    """What became of a call that was never answered; written down like an answer."""
+    """Ask for the result of an unanswered call, and record it like an answer."""
     records = Records(transfer, call)
     verdict = records.verdict() or _bank.ask(transfer, call)
     if verdict is None:
@@ -101,7 +101,7 @@ def look_up(transfer: Transfer, call: Call) -> Outcome | NeverArrived:
 
 
 def _known(transfer: Transfer, records: Records, call: Call) -> Verdict | None:
-    """The bank's verdict where there is one already; None once the transfer is marked and may be paid."""
+    """Return the bank's verdict if there is one; else mark the transfer, and return None."""
     try:
         before = records.begin()
     except ConditionFailed as failed:

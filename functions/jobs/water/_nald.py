@@ -1,4 +1,4 @@
-"""The national abstraction licensing database (NALD): a zip of CSV files, read piece by piece."""
+"""The national abstraction licensing database (NALD): a zip of CSV files, read in pieces."""
 
 import csv
 import io
@@ -15,10 +15,10 @@ from urllib.parse import quote
 from functions.jobs.water._bounds import BOUNDS, RowLines, counted, exceeded, unpack_member
 from rollcall import Objects, Rejected
 
-#: What the list is uploaded as, every night.
+#: The name under which the list is uploaded every night.
 ZIP = "nald.zip"
 LICENCES = "NALD_ABS_LICENCES.csv"
-#: The column that names a licence.
+#: The column with the id of a licence.
 NUMBER = "LIC_NO"
 DOCUMENTS = "documents/"
 #: Of all documents: more of them are not removed at once, for that would be a list that is cut short.
@@ -26,17 +26,17 @@ MOST_REMOVED = 0.5
 
 
 def csv_key(scheduled_for: datetime) -> str:
-    """Where an import keeps the table of licences."""
+    """Return the object name of an import's table of licences."""
     return f"{_folder(scheduled_for)}/{LICENCES}"
 
 
 def queue_key(scheduled_for: datetime) -> str:
-    """Where an import keeps the licences that it is to import, a line of JSON each."""
+    """Return the object name of an import's list of licences, one line of JSON each."""
     return f"{_folder(scheduled_for)}/queue.jsonl"
 
 
 def document_key(number: str) -> str:
-    """Where the document of a licence is."""
+    """Return the object name of a licence's document."""
     return f"{DOCUMENTS}{quote(number, safe='')}.json"
 
 
@@ -45,9 +45,9 @@ def _folder(scheduled_for: datetime) -> str:
 
 
 def unpack(objects: Objects, scheduled_for: datetime) -> str:
-    """Take the table of licences out of the zip; returns the zip's ETag.
+    """Extract the table of licences from the zip, and return the zip's ETag.
 
-    Raises Rejected where it cannot be trusted: damaged, without the table, or beyond the `BOUNDS`.
+    Raises Rejected if the zip cannot be trusted: damaged, without the table, or beyond the `BOUNDS`.
     """
     with TemporaryFile() as packed, TemporaryFile() as table:
         etag = objects.download(ZIP, counted(packed, ZIP, "packed", BOUNDS.packed))
@@ -62,9 +62,9 @@ def unpack(objects: Objects, scheduled_for: datetime) -> str:
 
 
 def licences(objects: Objects, scheduled_for: datetime) -> Iterator[dict[str, str]]:
-    """The rows of the table of licences.
+    """Extract the table of licences from the zip, and return the zip's ETag.
 
-    Raises Rejected where it lacks the column that names them, is no CSV, or is beyond the `BOUNDS`.
+    Raises Rejected if the zip cannot be trusted: damaged, without the table, or beyond the `BOUNDS`.
     """
     with TemporaryFile() as file, _text(file) as text:
         objects.download(csv_key(scheduled_for), counted(file, LICENCES, "unpacked", BOUNDS.unpacked))
@@ -99,7 +99,7 @@ def remove_documents(objects: Objects, scheduled_for: datetime) -> int:
 
 
 def queue_licences(objects: Objects, scheduled_for: datetime) -> int:
-    """Write down which licences are to be imported; returns how many. Raises Rejected for none."""
+    """Write the list of licences to import, and return their number; raise Rejected for none."""
     with TemporaryFile() as file:
         queue = counted(file, "the queue", "unpacked", BOUNDS.unpacked)
         written = sum(queue.write(json.dumps(row).encode() + b"\n") > 0 for row in licences(objects, scheduled_for))
@@ -110,7 +110,7 @@ def queue_licences(objects: Objects, scheduled_for: datetime) -> int:
 
 
 def queued(objects: Objects, scheduled_for: datetime) -> Iterator[dict[str, str]]:
-    """The licences that are to be imported."""
+    """Yield the licences to import."""
     with TemporaryFile() as file:
         objects.download(queue_key(scheduled_for), counted(file, "the queue", "unpacked", BOUNDS.unpacked))
         file.seek(0)

@@ -1,4 +1,4 @@
-"""Bring every licence of the national list to the licensing service: the last step of `nald-import`."""
+"""Send every licence of the national list to the licensing service, for `nald-import`."""
 
 from collections.abc import Iterator
 from urllib.parse import quote

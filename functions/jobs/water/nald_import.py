@@ -48,7 +48,7 @@ pipeline.fan_out("import-licence", at_least=0.95)
 
 @pipeline.fill(NALD)
 def fill(objects: Objects, entries: int) -> None:
-    """The list of a local run, and documents: of its first licences, and of some that it does not have any more."""
+    """Upload the list of a local run, with documents of its first and of removed licences."""
     with TemporaryFile() as file:
         pack((example(n) for n in range(entries)), example(0), file)
         objects.upload(ZIP, file)

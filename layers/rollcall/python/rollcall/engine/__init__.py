@@ -1,1 +1,1 @@
-"""What the functions do, in the order the data goes, written over the adapters."""
+"""The behaviour of the functions, written over the adapters; one wing per stage of a run."""

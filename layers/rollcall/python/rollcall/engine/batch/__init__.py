@@ -1,1 +1,1 @@
-"""Batches and pipelines: what a state machine asks for."""
+"""The handlers that a state machine invokes, for batches and for steps of pipelines."""

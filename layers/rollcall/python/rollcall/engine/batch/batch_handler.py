@@ -1,4 +1,4 @@
-"""One slice of a manifest: its entries go through the worker as if a queue had brought them."""
+"""One batch of a manifest: hand its entries to the worker, in place of a queue."""
 
 import logging
 from collections.abc import Mapping
@@ -23,13 +23,13 @@ from rollcall.engine.worker.messages import Delivery
 from rollcall.engine.worker.worker import Worker
 
 SECOND = timedelta(seconds=1)
-#: For entries that the ledger could not take, and that are called again with the same key.
+#: Wait of an entry that could not be settled in the ledger, before it is called again with the same key.
 UNWRITTEN = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Which one, as the state machine names it."""
+    """The address of a batch, as the state machine names it."""
 
     run: str
     generation: int
@@ -37,26 +37,26 @@ class Slice:
 
     @classmethod
     def of(cls, event: Mapping[str, Any]) -> Self:
-        """Raises RollcallError, KeyError and ValueError for an event that is none."""
+        """Parse an event; raise RollcallError, KeyError or ValueError if it names no batch."""
         form_of(event, SLICE_FORMS)
         return cls(str(event["run"]), int(event["generation"]), int(event["slice"]))
 
 
 @dataclass(frozen=True, slots=True)
 class Handled:
-    """What is to be done next, after a wait: the slice again, or the next one."""
+    """The next action of the state machine: the same batch again or the next, after a wait."""
 
     again: bool
     wait: timedelta
 
     def fields(self) -> dict[str, object]:
-        """As the state machine reads it; whole seconds, rounded up."""
+        """Return the fields that the state machine reads; the wait in whole seconds, rounded up."""
         return {"again": self.again, "wait_seconds": max(0, -(-self.wait // SECOND))}
 
 
 @dataclass(slots=True)
 class Waits:
-    """Stands for the queue: notes how long entries wait."""
+    """A substitute for the queue that records the waits of entries."""
 
     found: dict[str, timedelta] = field(default_factory=dict)
 
@@ -65,7 +65,7 @@ class Waits:
 
 
 class SliceHandler:
-    """Handles the slices of one job's runs; `worker` puts off into `waits`."""
+    """A handler of the batches of one job's runs; `worker` reports its waits to `waits`."""
 
     def __init__(
         self, batches: Batches, ledger: Ledger, manifests: Manifests, worker: Worker, waits: Waits, clock: Clock
@@ -78,9 +78,10 @@ class SliceHandler:
         self._clock = clock
 
     async def handle(self, wanted: Slice, owner: str, deadline: datetime) -> Handled:
-        """Call what is not settled of a slice by `deadline`; `owner` is unique to the invocation.
+        """Call the unsettled entries of a batch by `deadline`.
 
-        A slice that another invocation has in hand is not touched: it may be over once that one is killed.
+        `owner` is unique to the invocation. If another invocation holds the batch's lease, nothing is called until the
+        lease ends.
         """
         run = self._worker.run(wanted.run)
         if run is None or run.generation != wanted.generation or not under_way(run):
@@ -91,7 +92,7 @@ class SliceHandler:
             log(Action.SLICE_LEASED, logging.WARNING, run=run.id, job=run.job, slice=wanted.number)
             return Handled(again=True, wait=leased.until - self._clock.now() + SECOND)
         waits = await self._call(run, wanted.number, lease, deadline)
-        # Also a slice that Step Functions repeats waits until then.
+        # The lease records the end of the wait, so that a batch repeated by Step Functions waits too.
         rest = self._clock.now() + max(waits) if waits else None
         batch_leases.give_back(self._ledger, run, wanted.number, lease, rest)
         if waits:
@@ -100,7 +101,7 @@ class SliceHandler:
         return Handled(again=False, wait=timedelta(0) if stopping else self._batches.pause)
 
     async def _call(self, run: RunRecord, number: int, lease: Lease, deadline: datetime) -> list[timedelta]:
-        """How long each entry that is not settled waits."""
+        """Call the unsettled entries; return the waits of those that stay unsettled."""
         found: list[Delivery] = []
         for chunk, lines in self._lines(run, number).items():
             waiting = lines if lease.began_before is None else self._unsettled(run, chunk, lines)
@@ -116,7 +117,7 @@ class SliceHandler:
         return [self._waits.found.get(name, UNWRITTEN) for name in returned]
 
     def _lines(self, run: RunRecord, number: int) -> dict[Node, dict[int, ManifestEntry]]:
-        """The manifest's lines of a slice, by chunk and index."""
+        """Return the manifest lines of a batch, by chunk and index."""
         first = number * self._batches.size
         found: dict[Node, dict[int, ManifestEntry]] = {}
         read: dict[Node, list[ManifestEntry]] = {}
@@ -128,7 +129,10 @@ class SliceHandler:
         return found
 
     def _unsettled(self, run: RunRecord, chunk: Node, lines: dict[int, ManifestEntry]) -> dict[int, ManifestEntry]:
-        """The lines that have no outcome. From a full chunk is climbed again: whoever filled it may have died."""
+        """Return the lines without an outcome.
+
+        A full chunk is propagated to its parent again, as the worker that filled it may have died.
+        """
         record = self._ledger.nodes(run, [chunk])[chunk]
         chunk_updates.count(self._ledger, run, chunk, record, self._clock.now())
         return {index: line for index, line in lines.items() if run.tree.chunk_of(index)[1] not in record.settled}
@@ -147,5 +151,5 @@ class SliceHandler:
 
 
 def under_way(run: RunRecord) -> bool:
-    """Whether its entries are still to be settled."""
+    """Return whether the run still has entries to settle."""
     return run.state in OPEN or run.state is RunState.CANCELLING

@@ -1,4 +1,4 @@
-"""The steps of a pipeline, one after another: a task is called like an entry of a batch, a fan-out is another run."""
+"""The steps of a pipeline: tasks, called like entries of a batch, and runs of other jobs."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -29,41 +29,41 @@ from rollcall.engine.batch.batch_handler import Handled, Slice, SliceHandler, un
 from rollcall.engine.runs.completion import completed
 from rollcall.engine.runs.progress import outcomes
 
-#: A run that was asked for, or has ended, is looked at again.
+#: Wait before the state machine checks the run of a step again.
 LOOK_AGAIN = timedelta(seconds=30)
 _PASSED = Handled(again=False, wait=timedelta(0))
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which step of which run, as the state machine names it."""
+    """The address of a step, as the state machine names it."""
 
     run: str
     generation: int
     step: str
-    #: Who is to be told when the run that the step starts has ended; None: the step is to be settled.
+    #: The task token to answer when the step's run ends; None to settle the step.
     token: str | None = None
 
     @classmethod
     def of(cls, event: Mapping[str, Any]) -> Self:
-        """Raises RollcallError, KeyError and ValueError for an event that is none."""
+        """Parse an event; raise RollcallError, KeyError or ValueError if it names no step."""
         form_of(event, STEP_FORMS)
         return cls(str(event["run"]), int(event["generation"]), str(event["step"]), event.get("token"))
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """How a step of a pipeline's run stands."""
+    """The state of a step of a pipeline's run."""
 
     name: str
-    #: None: it is not settled.
+    #: None if the step is not settled.
     outcome: Outcome | None
-    #: The run that it consists of, if that has begun, and how that one's entries ended.
+    #: The run that the step consists of, if it has started, and its entries by outcome.
     run: RunRecord | None = None
     outcomes: Mapping[Outcome, int] | None = None
 
     def fields(self) -> dict[str, object]:
-        """As JSON fields."""
+        """Return the JSON fields of the step."""
         counts = self.outcomes or {}
         return {
             "step": self.name,
@@ -76,8 +76,9 @@ class Step:
 
 
 def steps_of(ledger: Ledger, manifests: Manifests, job: Job, run: RunRecord) -> tuple[Step, ...]:
-    """The steps of a pipeline's run in their order, each by the latest generation that it was in; none of another
-    job's run, or of one that is not sealed.
+    """Return the steps of a pipeline's run in order, each by the latest generation it was in.
+
+    Returns none if the job is no pipeline or the run is not sealed.
     """
     if not isinstance(job, Pipeline):
         return ()
@@ -102,7 +103,7 @@ class _Place:
     run: RunRecord
     index: int
     line: ManifestEntry
-    #: The steps before it in this generation, and how each ended.
+    #: The earlier steps of this generation, each with its outcome.
     before: tuple[tuple[str, Outcome | None], ...]
     settled: bool
 
@@ -113,23 +114,23 @@ class _Place:
 
 @dataclass(frozen=True, slots=True)
 class StepHandler:
-    """Handles the steps of one pipeline's runs; each is settled once, however often it is handled."""
+    """A handler of the steps of one pipeline's runs; repeated calls settle a step once."""
 
     pipeline: Pipeline
     ledger: Ledger
     manifests: Manifests
-    #: Calls the one entry of a slice with this job's callback.
+    #: Returns a handler that calls the one entry of a batch with the given job's callback.
     slices_of: Callable[[Job], SliceHandler]
     functions: Functions
     tokens: TaskTokens
     clock: Clock
-    #: Takes the secrets in use out of the reason of a skip.
+    #: Removes the secrets in use from the reason of a skip.
     redact: Redact = unredacted
 
     async def handle(self, wanted: Wanted, owner: str, deadline: datetime) -> Handled:
-        """Bring a step on; `owner` is unique to the invocation, which is killed at `deadline`.
+        """Advance a step; `owner` is unique to the invocation, which is killed at `deadline`.
 
-        With a token, the run that the step consists of is started, and told whom to answer when it ends.
+        With a token, the run of the step is started, and the token is registered to be answered when the run ends.
         """
         handled = await self._bring_on(wanted, owner, deadline)
         if wanted.token is not None and not handled.again:
@@ -172,13 +173,16 @@ class StepHandler:
     # --- runs of other jobs ---
 
     def _start(self, place: _Place, step: FanOutStep, token: str) -> Handled:
-        """Have the run started, or redriven, and its end told to `token`: now, if it has ended already."""
+        """Start or redrive the step's run, and register `token` to be notified when it ends.
+
+        If the run has ended already, the token is answered at once.
+        """
         run, by = place.run, _by(place.run)
         child, known = self._child(run, step)
         record = self.ledger.run(child)
         if known is None or known.by != by:
             known = Waiting(frozenset(), by, _generation_after(record))
-        # Noted first: whoever announces the end later finds it, and if that is over, it is seen here.
+        # Register first: a later announcement finds the token, and an earlier end is seen by the read below.
         pipeline_waiters.note(self.ledger, child, known, token, run)
         runs.wait_for(self.ledger, run, child)
         record = self.ledger.run(child)
@@ -193,7 +197,7 @@ class StepHandler:
         return Handled(again=True, wait=LOOK_AGAIN)
 
     def _judge(self, place: _Place, step: FanOutStep) -> Handled:
-        """Settle the step by how its run ended; the ledger says it, whoever may have been told what."""
+        """Settle the step by the end of its run, as the ledger records it."""
         child, known = self._child(place.run, step)
         record = self.ledger.run(child)
         ours = known is not None and known.by == _by(place.run)
@@ -213,10 +217,10 @@ class StepHandler:
         return self._settle(place, Outcome.SUCCEEDED)
 
     def _child(self, run: RunRecord, step: FanOutStep) -> tuple[str, Waiting | None]:
-        """The run that the step consists of, and who waited for it last.
+        """Return the id of the step's run, and its latest waiter.
 
-        In a redrive it is the latest run of before, whose failures are redriven; one that never came to a manifest is
-        followed by another.
+        In a redrive, this is the latest earlier run, whose failures are redriven. A run that ended without a manifest
+        is followed by a new one.
         """
         child, _ = _child_of(self.ledger, run, step.name)
         return child, pipeline_waiters.of(self.ledger, child)
@@ -224,12 +228,12 @@ class StepHandler:
     # --- all steps ---
 
     def _place(self, run: RunRecord, name: str) -> _Place | None:
-        """Where a step is in the run's generation; None where it is not part of it."""
+        """Find a step in the run's generation; return None if it is not part of it."""
         lines: dict[int, ManifestEntry] = {}
         settled: dict[int, Outcome | None] = {}
         for chunk in (Node(0, number) for number in range(run.tree.chunks)):
             record = self.ledger.nodes(run, [chunk])[chunk]
-            # Whoever filled it may have died before it was counted.
+            # Propagate again: the invocation that filled the chunk may have died before that.
             chunk_updates.count(self.ledger, run, chunk, record, self.clock.now())
             for position, line in enumerate(self.manifests.read(run, chunk.number)):
                 index = chunk.number * run.chunk_size + position
@@ -254,7 +258,7 @@ class StepHandler:
 
 
 def _left_out(place: _Place) -> str | None:
-    """Why a step is not to be done, if it is not."""
+    """Return why a step must not be done, or None."""
     if place.run.skip_reason is not None and place.line.key != place.run.skipped_by:
         return f"skipped: {place.run.skip_reason}"
     if place.run.state is RunState.CANCELLING:
@@ -266,7 +270,7 @@ def _left_out(place: _Place) -> str | None:
 
 
 def _child_of(ledger: Ledger, run: RunRecord, job: str) -> tuple[str, RunRecord | None]:
-    """The run of `job` that a step of `run` consists of, if it is not still to come."""
+    """Return the id of the run of `job` that a step of `run` consists of, and its record."""
     _, _, nonce = run.id.partition(f"{run.job}-{_stamp(run)}")
     nonce = nonce.removeprefix("-")
     started = [
@@ -280,12 +284,12 @@ def _child_of(ledger: Ledger, run: RunRecord, job: str) -> tuple[str, RunRecord 
 
 
 def _came_to_nothing(record: RunRecord) -> bool:
-    """Whether it ended without a manifest: nothing of it can be redriven."""
+    """Return whether the run ended without a manifest, so that it cannot be redriven."""
     return record.state.terminal and not record.generations
 
 
 def _generation_after(record: RunRecord | None) -> int:
-    """Of a run that is still to come its first; of one that ended otherwise than well, or is about to, the next."""
+    """Return the generation to wait for: the next if the current one has ended or is ending."""
     if record is None:
         return 1
     over = record.state.terminal or record.state is RunState.CANCELLING

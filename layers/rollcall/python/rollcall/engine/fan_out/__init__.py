@@ -1,1 +1,1 @@
-"""Fan-out: a run from its start to the last message on the queue, its redrive and its repair."""
+"""Fan-out: start, enumeration, dispatch, redrive and repair of runs."""

@@ -1,4 +1,4 @@
-"""Bounded batches: a state machine goes over the slices of a sealed manifest, instead of a queue over its messages."""
+"""Bounded batches: a state machine, instead of a queue, delivers a sealed manifest."""
 
 import logging
 from collections.abc import Collection
@@ -18,11 +18,11 @@ from rollcall.engine.runs.progress import tally, unfinished, waiting
 
 
 def start_batches(batches: Batches, ledger: Ledger, executions: Executions, run: RunRecord, clock: Clock) -> RunRecord:
-    """Start the execution of the run's generation; one that a fan-out before us has started is the same.
+    """Start the execution of the run's generation, unless an earlier fan-out has started it.
 
-    Raises LostLease if the run is no longer ours.
+    Raises LostLease if another invocation has taken the run over.
     """
-    # Who cancels from now on must not take for unsent what a batch may have in hand.
+    # From now on, a cancellation must not treat entries that a batch may be calling as unsent.
     run = runs.open_window(ledger, run, run.total)
     executions.start(run, range(batches.slices(run.total)))
     log(Action.RUN_IN_BATCHES, run=run.id, job=run.job, total=run.total, batches=batches.slices(run.total))
@@ -30,7 +30,7 @@ def start_batches(batches: Batches, ledger: Ledger, executions: Executions, run:
 
 
 def ask_for_batches(ledger: Ledger, functions: Functions, open_runs: Collection[RunRecord], now: datetime) -> None:
-    """Have fan-out look whether the executions of runs that are not settled have ended."""
+    """Ask fan-out to check whether the executions of unsettled runs have ended."""
     for run in open_runs:
         if is_due(run, now) and tally(run, unfinished(ledger, run)).waiting:
             functions.repair(run.job, run.id)
@@ -39,9 +39,9 @@ def ask_for_batches(ledger: Ledger, functions: Functions, open_runs: Collection[
 def repair_batches(
     batches: Batches, ledger: Ledger, executions: Executions, run_id: str, invocation: Invocation, clock: Clock
 ) -> RunRecord | None:
-    """Start an execution for what one that has ended left unsettled; returns the run, or None where nothing is to do.
+    """Start an execution for the batches that an ended one left unsettled, and return the run.
 
-    Raises RollcallError where there is no such run.
+    Returns None if there is nothing to repair. Raises RollcallError if the run does not exist.
     """
     with held_for_repair(ledger, run_id, invocation, clock) as run:
         repair = executions.next_repair(run) if run is not None else None
@@ -57,7 +57,7 @@ def repair_batches(
 
 
 def _unsettled(batches: Batches, ledger: Ledger, run: RunRecord) -> list[int]:
-    """The slices with entries that have no outcome."""
+    """Return the numbers of the batches with unsettled entries."""
     found: set[int] = set()
     for chunk, record in unfinished(ledger, run):
         if chunk.level == 0:

@@ -1,4 +1,4 @@
-"""Dispatching: the messages of a sealed manifest, within the job's window, chunk by chunk."""
+"""Dispatch: send the messages of a sealed manifest within the job's window."""
 
 from collections.abc import Container, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -23,16 +23,17 @@ from rollcall.core.run import RunRecord
 from rollcall.core.tree import Node
 from rollcall.engine.runs.progress import unsettled
 
-#: Batches on their way to the queue at once.
+#: Requests to the queue at the same time, each with one message batch.
 SENDERS = 8
-#: Nothing is sent in a lease's last seconds: whatever was, is accepted or lost before another may take over.
+#: Time before the end of a lease in which nothing is sent. Requests sent earlier have ended before another fan-out
+#: can take over.
 SAFETY = timedelta(seconds=30)
-#: Chunks between two checkpoints; what a take-over sends again is at most the window.
+#: Chunks between two checkpoints. After a crash, the next fan-out resends at most the window.
 CHUNKS_A_CHECKPOINT = 20
 
 
 class Sender:
-    """Writes the messages of a run's chunks; a context manager, within which it has threads."""
+    """A sender of a run's messages; a context manager, which owns the sending threads."""
 
     def __init__(self, ledger: Ledger, manifests: Manifests, queue: Queue, clock: Clock) -> None:
         self._ledger = ledger
@@ -57,10 +58,10 @@ class Sender:
         marked: Container[int],
         only: Container[int] | None = None,
     ) -> int:
-        """Send a chunk, or `only` these indexes of it, and settle what of that is rejected.
+        """Send a chunk, or `only` these indexes of it, and settle the rejected entries among them.
 
-        Returns the index after the chunk's last entry. Messages of the indexes `marked` say that they may have been
-        sent before. Raises DispatchFailed where the queue does not take them by `until`.
+        Returns the index after the chunk's last entry. Messages of the indexes `marked` carry a mark that they may
+        have been sent before. Raises DispatchFailed if the queue does not accept all messages by `until`.
         """
         first = chunk.number * run.chunk_size
         whole = dict(enumerate(self._manifests.read(run, chunk.number), start=first))
@@ -86,7 +87,10 @@ def reject(
     reasons: Mapping[int, str],
     now: datetime,
 ) -> None:
-    """Settle entries of a chunk as rejected, each for its reason; `lines` are the manifest's, by index."""
+    """Settle entries of a chunk as rejected, each for its reason.
+
+    `lines` and `reasons` are keyed by the index of the entry.
+    """
     if not reasons:
         return
     for index, reason in reasons.items():
@@ -100,7 +104,7 @@ def reject(
 
 
 class Dispatch:
-    """Writes a run's messages; one object per invocation of fan-out."""
+    """The dispatch of a run by one invocation of fan-out."""
 
     def __init__(
         self,
@@ -108,7 +112,7 @@ class Dispatch:
         ledger: Ledger,
         sender: Sender,
         clock: Clock,
-        #: Unsettled entries that the queue may hold, over all runs.
+        #: Unsettled entries that the queue may hold, over all runs of the job.
         window: int,
     ) -> None:
         self._job = job
@@ -118,10 +122,11 @@ class Dispatch:
         self._clock = clock
 
     def go_on(self, run: RunRecord) -> RunRecord:
-        """Send what the window allows. Raises DispatchFailed, and LostLease if the run is no longer ours.
+        """Send as many entries as the window allows.
 
-        What lies between the checkpoint and the window's end may be on the queue already, and is marked: a
-        dispatcher that died has left it so. Who gives the lease back leaves nothing there but older doubts.
+        Entries between the checkpoint and the window's end may be on the queue already, because a dispatcher died
+        before it recorded them. Their messages are marked. Releasing the lease cleanly adds no new in-doubt entries.
+        Raises DispatchFailed, and LostLease if another invocation has taken the run over.
         """
         marked = run.window_end
         run = self._open_window(run)
@@ -145,7 +150,10 @@ class Dispatch:
         return runs.release(self._ledger, run, run.checkpoint, in_doubt_until, self._clock.now())
 
     def _open_window(self, run: RunRecord) -> RunRecord:
-        """Note how far may be sent. Where runs may overlap, whoever opened at the same moment is seen by now."""
+        """Record the window's end.
+
+        If runs may overlap, the window is computed again afterwards, to count windows opened at the same moment.
+        """
         opened = runs.open_window(self._ledger, run, max(self._window_end(run), run.window_end))
         if self._job.overlap is not Overlap.ALLOW:
             return opened
@@ -153,7 +161,7 @@ class Dispatch:
         return opened if allowed >= opened.window_end else runs.open_window(self._ledger, opened, allowed)
 
     def _window_end(self, run: RunRecord) -> int:
-        """How far the job's window allows to send, whole chunks."""
+        """Return the index up to which the job's window allows sending, in whole chunks."""
         others = self._ledger.job(run.job).open - {run.id}
         waiting = sum(unsettled(self._ledger, other) for other in self._ledger.runs(others).values())
         room = self._window - waiting - unsettled(self._ledger, run)
@@ -169,12 +177,12 @@ class Dispatch:
 
 
 def _last_send(run: RunRecord) -> datetime:
-    """When the last request that sends may be made; at once where there is no lease."""
+    """Return the latest time to start a send request; the past if there is no lease."""
     return run.lease_until - SAFETY if run.lease_until is not None else datetime.min.replace(tzinfo=UTC)
 
 
 def message_of(run: RunRecord, chunk: Node, index: int, line: ManifestEntry) -> Message:
-    """What a worker is told of the entry `index`."""
+    """Build the message for the entry `index`."""
     return Message(
         run=run.id,
         generation=run.generation,

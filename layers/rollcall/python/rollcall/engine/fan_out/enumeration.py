@@ -1,4 +1,4 @@
-"""Enumerating: from the source's entries to a manifest in chunks that waits for its seal."""
+"""Enumeration: write the source's entries as an unsealed manifest, in chunks."""
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,16 +17,16 @@ from rollcall.core.run import Record, Run, RunRecord
 from rollcall.core.values import batched, counted
 from rollcall.engine.runs.key_index import Seen, SeenKeys
 
-#: Chunks on their way to S3 at once; each may hold 250 payloads.
+#: Chunks written to S3 at the same time. More would cost memory: each may hold 250 payloads.
 WRITERS = 4
-#: Duplicates that are logged one by one; all of them are counted.
+#: Duplicates with a log line each, to bound the log; all duplicates are counted.
 MOST_LOGGED = 20
 NO_KEY = "it has no idempotency key of its own, and its job moves money: a second run could not know it again"
 
 
 @dataclass(frozen=True, slots=True)
 class Enumerated:
-    """A manifest that is written and not sealed."""
+    """A written, unsealed manifest."""
 
     nonce: str
     total: int
@@ -41,10 +41,9 @@ def enumerate_entries(
     nonce: str,
     out_of_time: Callable[[], bool],
 ) -> Enumerated:
-    """Write `lines` as the run's manifest under `nonce`, a chunk at a time; a key that comes again is left out.
+    """Write `lines` as the run's manifest under `nonce`, without duplicate keys.
 
-    Raises SourceError, whatever the source raises within it, if the list cannot be trusted as a whole; nobody
-    has been called then.
+    Raises SourceError if the list cannot be trusted as a whole. No entry has been called then.
     """
     counts = _Counts()
     with SeenKeys() as seen, ThreadPoolExecutor(WRITERS) as writers:
@@ -71,13 +70,16 @@ class _Counts:
 
 
 def source_lines(job: Job, source_run: Run) -> Iterator[ManifestEntry]:
-    """The entries that the job's source yields, checked. Raises SourceError, whatever the source raises."""
+    """Yield a checked manifest line for each entry of the job's source.
+
+    Raises SourceError for every error that the source raises.
+    """
     in_hand = _InHand()
     return (admitted(job, entry) for entry in _yielded(job, source_run.reading(in_hand.noted), in_hand))
 
 
 def admitted(job: Job, entry: Entry) -> ManifestEntry:
-    """`entry` as it goes into a manifest; one that must not be called is there as rejected, with the reason."""
+    """Return the manifest line of `entry`; one that must not be called carries its rejection."""
     line = job.payloads.enumerated(entry)
     if job.moves_money and line.rejected is None and line.idempotency_key is None:
         return replace(line, rejected=NO_KEY)
@@ -104,7 +106,7 @@ def _unique(
 
 
 class _InHand:
-    """The record that a source has read last."""
+    """A holder of the record that a source has read last."""
 
     def __init__(self) -> None:
         self.record: Record = {}
@@ -115,9 +117,11 @@ class _InHand:
 
 
 def _yielded(job: Job, source_run: Run, in_hand: _InHand) -> Iterator[Entry]:
-    """What the source yields. Every error of its code becomes a SourceError that tells how far it came, and where it
-    failed; never the error's text, which may quote a record. Its own SourceErrors are passed on, without the values of
-    the record and the entry that it had in hand.
+    """Yield the source's entries, with its errors made safe to publish.
+
+    An error of the source's code becomes a SourceError with the number of entries so far and the place of the failure,
+    without the error's text, which may quote a record. A SourceError that the source raises is raised again without
+    the values of the current record and entry.
     """
     number, entry = 0, Entry(None, None)
     try:
@@ -136,5 +140,5 @@ def _yielded(job: Job, source_run: Run, in_hand: _InHand) -> Iterator[Entry]:
 
 
 def too_short(job: Job, total: int, last_total: int | None) -> str | None:
-    """Why a manifest of `total` entries must not be sealed, or None."""
+    """Return why a manifest of `total` entries must not be sealed, or None."""
     return job.expect.objection(total, last_total) if job.expect is not None else None

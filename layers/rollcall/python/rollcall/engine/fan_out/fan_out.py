@@ -1,4 +1,7 @@
-"""Fan-out: start, enumerate, seal, dispatch. It survives its own death at any line."""
+"""Fan-out: start, enumerate, seal, dispatch.
+
+After a crash at any line, another invocation takes the run over.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -30,30 +33,31 @@ from rollcall.engine.fan_out.run_lease import MOST_ENUMERATIONS, Invocation, Rep
 
 @dataclass(frozen=True, slots=True)
 class FanOut:
-    """Fan-out of one job, over the services it needs."""
+    """The fan-out of one job, with the services it needs."""
 
     job: Job
     ledger: Ledger
     manifests: Manifests
-    #: None where the job is delivered in batches; then there are `executions`.
+    #: None if the job is delivered in batches; then `executions` is set.
     queue: Queue | None
-    #: The records of a report, and the text of a secret, as this environment binds them.
+    #: Readers for the records of a report and the text of a secret, as bound in this environment.
     read: Callable[[Report], Iterator[Record]]
     secret: Callable[[str], str]
-    #: The items of a table that the job needs.
+    #: Reader for the items of a table that the job needs.
     table: Callable[[Table], Items]
     clock: Clock
-    #: A text that no other enumeration has: names the manifest's folder until it is sealed.
+    #: Returns a text unique to each enumeration, which names the folder of its manifest.
     new_nonce: Callable[[], str]
     executions: Executions | None = None
     bucket: Callable[[Bucket], Objects] = no_buckets
-    #: Takes the secrets in use out of a refusal.
+    #: Removes the secrets in use from a refusal.
     redact: Redact = unredacted
 
     def handle(self, request: Request, invocation: Invocation) -> RunRecord | None:
-        """Bring the requested run as far as this invocation can; returns it, or None if it was not ours to work on.
+        """Advance the requested run as far as this invocation can, and return it.
 
-        A failure leaves the run for another invocation to take over at once, and is raised.
+        Returns None if this invocation may not work on the run. On an error, the lease is given up, so that another
+        invocation can take over at once, and the error is raised.
         """
         if isinstance(request, Repair):
             return self._repair(request, invocation)
@@ -122,9 +126,9 @@ class FanOut:
         return sealed
 
     def _lines(self, run: RunRecord) -> Iterator[ManifestEntry]:
-        """The entries that this generation is to settle."""
+        """Return the manifest lines of this generation."""
         if run.redrive is not None:
-            # Whoever chose some steps of a pipeline would leave out those that need them.
+            # A choice among a pipeline's steps would leave out the steps that depend on them.
             redrive = Redrive() if isinstance(self.job, Pipeline) else run.redrive
             return redriven(self.job, self.ledger, self.manifests, run, redrive)
         reach = (self.read, self.secret, self.table, self.bucket)

@@ -1,4 +1,4 @@
-"""Redrive: chosen entries of a terminal run are settled again, in a generation with a manifest of just those."""
+"""Redrive: settle chosen entries of a terminal run again, in a new generation."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,7 +18,7 @@ from rollcall.engine.worker.callback import own_key
 
 
 def matching(ledger: Ledger, manifests: Manifests, run: RunRecord, redrive: Redrive) -> Iterator[Failure]:
-    """The entries of a run that meet the conditions, by the latest generation that each of them was in."""
+    """Yield the failures of a run that match the conditions of `redrive`."""
     for failure in failures(ledger, manifests, run, redrive.outcomes or EXCEPTIONAL):
         if redrive.errors and failure.error not in redrive.errors:
             continue
@@ -28,7 +28,10 @@ def matching(ledger: Ledger, manifests: Manifests, run: RunRecord, redrive: Redr
 
 
 def chosen(ledger: Ledger, manifests: Manifests, run: RunRecord, redrive: Redrive) -> Iterator[Failure]:
-    """Those of them that are settled again: not those without a key, and under a new key only what is definite."""
+    """Yield the matching failures that a redrive settles again.
+
+    Entries without a key are left out. If the redrive gives new keys, entries whose effect is uncertain are left out.
+    """
     for failure in matching(ledger, manifests, run, redrive):
         if failure.key is None:
             continue
@@ -42,13 +45,13 @@ def chosen(ledger: Ledger, manifests: Manifests, run: RunRecord, redrive: Redriv
 def redriven(
     job: Job, ledger: Ledger, manifests: Manifests, run: RunRecord, redrive: Redrive
 ) -> Iterator[ManifestEntry]:
-    """The lines of the manifest of a generation that is enumerated now; checked again, by the job as it is today."""
+    """Yield the manifest lines of the redriven generation, checked by the job's current rules."""
     for failure in chosen(ledger, manifests, run, redrive):
         line = _checked_again(job, failure.line)
         if redrive.new_key and line.key is not None and line.rejected is None:
             yield replace(line, idempotency_key=_new_key(run, line.key, line.idempotency_key))
         else:
-            # Where money moves or no key protects, an answer that leaves open what was done is as good as none.
+            # If the job moves money or its target takes no keys, an indefinite answer counts as an unanswered call.
             doubtful = not failure.definite and (job.moves_money or job.target.keys is None)
             since = _text(failure.unanswered_since or (failure.called_since if doubtful else None))
             called = _text(failure.called_since)
@@ -57,7 +60,7 @@ def redriven(
 
 def _checked_again(job: Job, line: ManifestEntry) -> ManifestEntry:
     if line.rejected is not None and (line.payload is None or line.idempotency_key == UNUSABLE):
-        return line  # what the source gave is not here to be checked
+        return line  # the manifest does not hold the source's values, so they cannot be checked
     return admitted(job, Entry(line.key, line.payload, line.idempotency_key))
 
 

@@ -1,8 +1,8 @@
-"""Repair: unsettled entries whose messages are no longer on the queue are sent again, and marked so.
+"""Repair: resend unsettled entries whose messages the queue has lost.
 
 A queue loses messages by its retention, a purge, an operator's deletion, and by moving those of held entries to its
-dead-letter queue. The ledger cannot tell a lost message from one that waits. It need not: a second, marked message of
-an entry is harmless, see docs/decisions/repair.md.
+dead-letter queue. The ledger cannot distinguish a lost message from a waiting one. It need not: a second message of an
+entry carries a mark and is harmless, see docs/decisions/repair.md.
 """
 
 import logging
@@ -23,24 +23,24 @@ from rollcall.engine.fan_out.dispatch import SAFETY, Sender
 from rollcall.engine.fan_out.run_lease import Invocation
 from rollcall.engine.runs.progress import tally, unfinished, waiting
 
-#: From the last send on: what is sent again is not dropped as a duplicate, and the queue's numbers are true again,
-#: which takes a minute (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_GetQueueAttributes.html).
+#: Time after the last send before a repair. By then, the queue no longer drops resent messages as duplicates, and its
+#: message counts are accurate, which takes a minute (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_GetQueueAttributes.html).
 QUIET = DEDUPLICATION_WINDOW + timedelta(minutes=1)
 
 
 def due(run: RunRecord) -> datetime | None:
-    """From when on what is unsettled of `run` may be sent again; None where that is not for repair."""
+    """Return the earliest time to resend unsettled entries of `run`; None if repair may not."""
     if run.lease_until is not None or run.state not in OPEN | {RunState.CANCELLING}:
         return None
     last = run.sent_at or run.started_at
     if run.cancelling_since is not None:
-        # Who dispatched then may not know of it until its invocation ends.
+        # A dispatcher may not notice the cancellation until its invocation ends.
         last = max(last, run.cancelling_since + LONGEST_TIMEOUT)
     return last + QUIET
 
 
 def is_due(run: RunRecord, now: datetime) -> bool:
-    """Whether what is unsettled of `run` may be sent again."""
+    """Return whether repair may resend unsettled entries of `run` now."""
     since = due(run)
     return since is not None and now >= since
 
@@ -48,12 +48,12 @@ def is_due(run: RunRecord, now: datetime) -> bool:
 def ask_for_repair(
     ledger: Ledger, queues: Queues, functions: Functions, open_runs: Collection[RunRecord], now: datetime
 ) -> None:
-    """Have the runs of one job repaired, if its queue has fewer messages than they have entries waiting there."""
+    """Request the repair of a job's runs if its queue has fewer messages than waiting entries."""
     quiet = [run for run in open_runs if is_due(run, now)]
     if not quiet:
         return
     job = quiet[0].job
-    # Counted first: what is settled in between is deleted only after that.
+    # Count the queue first: a worker deletes a message only after it has settled the entry.
     on_queue = queues.messages(job)
     expected = {run.id: tally(run, unfinished(ledger, run)).waiting for run in _sealed(open_runs)}
     if on_queue >= sum(expected.values()):
@@ -78,8 +78,10 @@ def _sealed(open_runs: Iterable[RunRecord]) -> list[RunRecord]:
 
 @contextmanager
 def held_for_repair(ledger: Ledger, run_id: str, invocation: Invocation, clock: Clock) -> Iterator[RunRecord | None]:
-    """The run, which nobody else repairs or dispatches until the invocation has SAFETY left; None where that is not to
-    be done now. Raises RollcallError where there is no such run.
+    """Lease a run for repair until the invocation has SAFETY left; yield it, or None.
+
+    Nothing else repairs or dispatches the run meanwhile. Yields None if the run is not due, or another invocation
+    holds it. Raises RollcallError if the run does not exist.
     """
     run = ledger.run(run_id)
     if run is None:
@@ -97,10 +99,10 @@ def held_for_repair(ledger: Ledger, run_id: str, invocation: Invocation, clock: 
 
 
 def repair(ledger: Ledger, sender: Sender, run_id: str, invocation: Invocation, clock: Clock) -> RunRecord | None:
-    """Send what is unsettled of a run again; returns the run, or None where that is not to be done now.
+    """Resend the unsettled entries of a run, and return the run; None if it is not due.
 
-    What there is no time for is found by the next round. Raises RollcallError where there is no such run, and
-    DispatchFailed where the queue does not take the messages.
+    If time runs out, the next round of the watchdog asks for the rest. Raises RollcallError if the run does not
+    exist, and DispatchFailed if the queue does not accept the messages.
     """
     with held_for_repair(ledger, run_id, invocation, clock) as run:
         if run is None:
@@ -119,7 +121,7 @@ def repair(ledger: Ledger, sender: Sender, run_id: str, invocation: Invocation, 
 
 
 def _send_again(ledger: Ledger, sender: Sender, run: RunRecord, until: datetime, clock: Clock) -> tuple[int, bool]:
-    """How many entries were sent, and whether these were all."""
+    """Return the number of entries sent, and whether no others were left."""
     sent = 0
     with sender:
         for chunk, record in unfinished(ledger, run):

@@ -1,4 +1,4 @@
-"""Which run a fan-out works on: a new occurrence, one to take over, or none."""
+"""The lease of the run that a fan-out works on: a new run, one to take over, or none."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -15,15 +15,15 @@ from rollcall.core.job import Job, Overlap
 from rollcall.core.run import Generation, JobRecord, Redrive, RunRecord, RunState, from_iso, run_id
 from rollcall.core.tree import CHUNK_SIZE, FAN_IN
 
-#: Races between starts that one invocation sits out.
+#: Write conflicts with other starts that one invocation retries.
 MOST_CONFLICTS = 10
-#: An enumeration that dies is begun again so often.
+#: Enumerations of a run before it is refused; each earlier one died.
 MOST_ENUMERATIONS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A request to run an occurrence of a job: the scheduler's, or a manual one with a nonce."""
+    """A request to run an occurrence of a job, from the scheduler or, with a nonce, by hand."""
 
     scheduled_for: datetime
     nonce: str | None = None
@@ -32,14 +32,14 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """A request to go on with a run: dispatch more, take over, or start it if it is queued."""
+    """A request to continue a run: dispatch more, take it over, or start a queued one."""
 
     run: str
 
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """A request to settle chosen entries of a terminal run again, as they are in its generation `generation`."""
+    """A request to redrive chosen entries of a terminal run, planned on its `generation`."""
 
     run: str
     generation: int
@@ -48,7 +48,7 @@ class Again:
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """A request to send again what is unsettled of a run: its messages may be lost."""
+    """A request to resend the unsettled entries of a run, whose messages may be lost."""
 
     run: str
 
@@ -58,11 +58,11 @@ Request: TypeAlias = Start | Resume | Again | Repair
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """This invocation of fan-out."""
+    """The current invocation of fan-out."""
 
-    #: Unique to the invocation: a retried event has another.
+    #: Unique to the invocation; the retry of an event has another.
     owner: str
-    #: When it will be killed.
+    #: The time at which Lambda kills the invocation.
     deadline: datetime
     #: The shape of new runs' counting trees.
     chunk_size: int = CHUNK_SIZE
@@ -70,10 +70,11 @@ class Invocation:
 
 
 def request_of(event: Mapping[str, Any]) -> Request:
-    """The request in an event: `{"scheduled_time": …, "nonce"?, "params"?}`, `{"resume": run}`, `{"repair": run}` or
-    `{"redrive": run, "generation": n, "outcomes"?, "errors"?, "keys"?, "new_key"?}`.
+    """Parse the request in an event.
 
-    Raises RollcallError for any other event, also for one with a field that is not listed in `FAN_OUT_FORMS`.
+    The event is `{"scheduled_time": …, "nonce"?, "params"?}`, `{"resume": run}`, `{"repair": run}` or
+    `{"redrive": run, "generation": n, "outcomes"?, "errors"?, "keys"?, "new_key"?}`. Raises RollcallError for any
+    other event, also for one with a field that `FAN_OUT_FORMS` does not list.
     """
     form = form_of(event, FAN_OUT_FORMS)
     try:
@@ -100,16 +101,17 @@ def request_of(event: Mapping[str, Any]) -> Request:
 
 
 def _fault(error: Exception) -> str:
-    """What is wrong with an event, without its values: a redrive names keys of entries."""
+    """Describe an error in an event without its values; a redrive's values include keys."""
     return f"it has no {error}" if isinstance(error, KeyError) else class_and_place(error)
 
 
 def take(
     ledger: Ledger, job: Job, request: Start | Resume | Again, invocation: Invocation, clock: Clock
 ) -> RunRecord | None:
-    """The run to work on; None where this occurrence is skipped, queued, ended, or in other hands.
+    """Lease the run to work on, and return it.
 
-    Raises RollcallError for a run that there is not, or that cannot be redriven now.
+    Returns None if the occurrence is skipped, queued or ended, or another invocation holds it. Raises RollcallError if
+    the run does not exist or cannot be redriven now.
     """
     name = run_id(job.name, request.scheduled_for, request.nonce) if isinstance(request, Start) else request.run
     for attempt in range(MOST_CONFLICTS):
@@ -123,7 +125,7 @@ def take(
                 return _redrive(ledger, job, existing, request, invocation, clock.now())
             if existing is not None:
                 return _go_on(ledger, job, existing, invocation, clock.now())
-            assert isinstance(request, Start)  # noqa: S101 - the others ask for runs that there are
+            assert isinstance(request, Start)  # noqa: S101 - other requests name existing runs
             return _start(ledger, job, _new(name, job, request, invocation, clock.now()))
         except runs.Conflict:
             continue
@@ -166,7 +168,7 @@ def _start(ledger: Ledger, job: Job, run: RunRecord) -> RunRecord | None:
 
 
 def _busy(ledger: Ledger, job: JobRecord) -> bool:
-    """Whether the job's current run may still call anybody."""
+    """Return whether the job's current run may still make calls."""
     if job.current is None:
         return False
     holder = ledger.run(job.current)
@@ -249,7 +251,7 @@ def _redrive(
 
 
 def cannot_redrive(ledger: Ledger, job: Job, record: JobRecord, run: RunRecord, generation: int) -> str | None:
-    """Why no redrive can begin of `run` as it is in its generation `generation`; None where one can."""
+    """Return why `run`, as of its `generation`, cannot be redriven; None if it can."""
     if run.generation < generation:
         return f"it has no generation {generation}; its latest is {run.generation}"
     if not run.state.terminal:

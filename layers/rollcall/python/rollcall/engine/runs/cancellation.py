@@ -1,4 +1,4 @@
-"""Cancelling: no new calls; what was not called is settled as cancelled, and then the run is."""
+"""Cancellation: no new calls start, uncalled entries are settled as cancelled."""
 
 from datetime import timedelta
 
@@ -13,16 +13,16 @@ from rollcall.core.tree import Node
 from rollcall.core.values import batched
 from rollcall.engine.runs.progress import NODES_AT_ONCE
 
-#: What one round of the watchdog spends on one run; the next round goes on.
+#: Time that one watchdog round spends on one run; the next round continues.
 LONGEST_ROUND = timedelta(seconds=20)
-#: Races with fan-outs that one request to cancel sits out.
+#: Write conflicts with fan-outs that one request to cancel retries.
 MOST_CONFLICTS = 10
 
 
 def cancel(ledger: Ledger, run_id: str, clock: Clock) -> RunRecord:
-    """Stop a run: workers learn of it within seconds. One that has ended, or is being cancelled, is left as it is.
+    """Stop a run; workers notice within seconds.
 
-    Raises RollcallError where there is no such run.
+    A run that has ended or is being cancelled is returned unchanged. Raises RollcallError if the run does not exist.
     """
     for attempt in range(MOST_CONFLICTS):
         if attempt:
@@ -36,7 +36,7 @@ def cancel(ledger: Ledger, run_id: str, clock: Clock) -> RunRecord:
             queued = run.state is RunState.QUEUED
             cancelled = (runs.cancel_queued if queued else runs.cancel)(ledger, run, clock.now())
         except (runs.LostLease, runs.Conflict):
-            continue  # it has moved on: sealed, taken over, begun
+            continue  # the run was sealed, taken over or started meanwhile
         log(Action.RUN_CANCELLING, run=run.id, job=run.job, state=cancelled.state)
         cancel_awaited(ledger, cancelled, clock)
         return cancelled
@@ -44,16 +44,17 @@ def cancel(ledger: Ledger, run_id: str, clock: Clock) -> RunRecord:
 
 
 def cancel_awaited(ledger: Ledger, run: RunRecord, clock: Clock) -> None:
-    """Stop the run that a pipeline's run waits for, if there is one under way."""
+    """Cancel the run that a pipeline's run waits for, if there is one."""
     if run.waits_for is not None and ledger.run(run.waits_for) is not None:
         cancel(ledger, run.waits_for, clock)
 
 
 def cancel_unsent(ledger: Ledger, run: RunRecord, clock: Clock) -> None:
-    """Settle what was never sent, and what is held; whoever receives the rest settles that."""
+    """Settle unsent and held entries as cancelled; workers settle the others on receipt."""
     now = clock.now()
     until = now + LONGEST_ROUND
-    # Between checkpoint and window's end may be what a worker received first and calls: it ends with its invocation.
+    # A worker may be calling entries between the checkpoint and the window's end for the first time. Such a call ends
+    # with the worker's invocation.
     in_doubt = run.cancelling_since is None or now < run.cancelling_since + LONGEST_TIMEOUT
     sent = max(run.checkpoint, run.window_end) if in_doubt else run.checkpoint
     for some in batched((Node(0, number) for number in range(run.tree.chunks)), NODES_AT_ONCE):

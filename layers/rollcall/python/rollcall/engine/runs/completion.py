@@ -1,4 +1,4 @@
-"""Completion: every end of a run is announced, on the bus and to the job's hook, and lets a queued run start."""
+"""Completion: announce the end of a run and let a queued run start."""
 
 import logging
 from collections.abc import Callable
@@ -21,7 +21,10 @@ from rollcall.engine.runs.progress import outcomes
 
 @dataclass(frozen=True, slots=True)
 class Announcer:
-    """Announces ends of runs; stream and watchdog both use it, and a leased claim lets one of them act."""
+    """Announcer of ended runs, on the bus, to waiting pipelines and to the job's hook.
+
+    The stream handler and the watchdog both use it. A leased claim lets only one of them act at a time.
+    """
 
     ledger: Ledger
     bus: Bus
@@ -31,13 +34,13 @@ class Announcer:
     clock: Clock
     #: Unique to the invocation.
     owner: str
-    #: Answers the pipelines that wait; None where there are none.
+    #: Answers waiting pipelines; None if there are none.
     tokens: TaskTokens | None = None
 
     def announce(self, run_id: str) -> RunCompleted | None:
-        """Announce the end of a run; None if it has not ended, or is announced already.
+        """Announce the end of a run; return None if it has not ended or was announced before.
 
-        Raises Claimed while another is about to announce it: try again, in case that one dies.
+        Raises Claimed while another invocation holds the claim. Try again later, in case that invocation dies.
         """
         run = self.ledger.run(run_id)
         if run is None or not run.state.terminal or run.announced:
@@ -58,14 +61,14 @@ class Announcer:
         return ended
 
     def _answer(self, ended: RunCompleted) -> None:
-        """Tell the pipeline that waits for this generation of the run, if one does."""
+        """Answer the pipelines that wait for this generation of the run."""
         found = pipeline_waiters.of(self.ledger, ended.run) if self.tokens is not None else None
         if self.tokens is not None and found is not None and found.generation <= ended.generation:
             for token in sorted(found.tokens):
                 self.tokens.answer(token, ended)
 
     def _call_hook(self, completed: RunCompleted) -> None:
-        """A hook that fails is logged: the run has ended whatever the hook thinks of it."""
+        """Call the job's hook; log its failure, which does not change the end of the run."""
         hook = self.hook_of(completed.job)
         if hook is None:
             return
@@ -76,14 +79,17 @@ class Announcer:
             log(Action.HOOK_FAILED, logging.ERROR, **about, reason=class_and_place(error))
 
     def _count(self, run: RunRecord, completed: RunCompleted) -> None:
-        """A line, of which metrics are made, then a note: at least once. Who took the claim over counts instead."""
+        """Log the line that metrics are made of, then mark the run as announced.
+
+        The line is logged at least once. If another invocation has taken over the claim, that one logs it.
+        """
         with suppress(runs.Claimed):
             runs.claim_announcement(self.ledger, run, self.owner, self.clock.now())
             log(Action.RUN_ANNOUNCED, **completed.detail())
             runs.note_announced(self.ledger, run, self.owner, self.clock.now())
 
     def _after(self, run: RunRecord) -> None:
-        with suppress(runs.Conflict):  # the watchdog closes what is left open
+        with suppress(runs.Conflict):  # the watchdog closes the run later
             runs.close(self.ledger, run)
         queued = self.ledger.job(run.job).queued
         if queued is not None:
@@ -91,7 +97,7 @@ class Announcer:
 
 
 def completed(ledger: Ledger, run: RunRecord, now: datetime) -> RunCompleted:
-    """The announcement of a run that has ended."""
+    """Return the announcement of a run that has ended."""
     return RunCompleted(
         run=run.id,
         job=run.job,

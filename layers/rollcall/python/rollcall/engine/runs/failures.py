@@ -1,4 +1,4 @@
-"""Which entries of a run did not succeed, and why: by the latest generation that each of them was in."""
+"""Entries of a run that did not succeed, each by the latest generation it was in."""
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack
@@ -23,18 +23,18 @@ class Failure:
 
     generation: int
     index: int
-    #: The entry as its manifest has it; without a key where the source gave none.
+    #: The entry's line in the manifest; without a key if the source gave none.
     line: ManifestEntry
     outcome: Outcome
-    #: Calls that were made in this generation.
+    #: Calls made in this generation.
     attempts: int
     error: str | None
     reason: str | None
-    #: Since when a call may have been made whose answer nobody has, over all generations.
+    #: Earliest time of a call without a known answer, over all generations.
     unanswered_since: datetime | None
-    #: Since when a call may have been made with its key, over all generations.
+    #: Earliest time of a call with the entry's key, over all generations.
     called_since: datetime | None
-    #: Whether every attempt got an answer that says whether the target did anything, over all generations.
+    #: True if the answer to every attempt, over all generations, shows whether the target did anything.
     definite: bool
 
     @property
@@ -45,7 +45,10 @@ class Failure:
 def failures(
     ledger: Ledger, manifests: Manifests, run: RunRecord, wanted: Collection[Outcome] = EXCEPTIONAL
 ) -> Iterator[Failure]:
-    """The entries whose latest outcome is one of `wanted`, generation by generation, in the order of the manifests."""
+    """Yield the entries whose latest outcome is one of `wanted`.
+
+    Generation by generation, each in the order of its manifest.
+    """
     generations = run.generations
     with ExitStack() as ending:
         seen = ending.enter_context(SeenKeys()) if len(generations) > 1 else None
@@ -69,7 +72,7 @@ def _latest(
     wanted: Collection[Outcome],
     seen: SeenKeys,
 ) -> Iterator[Failure]:
-    """Of a redriven generation: what a later one has settled again is passed over, and every key is noted."""
+    """Yield the failures of an earlier generation, except entries that a later one contains."""
     lines = enumerate(manifests.read(run, chunk.number))
     new = {position for position, line in lines if line.key is None or seen.add(line) is Seen.NEVER}
     positions = [position for position in _positions(record, wanted) if position in new]
@@ -102,7 +105,7 @@ def _of_chunk(
 
 @dataclass(frozen=True, slots=True)
 class _Calls:
-    """What is known of an entry's calls."""
+    """The calls of an entry, as far as the ledger records them."""
 
     unanswered_since: datetime | None
     called_since: datetime | None
@@ -110,14 +113,18 @@ class _Calls:
 
 
 def _told(detail: Mapping[str, Any]) -> _Calls:
-    """By the entry's record."""
+    """Read the calls from the entry's record."""
     return _Calls(
         _moment(detail.get("unanswered_since")), _moment(detail.get("called_since")), detail.get("definite", False)
     )
 
 
 def _untold(run: RunRecord, record: NodeRecord, position: int, index: int, outcome: Outcome) -> _Calls:
-    """By the entry's chunk alone: it was cancelled before anybody received it, or while held. Else anything may be."""
+    """Infer the calls from the entry's chunk, as the entry has no record.
+
+    An entry that was cancelled before it was sent, or while it was held, has made no calls but those in its chunk. Of
+    any other entry, a call without an answer is assumed.
+    """
     accounted_for = outcome is Outcome.CANCELLED and (index >= run.sent or position in record.held)
     unanswered = not accounted_for or position in record.unanswered
     called = unanswered or position in record.attempts
@@ -131,7 +138,7 @@ def _untold(run: RunRecord, record: NodeRecord, position: int, index: int, outco
 def _failure(
     run: RunRecord, index: int, line: ManifestEntry, outcome: Outcome, detail: Mapping[str, Any], calls: _Calls
 ) -> Failure:
-    """What this generation and, by its manifest, the earlier ones know."""
+    """Combine the records of this generation with those of earlier ones in its manifest."""
     unanswered_since = _earlier(calls.unanswered_since, _moment(line.unanswered_since))
     return Failure(
         generation=run.generation,

@@ -1,4 +1,4 @@
-"""Which keys a source has yielded, on disk, so that memory stays flat in their number."""
+"""An index of the keys that a source has yielded, on disk to keep memory flat."""
 
 import sqlite3
 import tempfile
@@ -10,13 +10,14 @@ from typing import Self
 from rollcall.core.entry import ManifestEntry
 from rollcall.core.values import digest
 
-#: The index writes to the function's temporary space: about 60 bytes a key, 60 MB for a million (Lambda gives
-#: 512 MB: https://docs.aws.amazon.com/lambda/latest/dg/configuration-ephemeral-storage.html).
+#: Memory for the pages of the index in KiB. The rest goes to the function's temporary space: about 60 bytes a key,
+#: 60 MB for a million (Lambda offers 512 MB:
+#: https://docs.aws.amazon.com/lambda/latest/dg/configuration-ephemeral-storage.html).
 CACHE_KIBIBYTES = 1_024
 
 
 class Seen(Enum):
-    """What an earlier entry with the same key was."""
+    """The comparison of an entry with an earlier one that has the same key."""
 
     NEVER = auto()
     SAME = auto()
@@ -24,7 +25,7 @@ class Seen(Enum):
 
 
 class SeenKeys:
-    """An index of keys and what came with them; a context manager that leaves nothing behind."""
+    """An index of keys and digests of their entries; a context manager that removes its files."""
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="rollcall-seen-")
@@ -49,7 +50,7 @@ class SeenKeys:
         self._folder.cleanup()
 
     def add(self, entry: ManifestEntry) -> Seen:
-        """Note `entry`, which has a key, and tell whether that key came before, with the same content or not."""
+        """Add `entry`, which has a key; return whether the key was added before."""
         key = bytes.fromhex(digest(entry.key))[:16]
         content = bytes.fromhex(digest([entry.payload, entry.idempotency_key, entry.rejected]))[:16]
         try:

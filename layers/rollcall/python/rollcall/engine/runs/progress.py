@@ -1,4 +1,4 @@
-"""What is settled, read from the chunks themselves; no counter is kept anywhere."""
+"""The progress of a run, read from its chunks; there is no separate counter."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,7 +17,10 @@ NODES_AT_ONCE = 200
 
 
 def unfinished(ledger: Ledger, run: RunRecord) -> Iterator[tuple[Node, NodeRecord]]:
-    """The root and, level by level, every node that its parent does not know to be full and that may have entries."""
+    """Yield the root and, level by level, every node that its parent does not count as full.
+
+    Nodes whose entries cannot have been sent are left out.
+    """
     root = run.tree.root()
     level = [root] if root is not None and run.nonce is not None else []
     while level:
@@ -31,7 +34,7 @@ def unfinished(ledger: Ledger, run: RunRecord) -> Iterator[tuple[Node, NodeRecor
 
 
 def _sent(run: RunRecord, node: Node) -> bool:
-    """Whether an entry below `node` may have been sent, or is settled without."""
+    """Return whether an entry below `node` may have been sent, or settled unsent."""
     if run.state is RunState.CANCELLING:
         return True
     first: int = node.number * run.chunk_size * run.fan_in**node.level
@@ -40,36 +43,36 @@ def _sent(run: RunRecord, node: Node) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Entries that wait without using up an attempt."""
+    """A number of entries that wait without using an attempt."""
 
     entries: int
     reason: str
-    #: An estimate, where there is one.
+    #: An estimate; None if there is none.
     until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Entries of a run's present generation, by what its chunks say."""
+    """Numbers of entries of a run's current generation, counted from its chunks."""
 
     settled: int = 0
     held: int = 0
-    #: Their call was not answered, and the target is to be asked about it.
+    #: Entries with an unanswered call that the target is to be asked about.
     asking: int = 0
-    #: Not settled, and wholly accepted by the queue: each has a message there, or lost it.
+    #: Unsettled entries whose messages the queue has accepted; a message may have been lost since.
     waiting: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a run stands."""
+    """Settled and held entries of a run."""
 
     settled: int
     held: tuple[Held, ...] = ()
 
 
 def progress(ledger: Ledger, run: RunRecord, target: str) -> Progress:
-    """How much of the present generation is settled, and what of it is held, by which of the job's limits."""
+    """Count the settled entries of the current generation, and the held ones by reason."""
     found = tally(run, unfinished(ledger, run))
     waiting = [_held(ledger, run, target, found.held)] if found.held else []
     if found.asking:
@@ -81,14 +84,14 @@ def progress(ledger: Ledger, run: RunRecord, target: str) -> Progress:
 
 
 def _standing(ledger: Ledger, run: RunRecord) -> str:
-    """Where a run stands that a pipeline waits for."""
+    """Describe the state of a run that a pipeline waits for."""
     if run.nonce is None:
         return f"waits for {run.id}, {run.state}"
     return f"waits for {run.id}, {run.state}, {settled(ledger, run):,} of {run.total:,} settled"
 
 
 def tally(run: RunRecord, nodes: Iterable[tuple[Node, NodeRecord]]) -> Tally:
-    """What the unfinished nodes of `run` say together."""
+    """Add up the unfinished nodes of `run`."""
     tree, counts = run.tree, Counter[str]()
     for node, record in nodes:
         if node.level == 0:
@@ -103,8 +106,10 @@ def tally(run: RunRecord, nodes: Iterable[tuple[Node, NodeRecord]]) -> Tally:
 
 
 def waiting(run: RunRecord, chunk: Node, record: NodeRecord) -> set[int]:
-    """The positions of `chunk` that are wholly accepted by the queue and not settled; and of a run that is being
-    cancelled, and will be dispatched no more, those that a worker has begun: only a message of theirs settles them.
+    """Return the unsettled positions of `chunk` whose messages the queue has accepted.
+
+    If the run is being cancelled, positions that a worker has begun are included: dispatch has ended, and only a
+    message of theirs settles them.
     """
     first = chunk.number * run.chunk_size
     found = set(range(min(run.tree.expected(chunk), max(0, run.checkpoint - first))))
@@ -125,27 +130,27 @@ def _held(ledger: Ledger, run: RunRecord, target: str, entries: int) -> Held:
 
 
 def settled(ledger: Ledger, run: RunRecord) -> int:
-    """How many entries of the present generation have an outcome."""
+    """Count the entries of the current generation that have an outcome."""
     return tally(run, unfinished(ledger, run)).settled
 
 
 def unsettled(ledger: Ledger, run: RunRecord) -> int:
-    """How many entries are, or may be, on the queue."""
+    """Count the entries that are, or may be, on the queue."""
     if run.state not in OPEN and run.state is not RunState.CANCELLING:
         return 0
     done = settled(ledger, run)
-    # A cancelled run settles what was never sent, too.
+    # A run that is being cancelled also settles unsent entries.
     return max(0, min(max(run.checkpoint, run.window_end) - (done if run.state in OPEN else 0), run.total - done))
 
 
 def chunks(ledger: Ledger, run: RunRecord) -> Iterator[tuple[Node, NodeRecord]]:
-    """All chunks of the present generation, in order."""
+    """Yield all chunks of the current generation, in order."""
     for some in batched((Node(0, number) for number in range(run.tree.chunks)), NODES_AT_ONCE):
         yield from ledger.nodes(run, some).items()
 
 
 def outcomes(ledger: Ledger, run: RunRecord) -> Mapping[Outcome, int]:
-    """How many entries have which outcome."""
+    """Count the entries by outcome."""
     counts: Counter[Outcome] = Counter(dict.fromkeys(Outcome, 0))
     for _, chunk in chunks(ledger, run) if run.nonce is not None else ():
         counts.update({outcome: chunk.count(outcome) for outcome in Outcome})

@@ -1,7 +1,7 @@
-"""Verifying: the sealed manifest of a run's latest generation against the ledger.
+"""Verification of the ledger against the sealed manifest of a run's latest generation.
 
-What is not settled is named, and so is what should never be. Chunk by chunk, in memory that does not grow with the run.
-A run at which somebody is at work may look inconsistent for as long as a node is being counted.
+It reports unsettled entries and inconsistencies, chunk by chunk, in memory that does not grow with the run. A run in
+progress may look inconsistent while a node is being counted.
 """
 
 import logging
@@ -24,32 +24,32 @@ from rollcall.core.tree import Node, Tree
 from rollcall.core.values import counted
 from rollcall.engine.runs.progress import chunks, unfinished
 
-#: What S3 says of an object that is not there.
+#: Error codes of S3 for an object that does not exist.
 ABSENT = frozenset({"NoSuchKey", "404"})
-#: Outcomes whose detail is written before them; an entry that nobody received is cancelled without any.
+#: Outcomes whose detail is written first; an entry that no worker received is cancelled without detail.
 DETAILED = tuple(outcome for outcome in EXCEPTIONAL if outcome is not Outcome.CANCELLED)
-#: Positions that one inconsistency names.
+#: Positions that one inconsistency names, to keep its line readable.
 MOST_NAMED = 10
 
 
 class Known(StrEnum):
-    """What the ledger knows of an entry that is not settled."""
+    """The state of an unsettled entry in the ledger."""
 
     NEVER_SENT = "never sent"
-    #: Its dispatch was cut short before the queue's answer was noted.
+    #: Dispatch ended before the queue's answer was recorded.
     IN_DOUBT = "perhaps sent"
     HELD = "held"
     ASKING = "to be asked about"
-    #: As it was noted before a call; whoever made it may have died.
+    #: Recorded before a call; the worker that made it may have died.
     BEGUN = "in a call"
-    #: Waits for another attempt, or its message is lost.
+    #: It waits for another attempt, or its message is lost.
     TRIED = "attempts used up"
-    #: On the queue, or in a slice that its execution has not come to.
+    #: On the queue, or in a batch that the execution has not reached.
     WAITING = "waiting, or lost on its way"
 
 
 class Wrong(StrEnum):
-    """What should never be."""
+    """The kind of an inconsistency."""
 
     OUTSIDE = "positions outside of a node"
     OVERLAP = "two outcomes for an entry"
@@ -68,16 +68,16 @@ class Missing:
     """An entry without an outcome."""
 
     index: int
-    #: None where its source gave none, or its line of the manifest is missing.
+    #: None if the source gave none, or the line of the manifest is missing.
     key: str | None
     known: Known
-    #: Attempts that it has used up.
+    #: Attempts used.
     attempts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Inconsistency:
-    """Something of a run that should never be."""
+    """A contradiction in the records of a run."""
 
     wrong: Wrong
     #: `chunk 3`, `node 0 of level 1`, `run`.
@@ -89,7 +89,7 @@ Finding: TypeAlias = Missing | Inconsistency
 
 
 def without_manifest(run: RunRecord) -> str | None:
-    """Why there is nothing to verify a run by; None for one that has a manifest."""
+    """Return why a run cannot be verified; None if it has a manifest."""
     if run.nonce is not None:
         return None
     reason = f" ({run.reason})" if run.reason else ""
@@ -99,11 +99,11 @@ def without_manifest(run: RunRecord) -> str | None:
 
 
 def verify(ledger: Ledger, manifests: Manifests, run: RunRecord) -> Iterator[Finding]:
-    """What is missing or wrong in the latest generation of a run, in the order of its manifest.
+    """Yield the findings of a run's latest generation, in the order of its manifest.
 
-    An entry that no `Missing` names is settled. Raises RollcallError for a run that has no manifest.
+    An entry that no `Missing` names is settled. Raises RollcallError if the run has no manifest.
     """
-    run.sealed_nonce  # noqa: B018 - raises where there is none
+    run.sealed_nonce  # noqa: B018 - raises if there is none
     climb = _Climb(ledger, run)
     unsettled = 0
     for chunk, record in chunks(ledger, run):
@@ -118,7 +118,7 @@ def verify(ledger: Ledger, manifests: Manifests, run: RunRecord) -> Iterator[Fin
 
 
 def count_again(ledger: Ledger, run: RunRecord, now: datetime) -> int:
-    """Climb from every full node that its parent does not know of; returns how many there were."""
+    """Propagate every full node that its parent does not count; return their number."""
     found = 0
     for node, record in unfinished(ledger, run):
         if record.full(run.tree.expected(node)):
@@ -175,7 +175,7 @@ def _known(run: RunRecord, record: NodeRecord, index: int, position: int) -> Kno
 
 
 def _of_sets(node: Node, record: NodeRecord, expected: int) -> Iterator[Inconsistency]:
-    """What is wrong with a node's sets by themselves."""
+    """Yield the inconsistencies within a node's own sets."""
     place = _place(node)
     outcomes = {outcome.value: members for outcome, members in record.by_outcome.items()}
     sets: Mapping[str, frozenset[int]] = {
@@ -222,16 +222,19 @@ def _details(
 
 @dataclass(slots=True)
 class _Climb:
-    """The nodes above the chunks that have been passed, of each level those below one parent at a time."""
+    """A walk over the counting tree, which checks each parent after its last child.
+
+    For each level it holds only the children of one parent.
+    """
 
     ledger: Ledger
     run: RunRecord
     root_is_full: bool = False
-    #: By level: the positions, in the parent to come next, of the nodes that are full.
+    #: By level: the positions of full nodes in the parent that is checked next.
     full: dict[int, set[int]] = field(default_factory=dict)
 
     def after(self, node: Node, record: NodeRecord) -> Iterator[Inconsistency]:
-        """Pass a node; its parent is looked at once all nodes below that have been passed."""
+        """Visit a node; check its parent after the last of its children."""
         tree = self.run.tree
         full = record.full(tree.expected(node))
         if tree.is_root(node):

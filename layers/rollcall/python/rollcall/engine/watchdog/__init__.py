@@ -1,1 +1,1 @@
-"""The watchdog: what it looks for every minute."""
+"""The watchdog and the checks that it makes every minute."""

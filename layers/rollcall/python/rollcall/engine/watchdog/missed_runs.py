@@ -1,4 +1,4 @@
-"""Missed occurrences: what a schedule should have started, and nothing can bring any more."""
+"""Missed occurrences: scheduled runs that never started and can no longer start."""
 
 import logging
 from dataclasses import replace
@@ -14,19 +14,19 @@ from rollcall.core.schedule import Schedule
 from rollcall.core.sizing import LATEST_START
 from rollcall.core.values import digest
 
-#: What one round of the watchdog looks at, and puts, of one job; the next round goes on.
+#: Occurrences that one round checks, and missed runs that it records, for one job; the next round continues.
 MOST_OCCURRENCES = 100
 MOST_MISSED = 25
-#: A job that was away for longer, and is declared again, missed no more than this.
+#: Look-back after a job was undeclared for longer, to bound its missed runs.
 LONGEST_LOOK_BACK = timedelta(days=7)
 REASON = "no start of it ever came; see whether its schedule is on, and the starts that were not delivered"
 
 
 def mark_missed(ledger: Ledger, job: Job, record: JobRecord, now: datetime) -> None:
-    """Put a run in the state `missed` for each occurrence that has none, so that a start that comes yet loses.
+    """Record a run in the state `missed` for each occurrence without one.
 
-    Every other occurrence has a run, also one that was skipped or refused. Nothing before the first look at a schedule
-    is missed.
+    A late start is then refused. Skipped and refused occurrences have a run. Occurrences before the first round that
+    saw the schedule are not missed.
     """
     schedule = _named(job.schedule)
     if record.watched_until is None or record.watched_schedule != schedule:
@@ -48,7 +48,7 @@ def mark_missed(ledger: Ledger, job: Job, record: JobRecord, now: datetime) -> N
 
 
 def _named(schedule: Schedule) -> str:
-    """Tells schedules apart."""
+    """Return a digest that differs between schedules."""
     tick = None if schedule.tick is None else schedule.tick.total_seconds()
     return digest([[*schedule.crons], schedule.timezone, tick])
 
@@ -70,6 +70,6 @@ def _miss(ledger: Ledger, record: JobRecord, run: RunRecord) -> bool:
     try:
         runs.miss(ledger, run, record)
     except runs.Conflict:
-        return False  # it came at last, or another watchdog is at it: the next round sees
+        return False  # the run started after all, or another watchdog was faster; the next round checks again
     log(Action.RUN_MISSED, logging.ERROR, run=run.id, job=run.job, scheduled_for=run.scheduled_for.isoformat())
     return True

@@ -1,4 +1,4 @@
-"""How open runs stand, and what keeps them: told in every round of the watchdog, for metrics to be made of it."""
+"""Reports on open runs, logged in every round of the watchdog; metrics are made of them."""
 
 import logging
 from datetime import datetime, timedelta
@@ -11,26 +11,26 @@ from rollcall.core.run import RunRecord, RunState
 from rollcall.core.values import counted
 from rollcall.engine.runs.progress import Tally
 
-#: Longer than all enumerations of a run that die one after another may take.
+#: Time without progress before a run is reported; longer than all its enumerations together may take.
 STALLED_AFTER = timedelta(hours=1)
 
 
 def report_overdue(job: Job, run: RunRecord, now: datetime) -> None:
-    """Tell of a run that has not ended by its deadline, which counts from when it was due."""
+    """Log a run that has not ended by its deadline, counted from its due time."""
     due = run.scheduled_for if run.generation == 1 else run.started_at
     if now > due + job.deadline:
         log(Action.RUN_OVERDUE, logging.ERROR, run=run.id, job=run.job, state=run.state, deadline=str(job.deadline))
 
 
 def report_unsealed(run: RunRecord, now: datetime) -> None:
-    """Tell of a run that is still being enumerated after an hour."""
+    """Log a run whose enumeration has not sealed a manifest within STALLED_AFTER."""
     idle = _idle(run, now)
     if run.state is RunState.ENUMERATING and idle > STALLED_AFTER:
         log(Action.RUN_UNSEALED, logging.ERROR, run=run.id, job=run.job, enumerations=run.enumerations, idle=str(idle))
 
 
 def report_progress(run: RunRecord, found: Tally, now: datetime) -> None:
-    """Tell how far a sealed run has come, and for how long its oldest entry that is not settled has waited."""
+    """Log the progress of a sealed run, and the age of its oldest unsettled entry."""
     log(
         Action.RUN_PROGRESS,
         run=run.id,
@@ -43,7 +43,7 @@ def report_progress(run: RunRecord, found: Tally, now: datetime) -> None:
 
 
 def report_breaker(ledger: Ledger, job: Job, now: datetime) -> None:
-    """Tell of a breaker that is open, and since when."""
+    """Log an open circuit breaker, and how long it has been open."""
     target = ledger.target(job.target.name)
     if target.opened_at is not None:
         open_for = round((now - target.opened_at).total_seconds())
@@ -51,7 +51,7 @@ def report_breaker(ledger: Ledger, job: Job, now: datetime) -> None:
 
 
 def report_stalled(ledger: Ledger, run: RunRecord, found: Tally, now: datetime) -> None:
-    """Note how far a sealed run has come, and tell of one of which nothing was settled for an hour."""
+    """Record the progress of a sealed run; log a run without progress for STALLED_AFTER."""
     if found.settled != run.progress:
         runs.note_progress(ledger, run, found.settled, now)
         return
@@ -72,7 +72,10 @@ def report_stalled(ledger: Ledger, run: RunRecord, found: Tally, now: datetime) 
 
 
 def _stuck(run: RunRecord, found: Tally) -> int:
-    """Entries that should get on: those on the queue that are not held or, if there are none, those yet to be sent."""
+    """Count the entries that should progress: those on the queue that are not held.
+
+    If no entry is on the queue, the unsent ones are counted.
+    """
     on_queue = (run.total if run.state is RunState.CANCELLING else run.sent) - found.settled
     return on_queue - found.held - found.asking if on_queue > 0 else run.total - found.settled
 

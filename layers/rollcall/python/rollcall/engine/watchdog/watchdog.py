@@ -1,4 +1,4 @@
-"""The watchdog, every minute: goes on with runs that wait for a dispatcher, and heals and reports the others."""
+"""The watchdog: every minute, resume waiting runs, repair and report the others."""
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -34,20 +34,23 @@ from rollcall.engine.watchdog.run_health import (
 
 @dataclass(frozen=True, slots=True)
 class Watchdog:
-    """Looks after every open run of the jobs."""
+    """The watchdog over the open runs of all jobs."""
 
     jobs: Iterable[Job]
     ledger: Ledger
     functions: Functions
     announcer: Announcer
     clock: Clock
-    #: Where lost messages are seen; None: nobody looks for them.
+    #: The queues to check for lost messages; None to skip the check.
     queues: Queues | None = None
-    #: Whether jobs are started by their schedules here, so that an occurrence may be missed.
+    #: True if schedules start the jobs here, so that an occurrence may be missed.
     schedules: bool = False
 
     def look(self) -> None:
-        """One round over all jobs. What fails keeps nothing else from being looked after, and is raised at the end."""
+        """Make one round over all jobs.
+
+        An error in one step does not prevent the others. All errors are raised together at the end.
+        """
         failures: list[Exception] = []
         for job in self.jobs:
             steps: list[Callable[[], None]] = []
@@ -65,7 +68,7 @@ class Watchdog:
         log(Action.WATCHDOG_ROUND)
 
     def _steps(self, job: Job) -> list[Callable[[], None]]:
-        """One for each open run of the job, and those for the messages of all, its queued run and its schedule."""
+        """Return the steps for a job: one per open run, then queue, queued run, schedule, target."""
         record = self.ledger.job(job.name)
         open_runs = self.ledger.runs(record.open).values()
         steps = [partial(self._look_after, job, run, open_runs) for run in open_runs]
@@ -80,7 +83,7 @@ class Watchdog:
         report_overdue(job, run, now)
         report_unsealed(run, now)
         if run.state in {RunState.ENUMERATING, RunState.DISPATCHING} and not run.leased(now):
-            # What is in doubt takes up the window, and only a dispatcher can settle the doubt.
+            # In-doubt entries use the window, and only a dispatcher can resolve them.
             in_doubt = run.window_end > run.checkpoint
             must = _died(run, now) or in_doubt or run.state is RunState.ENUMERATING
             if must or self._has_room(job, run, open_runs, now):
@@ -95,7 +98,7 @@ class Watchdog:
                 report_stalled(self.ledger, run, found, now)
 
     def _awaits(self, run: RunRecord) -> bool:
-        """Whether a pipeline's run waits for another one, which is looked after itself."""
+        """Return whether a pipeline's run waits for another run, which has its own step."""
         awaited = self.ledger.run(run.waits_for) if run.waits_for is not None else None
         return awaited is not None and not awaited.state.terminal
 
@@ -104,14 +107,15 @@ class Watchdog:
             with suppress(runs.Claimed):
                 self.announcer.announce(run.id)
         else:
-            with suppress(runs.Conflict):  # redriven just now, or to be closed in the next round
+            with suppress(runs.Conflict):  # redriven meanwhile, or closed in the next round
                 runs.close(self.ledger, run)
 
     def _has_room(self, job: Job, run: RunRecord, open_runs: Collection[RunRecord], now: datetime) -> bool:
-        """Whether a top-up is worth an invocation: a tenth of the job's window and a chunk, or all that is left.
+        """Return whether a top-up is worth an invocation.
 
-        Of runs at the same time, the earliest goes on first: dispatchers that open windows at once would all step back.
-        One whose dispatcher died is no reason to wait: it may never get on.
+        It is if the room is a tenth of the job's window and at least a chunk, or all the run still needs. Of several
+        dispatching runs, only the earliest is topped up, because dispatchers that open windows at the same moment
+        would all step back. A run whose dispatcher died is not waited for.
         """
         dispatching = [each for each in open_runs if each.state is RunState.DISPATCHING and not _died(each, now)]
         if run != min(dispatching, key=lambda each: (each.started_at, each.id)):
@@ -121,8 +125,9 @@ class Watchdog:
         return room >= min(max(most // 10, run.chunk_size), run.total - run.checkpoint)
 
     def _healed(self, run: RunRecord) -> Iterator[tuple[Node, NodeRecord]]:
-        """The run's unfinished nodes; from full ones, which their parents do not know of, is climbed again: whoever
-        filled one may have died.
+        """Yield the run's unfinished nodes, and propagate full nodes to their parents again.
+
+        The worker that filled a node may have died before that.
         """
         for node, record in unfinished(self.ledger, run):
             if record.full(run.tree.expected(node)):
@@ -157,5 +162,5 @@ class Watchdog:
 
 
 def _died(run: RunRecord, now: datetime) -> bool:
-    """Whether a fan-out left it in the middle."""
+    """Return whether a fan-out died while it worked on the run."""
     return run.lease_until is not None and not run.leased(now)

@@ -1,1 +1,1 @@
-"""The worker: from received messages to calls of the target, and to what is settled of them."""
+"""The worker: it receives messages, calls the target and settles the entries."""

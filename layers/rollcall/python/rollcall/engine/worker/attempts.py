@@ -1,4 +1,4 @@
-"""What is done for one entry when its turn has come: called, or asked about, by the rules of its target."""
+"""The attempts of an entry: calls and questions, by the rules of its target."""
 
 import logging
 import random
@@ -21,9 +21,9 @@ from rollcall.core.target import Keys
 from rollcall.engine.worker.callback import Caller
 from rollcall.engine.worker.work_item import AT_ONCE, Work
 
-#: What a target without keys can say in so many words.
+#: Outcomes that a definite answer of a target without keys proves.
 _CLEAR = frozenset({Outcome.SUCCEEDED, Outcome.REJECTED, Outcome.FAILED})
-#: Questions about one entry that its target cannot answer; then it stays unknown.
+#: Questions about one entry before its outcome is unknown, to bound the time until the run completes.
 MOST_QUESTIONS = 5
 SUSPECTED = Answer(
     Outcome.UNKNOWN, "worker_died", "a worker died or ran out of time in each of its calls", answered=False
@@ -50,7 +50,7 @@ NEVER_ARRIVED = Answer(Outcome.FAILED, "never_arrived", "its last call never arr
 
 
 class Attempts(ABC):
-    """Calls entries, and asks about them, one at a time; decides what follows for each."""
+    """A policy that calls an entry, or asks about it, and decides how it continues."""
 
     def __init__(self, job: Job, ledger: Ledger, caller: Caller, clock: Clock, random_: random.Random) -> None:
         self._job = job
@@ -62,10 +62,10 @@ class Attempts(ABC):
 
     @abstractmethod
     def remember(self, run: RunRecord, works: Iterable[Work]) -> None:
-        """Find out what is known of works beyond what their chunk says; may decide about them."""
+        """Read records that supplement the chunk; may decide how the works continue."""
 
     async def make(self, work: Work) -> bool:
-        """One call or question; True if another turn is wanted at once."""
+        """Make one call or ask one question; return True if the work needs another turn at once."""
         try:
             if work.must_ask:
                 return await self._ask(work)
@@ -75,12 +75,12 @@ class Attempts(ABC):
             called = work.answer is not None
             work.put_back(AT_ONCE)
             work.uncalled = not called
-            # What came of the call may not be in the ledger.
+            # The answer to the call may not be in the ledger.
             work.unanswered, work.indefinite = work.unanswered or called, work.indefinite or called
             return False
 
     def conclude(self, work: Work, answer: Answer, outcome: Outcome) -> bool:
-        """Keep in its record why an entry does not succeed; False where it is somebody else's by now."""
+        """Record why an entry did not succeed; return False if another worker has claimed it."""
         run, told = work.delivery.run, work.told_of(answer)
         entries.note_outcome(self._ledger, run, work.name, outcome, told, self._clock.now())
         return True
@@ -91,14 +91,14 @@ class Attempts(ABC):
     # --- asking ---
 
     async def _ask(self, work: Work) -> bool:
-        """Ask the target what became of an earlier call."""
+        """Ask the target for the result of an earlier call."""
         run, message = work.delivery.run, work.delivery.message
         first = work.record.asked_after != work.attempts
         number = 1 if first else work.record.asked + 1
         if number > MOST_QUESTIONS:
             self._tell(work, Outcome.UNKNOWN, NO_ANSWER)
             return False
-        # A claim says itself when its call is over; of any other, that it is over by now.
+        # A claim records the end of its call. A call without a claim has ended before this question.
         called_until = self._clock.now() if first and work.record.owner is None else None
         work.record = entries.note_question(self._ledger, run, work.name, number, work.attempts, called_until)
         work.answer = found = await self._caller.ask(run, message, number)
@@ -120,7 +120,10 @@ class Attempts(ABC):
         return False
 
     def _never_arrived(self, work: Work) -> bool:
-        """The target knows nothing of the call; that proves something only once its effect would show."""
+        """Handle a probe that found no call.
+
+        That proves nothing until `settles_within` has passed since the call; until then, ask again later.
+        """
         now = self._clock.now()
         certain = (work.record.called_until or now) + self._target.settles_within
         if now < certain:
@@ -133,7 +136,10 @@ class Attempts(ABC):
         return self._release(work)
 
     def _release(self, work: Work) -> bool:
-        """Give its claim back, where there is one: its call did nothing. False, and returned, if the claim was lost."""
+        """Release the claim of a call that had no effect.
+
+        If another worker has taken the claim, return the work to the queue and return False.
+        """
         owner = work.record.owner
         if owner is not None and not entries.free(self._ledger, work.delivery.run, work.name, owner):
             work.put_back(AT_ONCE)
@@ -142,16 +148,16 @@ class Attempts(ABC):
         return True
 
     def _tell(self, work: Work, outcome: Outcome, answer: Answer) -> None:
-        """Decide on an outcome."""
+        """Set the outcome of the work."""
         work.end(outcome, answer)
 
     def _later(self, work: Work, answer: Answer) -> None:
-        """Another attempt, after its wait."""
+        """Schedule another attempt after its backoff."""
         work.wait = self._job.retry.wait(work.attempts, self._random, answer.retry_after)
 
 
 class KeyedAttempts(Attempts):
-    """For targets that take idempotency keys: calling again is safe while they remember."""
+    """Attempts on a target with idempotency keys: repeat calls while the target keeps the key."""
 
     def __init__(
         self, job: Job, ledger: Ledger, caller: Caller, clock: Clock, random_: random.Random, keys: Keys
@@ -161,7 +167,7 @@ class KeyedAttempts(Attempts):
 
     def remember(self, run: RunRecord, works: Iterable[Work]) -> None:
         works = list(works)
-        # An earlier generation may have claimed them, when the target took no keys yet.
+        # An earlier generation may have claimed the entries, if the target did not take keys then.
         redriven = [work for work in works if work.delivery.message.unanswered_since is not None]
         claimed = {name for name, record in self._known(run, redriven).items() if record.owner is not None}
         doubtful = [work for work in works if self._must_ask(work) or work.name in claimed]
@@ -200,7 +206,7 @@ class KeyedAttempts(Attempts):
         work.answer = answer
         work.unanswered = work.unanswered or not answer.answered
         work.indefinite = work.indefinite or not answer.definite
-        # Refused credentials say nothing of an earlier call that was not answered.
+        # Refused credentials prove nothing about an earlier, unanswered call.
         if answer.outcome is not None and not (answer.credentials_refused and work.unanswered):
             work.outcome = answer.outcome
         elif not self._used_up(work):
@@ -215,7 +221,10 @@ class KeyedAttempts(Attempts):
 
 
 class ClaimedAttempts(Attempts):
-    """For targets without keys: a claim stands before the call, and an unanswered call is asked about or left."""
+    """Attempts on a target without keys: claim before each call, never repeat it blindly.
+
+    After an unanswered call, the probe asks the target; without a probe, the outcome is unknown.
+    """
 
     def remember(self, run: RunRecord, works: Iterable[Work]) -> None:
         some = [work for work in works if work.delivery.again or run.generation > 1]
@@ -227,7 +236,7 @@ class ClaimedAttempts(Attempts):
     def _recall(self, work: Work, record: entries.EntryRecord) -> None:
         run, called = work.delivery.run, work.attempts > 0
         work.record, work.attempts = record, record.attempts
-        # Without a claim: called in an earlier generation, or in this one, when the target still took keys.
+        # Without a claim, the entry was called while the target took keys: in an earlier generation or in this one.
         message = work.delivery.message
         keyed = message.unanswered_since is not None and record.attempts == 0
         called = called or message.called_since is not None
@@ -239,7 +248,7 @@ class ClaimedAttempts(Attempts):
             self._doubt(work)
 
     def _doubt(self, work: Work) -> None:
-        """An earlier call may have taken effect."""
+        """Ask about an earlier call that may have had an effect, or settle it as unknown."""
         work.must_ask = self._job.probe_function is not None
         if not work.must_ask:
             work.end(Outcome.UNKNOWN, work.answer or NOBODY_TO_ASK)
@@ -254,7 +263,7 @@ class ClaimedAttempts(Attempts):
             return not work.decided
         work.attempts = work.record.attempts
         if self._clock.now() + self._target.timeout > work.call_until:
-            # Others take the call for ended by then, and may soon ask and call.
+            # At `call_until`, other workers treat the call as ended, and may ask and call.
             if self._release(work):
                 work.put_back(AT_ONCE)
             return False
@@ -274,14 +283,17 @@ class ClaimedAttempts(Attempts):
         return False
 
     def conclude(self, work: Work, answer: Answer, outcome: Outcome) -> bool:
-        """A call that did nothing has no claim any more: another worker's may have been done since."""
+        """Record the outcome unless another worker has claimed the entry since.
+
+        A call without effect has released its claim, so another worker may have called meanwhile.
+        """
         if outcome not in _CLEAR:
             return super().conclude(work, answer, outcome)
         run, told = work.delivery.run, work.told_of(answer)
         return entries.conclude_unclaimed(self._ledger, run, work.name, work.record, outcome, told, self._clock.now())
 
     def _conflict(self, work: Work) -> bool:
-        """Whether the target speaks of a conflict with what may be an earlier call of ours."""
+        """Return whether the target reports a conflict, perhaps with our own earlier call."""
         return work.unanswered and work.answer is not None and work.answer.error == f"http_{CONFLICT}"
 
     def _nothing_done(self, work: Work, answer: Answer) -> None:
@@ -295,7 +307,7 @@ class ClaimedAttempts(Attempts):
             work.outcome = Outcome.FAILED
 
     def _tell(self, work: Work, outcome: Outcome, answer: Answer) -> None:
-        """The outcome is in the entry's record before it is in its chunk."""
+        """Set the outcome, and write it to the entry's record before the chunk."""
         super()._tell(work, outcome, answer)
         run, owner = work.delivery.run, work.record.owner
         if owner is None or outcome is Outcome.UNKNOWN:

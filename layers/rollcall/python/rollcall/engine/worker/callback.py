@@ -1,4 +1,4 @@
-"""One attempt or one question: the callback or the probe with its payload and call, and what its end means."""
+"""One call of a job's callback or probe, and the answer that its end amounts to."""
 
 import asyncio
 import contextlib
@@ -27,20 +27,23 @@ from rollcall.core.values import digest
 
 Function = Callable[[Any, Call], object]
 
-#: Seconds for the client to say first, and more exactly, how a call of the whole timeout ended.
+#: Seconds added to the timeout, so that the HTTP client, which reports more exactly, times out first.
 GRACE = 0.05
 _is_async = lru_cache(inspect.iscoroutinefunction)
 
 
 def own_key(run: str, key: str, idempotency_key: str | None) -> str:
-    """The entry's own business key, else run and entry; ASCII, and the same whenever the entry is called."""
+    """Return the idempotency key of an entry's calls, in ASCII and the same for every attempt.
+
+    It is the entry's own idempotency key if it has one, else derived from run and entry.
+    """
     if idempotency_key is not None:
         return quote(idempotency_key, safe="!#$&'()*+,-./:;<=>?@[]^_`{|}~ ")
     return f"{run}-{digest(key)[:32]}"
 
 
 class Caller:
-    """Calls a job's callback and its probe; belongs to one event loop."""
+    """A caller of a job's callback and probe; belongs to one event loop."""
 
     def __init__(
         self,
@@ -61,7 +64,7 @@ class Caller:
         self._redact = redact
 
     async def attempt(self, run: RunRecord, message: Message, number: int, *, unanswered_before: bool) -> Answer:
-        """The answer to attempt `number`. Raises nothing: whatever the callback does is an answer."""
+        """Make attempt `number` and return its answer; every error of the callback is an answer."""
         http = self._http(message)
         try:
             payload = self._job.payloads.build(message.payload)
@@ -81,9 +84,9 @@ class Caller:
         return answer
 
     async def ask(self, run: RunRecord, message: Message, number: int) -> Answer | None:
-        """What the probe, asked for the `number`-th time, says of an earlier call; None where that never arrived.
+        """Ask the probe for the `number`-th time about an earlier call; None if it never arrived.
 
-        An answer without an outcome could not tell. Raises nothing.
+        An answer without an outcome means that the probe could not find out. Raises nothing.
         """
         try:
             probe = self._job.probe_function
@@ -102,7 +105,7 @@ class Caller:
         return answers.of_error(error, now, target, unanswered_before=unanswered_before, redact=self._redact)
 
     def _may_have_done_something(self, http: Http) -> bool:
-        """Whether an earlier request of the call may have had an effect, though the last one had none."""
+        """Return whether an earlier request of the call may have had an effect."""
         harmless = answers.REFUSED_CREDENTIALS | self._job.target.never_executed
         return http.unanswered or not harmless.issuperset(http.statuses)
 
@@ -158,7 +161,10 @@ class Caller:
 
 
 async def _in_thread(function: Function, payload: object, call: Call) -> object:
-    """A plain function, in a thread of its own: one that hangs cannot be ended, and must not keep another out."""
+    """Run a plain function in a new thread.
+
+    A function that hangs cannot be ended. In a pool, it would keep others waiting.
+    """
     ended: asyncio.Future[object] = asyncio.get_running_loop().create_future()
     threading.Thread(target=_call_plain, args=(function, payload, call, ended), daemon=True).start()
     return await ended
@@ -168,11 +174,11 @@ def _call_plain(function: Function, payload: object, call: Call, ended: "asyncio
     try:
         tell = partial(_succeed, ended, function(payload, call))
     except StopIteration as error:
-        # One cannot pass through a future.
+        # A future cannot hold a StopIteration.
         tell = partial(_fail, ended, RuntimeError(f"the callback raised {error!r}"))
     except BaseException as error:
         tell = partial(_fail, ended, error)
-    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+    with contextlib.suppress(RuntimeError):  # the loop is closed, so no caller waits
         ended.get_loop().call_soon_threadsafe(tell)
 
 

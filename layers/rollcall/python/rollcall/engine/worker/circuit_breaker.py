@@ -1,4 +1,4 @@
-"""The gate before the target: shut while its breaker is open; what the calls of one worker say about the breaker."""
+"""The circuit breaker of a target, as one worker sees it and reports to it."""
 
 import logging
 import random
@@ -16,26 +16,25 @@ from rollcall.core.run import TargetRecord
 from rollcall.core.target import Target
 from rollcall.engine.worker.messages import Control
 
-#: Failures in a row within one worker that it begins to tell the others of: single ones are noise, and each report is
-#: a write.
+#: Failures in a row within one worker before it reports them: single failures are noise, and each report is a write.
 REPORTED = 3
-#: Entries in a row whose credentials were refused, with nobody's accepted since: then it is not about one entry.
+#: Entries in a row with refused credentials before the credentials count as revoked; fewer may be those entries' fault.
 REFUSALS = 4
-#: How long entries wait while another worker tries whether the target is back.
+#: Wait of an entry while another worker makes the half-open trial call.
 WHILE_TRIED = timedelta(seconds=5)
 
 
 class Passage(Enum):
-    """What may pass."""
+    """The calls that the breaker lets through."""
 
     FREE = "free"
-    #: One call, to try whether the target is back.
+    #: One half-open trial call.
     ONE = "one"
     SHUT = "shut"
 
 
 class Gate:
-    """Belongs to one worker; knows what its own calls ended with, and what the ledger says of the others'."""
+    """One worker's view of the breaker: its own calls' answers and the record in the ledger."""
 
     def __init__(
         self, ledger: Ledger, control: Control, target: Target, clock: Clock, random_: random.Random, owner: str
@@ -46,35 +45,37 @@ class Gate:
         self._clock = clock
         self._random = random_
         self._owner = owner
-        #: Failures in a row that nobody was told of yet, in which epoch, and whether some were told.
+        #: Unreported failures in a row.
         self._in_a_row = 0
+        #: The epoch of the breaker in which they occurred.
         self._epoch = 0
+        #: True if earlier failures of this epoch were reported.
         self._reported = False
-        #: Whether the latest call that says something was answered well.
+        #: True if the latest conclusive answer showed a healthy target.
         self._healthy = False
-        #: The latest answer that speaks against the target: its text is for the ledger, its class for logs.
+        #: Text, for the ledger, and class, for logs, of the latest answer that counted against the target.
         self._reason = ""
         self._error: str | None = None
-        #: Entries whose credentials were refused, and when the call that ended so began.
+        #: Entries with refused credentials, and the start of the refused call.
         self._refused: dict[str, datetime] = {}
-        #: When the latest call began whose credentials were accepted.
+        #: The start of the latest call with accepted credentials.
         self._accepted: datetime | None = None
 
     @property
     def epoch(self) -> int:
-        """A call carries the epoch in which it began."""
+        """The breaker's epoch; a call carries the epoch in which it began."""
         return self._control.target.epoch
 
     @property
     def shut(self) -> bool:
-        """Whether calls must not be made now, by all that this worker knows."""
+        """True if this worker must not make calls now."""
         self._see(self._control.target)
         if self._control.target.open_until is not None:
             return True
         return self._in_a_row >= self._target.breaker.failures or self.credentials_revoked
 
     def passage(self, lease: timedelta) -> Passage:
-        """What may pass; ONE takes the lease of the one that tries, for so long."""
+        """Return the calls that may pass; ONE leases the trial call for `lease`."""
         target, now = self._control.target, self._clock.now()
         if target.open_until is not None and target.open_until <= now:
             target = targets.lease_try(self._ledger, target, self._owner, now, lease)
@@ -84,7 +85,10 @@ class Gate:
         return Passage.ONE if target.trier == self._owner and target.open_until <= now else Passage.SHUT
 
     def wait(self) -> timedelta:
-        """How long a held entry waits: until the target is tried, and then the longer the longer it has been down."""
+        """Return the wait of a held entry: until the next trial call, plus jitter.
+
+        The jitter grows with the length of the outage.
+        """
         target, now = self._control.target, self._clock.now()
         if target.open_until is None or target.opened_at is None:
             return self._target.breaker.pause * self._random.uniform(0, 0.25)
@@ -97,7 +101,7 @@ class Gate:
     # --- what calls ended with ---
 
     def saw(self, entry: str, answer: Answer, began: datetime, epoch: int) -> None:
-        """Note the end of a call. One of an earlier epoch says nothing about this one."""
+        """Count the answer to a call, unless the call began in an earlier epoch."""
         if epoch != self.epoch:
             return
         if answer.credentials_refused:
@@ -116,18 +120,19 @@ class Gate:
         self._refused = {entry: at for entry, at in self._refused.items() if at > self._accepted}
 
     def accepted_since(self, began: datetime) -> bool:
-        """Whether the credentials of a call were accepted that began no earlier. What an older one was answered says
-        nothing: they may have been revoked in between.
+        """Return whether credentials were accepted in a call that began at `began` or later.
+
+        An earlier call proves nothing, as the credentials may have been revoked in between.
         """
         return self._accepted is not None and self._accepted >= began
 
     @property
     def credentials_revoked(self) -> bool:
-        """Whether the credentials of so many entries in a row were refused that it is not about one of them."""
+        """True if refusals of REFUSALS entries in a row rule out the fault of a single entry."""
         return len(self._refused) >= REFUSALS
 
     def report(self) -> None:
-        """Tell the others, where there is something to tell; opens the breaker once enough calls failed in a row."""
+        """Write the counted answers to the ledger, and open the breaker after enough failures."""
         target, breaker, now = self._control.target, self._target.breaker, self._clock.now()
         self._see(target)
         if target.open_until is not None:
@@ -143,10 +148,9 @@ class Gate:
             self._see(targets.forget_failures(self._ledger, target))
 
     def tried(self, answer: Answer | None, entry: str = "") -> bool:
-        """Say what the call that may pass alone ended with; None where none was made.
+        """Close or reopen the breaker by the answer to the trial call; None if no call was made.
 
-        True if that call should count for nothing: the target is down, and it is not as if this very entry had been
-        the one that tried before.
+        Returns True if the call is forgiven: the target is still down, and another entry made the previous trial call.
         """
         target, now = self._control.target, self._clock.now()
         if answer is None:
@@ -172,7 +176,7 @@ class Gate:
         return False
 
     def _opened(self, target: TargetRecord, now: datetime) -> None:
-        """Log the opening, where it was ours."""
+        """Log that the breaker opened, if this worker opened it."""
         if target.open_until is not None and target.opened_at == now:
             log(
                 Action.BREAKER_OPENED,
@@ -185,7 +189,7 @@ class Gate:
         self._see(target)
 
     def _see(self, target: TargetRecord) -> None:
-        """Believe what the ledger says; what was seen in an earlier epoch counts for nothing."""
+        """Adopt the ledger's record; a new epoch discards the answers counted so far."""
         if target.epoch != self._epoch:
             self._epoch, self._in_a_row, self._reported, self._healthy = target.epoch, 0, False, False
             self._refused.clear()

@@ -1,4 +1,4 @@
-"""Dead letters: settles what no worker could handle, so that the run completes and nothing is only in a queue."""
+"""Dead letters: settle entries that no worker could handle, so that their run completes."""
 
 import logging
 import re
@@ -27,23 +27,23 @@ from rollcall.engine.worker.messages import dropped, message_of, objection
 REASON = "no worker could handle its message; see the worker's logs"
 
 
-#: What an object may be named after: the ids that SQS gives are such.
+#: Message ids that are safe as names of objects; ids from SQS are.
 _NAME = re.compile(r"[A-Za-z0-9-]{1,100}")
 
 
 class HeldEntry(RollcallError):
-    """A dead letter of an entry that was only held back: never settled here, and never dropped."""
+    """A dead letter of a held entry, which is neither settled nor dropped."""
 
 
 class DeadLetters:
-    """Handles the messages of dead-letter queues."""
+    """A handler of messages from dead-letter queues."""
 
     def __init__(
         self,
         ledger: Ledger,
         manifests: Manifests,
         clock: Clock,
-        #: Of whose job's queues a letter may come, by the name of its queue; None for any.
+        #: The environment whose queue names are checked against the letter's job; None to skip the check.
         environment: str | None = None,
     ) -> None:
         self._ledger = ledger
@@ -52,12 +52,12 @@ class DeadLetters:
         self._environment = environment
 
     def handle(self, records: Iterable[Mapping[str, Any]]) -> list[str]:
-        """Settle an event's records; returns the ids of those that must be tried again."""
+        """Settle an event's records; return the message ids of those to retry."""
         returned = []
         for record in records:
             try:
                 self._handle(record)
-            except Exception as error:  # whatever is wrong with one letter, its neighbours are settled
+            except Exception as error:  # one bad letter must not keep the others from being settled
                 log(Action.ENTRY_RETURNED, logging.ERROR, message_id=record.get("messageId"), reason=words_of(error))
                 returned += [name] if isinstance(name := record.get("messageId"), str) else []
         return returned
@@ -78,14 +78,14 @@ class DeadLetters:
         return self._settle(run, message)
 
     def _foreign(self, record: Mapping[str, Any], message: Message) -> bool:
-        """Whether it lies on another job's queue."""
+        """Return whether the message lies on another job's queue."""
         if self._environment is None:
             return False
         queue = str(record.get("eventSourceARN")).rpartition(":")[2]
         return queue != dead_letter_queue_name(self._environment, message.job)
 
     def _in_manifest(self, run: RunRecord, message: Message) -> bool:
-        """Whether it is what dispatch wrote. Nobody has called it, so it is worth a request to be sure."""
+        """Return whether the message is what dispatch wrote, by its line in the manifest."""
         line = self._manifests.read(run, message.chunk)[run.tree.chunk_of(message.index)[1]]
         sent = ManifestEntry(
             message.key,
@@ -121,7 +121,7 @@ class DeadLetters:
         try:
             chunk_updates.settle(self._ledger, run, chunk, batch, now)
         except ConditionFailed as failure:
-            # Another copy of it, that a repair has sent.
+            # A worker has begun another copy of the message, which a repair sent.
             raise HeldEntry(f"{_named(message)} is called just now; its dead letter is judged anew") from failure
         log(
             Action.DEAD_LETTER_SETTLED,
@@ -140,5 +140,5 @@ class DeadLetters:
 
 
 def _named(message: Message) -> str:
-    """The entry of a message, without its key."""
+    """Name the entry of a message without its key."""
     return f"the entry at index {message.index} of {message.run}"

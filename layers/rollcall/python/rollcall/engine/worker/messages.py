@@ -1,4 +1,4 @@
-"""From the records of an SQS event to entries of runs; what is no entry of a run under way is dropped here."""
+"""Messages of an SQS event, matched with entries of open runs; all others are dropped."""
 
 import hashlib
 import logging
@@ -24,23 +24,23 @@ from rollcall.core.message import SENT_AGAIN, Message
 from rollcall.core.run import OPEN, JobRecord, RunRecord, RunState, TargetRecord
 from rollcall.core.tree import Node
 
-#: How long a run's state is believed without another look.
+#: Age after which the records of runs, job and target are read again. A pause or cancellation takes this long to act.
 CONTROL_AGE = timedelta(seconds=5)
-#: What is shown of a dropped message, in characters.
+#: Characters of a reason and of a message id in the log line of a dropped message.
 SHOWN_REASON = 300
 SHOWN_ID = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A received message that is an entry of a run's present generation."""
+    """A received message that is an entry of a run's current generation."""
 
     message_id: str
     receipt: str
     message: Message
-    #: Received before, or marked by a take-over: it may have been called.
+    #: True if the message was received before, or resent after a crash; the entry may have been called.
     again: bool
-    #: The earliest that it can have been called in this generation.
+    #: The earliest possible time of its first call in this generation.
     first_received: datetime
     #: Its message group.
     group: str
@@ -56,7 +56,10 @@ class Delivery:
 
 
 class Control:
-    """What may stop a job's calls: its runs' states, the job itself, its target; read again once older than 5 s."""
+    """A cache of the records that may stop a job's calls: its runs, the job, its target.
+
+    Records older than CONTROL_AGE are read again.
+    """
 
     def __init__(self, ledger: Ledger, job: Job, clock: Clock) -> None:
         self._ledger = ledger
@@ -68,7 +71,10 @@ class Control:
         self.target = TargetRecord(job.target.name)
 
     def runs(self, names: Iterable[str], *, fresh: bool = False) -> Mapping[str, RunRecord]:
-        """The runs that exist, by id; job and target are then as young as they. `fresh` reads them anew."""
+        """Return the runs that exist, by id.
+
+        The records of job and target are at least as recent. With `fresh`, all are read again.
+        """
         wanted, now = sorted(set(names)), self._clock.now()
         stale = [
             name for name in wanted if fresh or name not in self._known or now - self._known[name][0] > CONTROL_AGE
@@ -88,17 +94,17 @@ class Control:
 
 
 def deliveries(records: Iterable[Mapping[str, Any]], control: Control, job: str) -> list[Delivery]:
-    """The entries among an event's records, in their order; every other record is dropped with a log line.
+    """Return the entries among an event's records, in order; drop and log the others.
 
-    A dropped message harms nobody: it is not of this job, its run is not known or has ended, or its numbers are
-    not the run's.
+    A dropped message loses no entry: it belongs to another job, its run is unknown or has ended, or its numbers do
+    not match the run.
     """
     parsed = [(record, message) for record in records if (message := _message(record, job)) is not None]
     if not parsed:
         return []
     runs = control.runs(message.run for _, message in parsed)
     if any(objection(message, runs.get(message.run)) for _, message in parsed):
-        # Nothing is dropped on a word that may be old: a redrive may have opened a generation since.
+        # A cached record may be outdated: a redrive may have opened a generation since. Read again before dropping.
         runs = control.runs((message.run for _, message in parsed), fresh=True)
     found = []
     for record, message in parsed:
@@ -124,7 +130,7 @@ def deliveries(records: Iterable[Mapping[str, Any]], control: Control, job: str)
 
 
 def message_of(record: Mapping[str, Any]) -> Message:
-    """The message of a record. Raises InvalidMessage where no dispatch can have sent it."""
+    """Parse a record; raise InvalidMessage if no dispatch can have sent it."""
     message = Message.parse(record.get("body"))
     if (group := _told(record, "MessageGroupId")) is not None and group != message.group:
         raise InvalidMessage("its message group is not its entry's")
@@ -132,7 +138,7 @@ def message_of(record: Mapping[str, Any]) -> Message:
 
 
 def objection(message: Message, run: RunRecord | None) -> str | None:
-    """Why `message` must neither be called nor settled, or None."""
+    """Return why `message` must be neither called nor settled, or None."""
     if run is None:
         return "its run is not known"
     if run.state not in OPEN and run.state is not RunState.CANCELLING:
@@ -141,7 +147,7 @@ def objection(message: Message, run: RunRecord | None) -> str | None:
 
 
 def dropped(record: Mapping[str, Any], reason: str, message: Message | None = None, *, kept: str | None = None) -> None:
-    """Log a message that is taken off the queue without effect: by run and index, or by the hash of its body."""
+    """Log a dropped message, by run and index or else by the hash of its body."""
     about: dict[str, object] = {"kept": kept} if kept is not None else {}
     if message is not None:
         about |= message.named
@@ -153,7 +159,7 @@ def dropped(record: Mapping[str, Any], reason: str, message: Message | None = No
 
 
 def _message(record: Mapping[str, Any], job: str) -> Message | None:
-    """The message of a record, if it is one of the job's and can be named in the answer."""
+    """Parse a record; drop it if it is another job's, or has no id to report in the answer."""
     try:
         message = message_of(record)
     except InvalidMessage as error:
@@ -172,17 +178,20 @@ def _nameless(record: Mapping[str, Any]) -> str | None:
 
 
 def _told(record: Mapping[str, Any], name: str) -> object:
-    """What SQS says of a message."""
+    """Return an SQS attribute of a message, or None."""
     return (record.get("attributes") or {}).get(name)
 
 
 def _received_before(record: Mapping[str, Any]) -> bool:
-    """Also where it is not said: it may have been called then."""
+    """Return True if the message may have been received before, also without a receive count."""
     return _told(record, "ApproximateReceiveCount") != "1"
 
 
 def _first_receive(record: Mapping[str, Any]) -> datetime | None:
-    """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html"""
+    """Return the time of the first receive; None if the record has none.
+
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html
+    """
     try:
         stamp = int(str(_told(record, "ApproximateFirstReceiveTimestamp")))
         return datetime.fromtimestamp(stamp / 1000, UTC)

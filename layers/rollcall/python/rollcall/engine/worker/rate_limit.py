@@ -1,4 +1,4 @@
-"""Pacing: slots of the target's rate for the calls of one worker."""
+"""The rate limiter of one worker: slots of the target's rate."""
 
 import random
 from datetime import datetime, timedelta
@@ -12,10 +12,10 @@ from rollcall.engine.worker.messages import Control
 
 
 class Pacer:
-    """Takes slots no further ahead than its invocation can wait.
+    """A rate limiter that reserves slots no further ahead than its invocation can wait.
 
-    Slots taken far ahead, and forgotten over a hold, would be lost to everybody: with many workers nearly all of
-    them. What gets none is held until the time that it would come to if the held entries came in order.
+    A slot that is reserved far ahead and then not used is lost to all workers; with many workers, nearly all slots
+    would be. Entries without a slot are held until their estimated turn.
     """
 
     def __init__(self, ledger: Ledger, control: Control, rate: Rate, clock: Clock, random_: random.Random) -> None:
@@ -27,7 +27,7 @@ class Pacer:
         self._busy = False
 
     def take(self, wanted: int, latest: datetime) -> list[datetime]:
-        """Up to `wanted` slots, none after `latest`."""
+        """Reserve up to `wanted` slots, none after `latest`; return their times."""
         now = microseconds(self._clock.now())
         taken = targets.take_slots(
             self._ledger, self._control.target, self._rate, now, wanted, microseconds(latest), busy=self._busy
@@ -36,7 +36,10 @@ class Pacer:
         return [moment(time) for time in taken.times]
 
     def waits(self, entries: int) -> list[timedelta]:
-        """How long each of so many held entries waits, 15 minutes at most; the next ones are told to wait longer."""
+        """Return a wait for each of `entries` held entries, at most 15 minutes.
+
+        The ledger records the end of the last wait, so that later held entries wait longer.
+        """
         now, target = microseconds(self._clock.now()), self._control.target
         latest = now + LONGEST_HOLD // timedelta(microseconds=1)
         first = max(now, target.free or 0, target.held_until or 0)

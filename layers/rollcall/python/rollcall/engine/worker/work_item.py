@@ -1,4 +1,4 @@
-"""The entries of one batch on their way through a worker, and how they belong together."""
+"""The entries of one message batch on their way through a worker, and their groups."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -19,43 +19,44 @@ FOREVER = datetime.max.replace(tzinfo=UTC)
 
 @dataclass(slots=True)
 class Work:
-    """A delivery on its way through a batch."""
+    """The state of a delivery while its worker handles it."""
 
     delivery: Delivery
-    #: Attempts that are used up.
+    #: Attempts used in this generation.
     attempts: int = 0
-    #: Whether a call may have been made whose answer nobody has.
+    #: True if a call without a known answer may have been made.
     unanswered: bool = False
-    #: Whether an attempt's answer, if any, leaves open whether the target did anything.
+    #: True if an attempt may have had an effect that its answer does not settle.
     indefinite: bool = False
-    #: Whether it is among its chunk's begun.
+    #: True if its chunk records it as begun.
     begun: bool = False
-    #: Whether an earlier call seems to have taken a worker down.
+    #: True if an earlier call seems to have killed a worker.
     suspect: bool = False
-    #: Whether it is settled already.
+    #: True if the entry is settled already.
     settled: bool = False
-    #: When that was read; None where nobody else can have a message of it.
+    #: The time at which `settled` was read; None if no other worker can have a message of the entry.
     read_at: datetime | None = None
-    #: Whether the target is to be asked about an earlier call, instead of called.
+    #: True if the target is to be asked about an earlier call instead of called.
     must_ask: bool = False
-    #: What its record says, where that was read.
+    #: The entry's record; empty if it was not read.
     record: EntryRecord = field(default_factory=EntryRecord)
-    #: When its call may begin, where the target is rated.
+    #: The time at which its call may begin; None without a reservation.
     slot: datetime | None = None
-    #: When its last call began, and when that is over, come what may: its invocation's end.
+    #: The time at which its last call began.
     began: datetime | None = None
+    #: The end of its invocation, by which the last call has ended in any case.
     call_until: datetime = FOREVER
-    #: What its call ended with.
+    #: The answer to its last call or question.
     answer: Answer | None = None
-    #: The final word, where there is one.
+    #: The outcome that is to be settled; None if there is none yet.
     outcome: Outcome | None = None
-    #: Whether its record says so already.
+    #: True if the entry's record holds the outcome already.
     told: bool = False
-    #: How long it stays on the queue, where it is returned.
+    #: The wait until its message is delivered again; None if it is not returned to the queue.
     wait: timedelta | None = None
-    #: Whether it is returned without a call.
+    #: True if it is returned without a call.
     uncalled: bool = False
-    #: Whether it is returned to be asked about later.
+    #: True if it is returned to be asked about later.
     asking: bool = False
 
     @property
@@ -68,17 +69,17 @@ class Work:
 
     @property
     def decided(self) -> bool:
-        """Whether nothing more is done for it in this batch."""
+        """True if this worker is done with the entry, apart from settling it."""
         return self.settled or self.outcome is not None or self.wait is not None
 
     @property
     def known(self) -> bool:
-        """Whether nothing can have happened to it that was not read from its chunk."""
+        """True if its chunk was read, or no earlier delivery exists."""
         return self.begun or not self.delivery.again
 
     @property
     def unanswered_since(self) -> datetime | None:
-        """The earliest that a call can have been made whose answer nobody has."""
+        """The earliest possible time of a call without a known answer; None if there was none."""
         since = self.delivery.message.unanswered_since
         if since is not None:
             return from_iso(since)
@@ -86,7 +87,7 @@ class Work:
 
     @property
     def called_since(self) -> datetime | None:
-        """The earliest that a call can have been made with its key, over all generations."""
+        """The earliest possible time of a call with its key, over all generations."""
         message = self.delivery.message
         earlier = [from_iso(since) for since in (message.called_since, message.unanswered_since) if since is not None]
         if earlier:
@@ -94,21 +95,22 @@ class Work:
         return self.record.first_call or self.delivery.first_received if self.attempts or self.unanswered else None
 
     def put_back(self, wait: timedelta) -> None:
-        """Return it without a call."""
+        """Return the entry to the queue without a call."""
         self.wait, self.uncalled, self.outcome = wait, True, None
 
     def give_up(self) -> None:
-        """Leave it to whoever has taken it over since its call."""
+        """Leave the entry to the worker that has claimed it since its call."""
         self.wait, self.outcome = AT_ONCE, None
 
     def ask_later(self, wait: timedelta) -> None:
-        """Return it, to be asked about then."""
+        """Return the entry to the queue; the target is asked about it after `wait`."""
         self.wait, self.asking, self.outcome = wait, True, None
 
     def forgive(self, answer: Answer, wait: timedelta) -> None:
-        """Return it as if it had not been called: it only showed that its target is down.
+        """Return the entry as if it had not been called, after a failed trial call.
 
-        Not where it was asked about, or where a call may have had an effect that only a claim remembers.
+        The entry stays as it is if the target was asked about it, or if its claim alone records a call that may have
+        had an effect.
         """
         if self.must_ask or self.told or not (self.record.owner is None or answer.never_executed):
             return
@@ -117,14 +119,14 @@ class Work:
         self.uncalled = not self.unanswered
 
     def told_of(self, answer: Answer) -> Told:
-        """What its record is to say, where it ends with `answer`."""
+        """Return the detail to record if the entry ends with `answer`."""
         return Told(answer, self.attempts, self.unanswered_since, self.called_since, definite=not self.indefinite)
 
     def end(self, outcome: Outcome, answer: Answer) -> None:
         self.outcome, self.answer = outcome, answer
 
     def remember(self, chunk: NodeRecord) -> None:
-        """Take over what the chunk knew of the entry before it was begun."""
+        """Copy the entry's state from the chunk, as it was before the entry was begun."""
         self.begun = True
         self.attempts = chunk.attempts.get(self.position, 0)
         self.suspect = self.position in chunk.begun
@@ -134,9 +136,9 @@ class Work:
 
 
 def apart(works: list[Work]) -> tuple[list[Work], list[tuple[Delivery, Work]]]:
-    """A batch without second messages of the same entry, and each of these with the one that speaks for it.
+    """Separate the first work of each entry from copies, each paired with its first work.
 
-    A take-over may send an entry again while its first message still waits in the same group.
+    After a take-over, a resent message may wait in the same group as the first one.
     """
     first: dict[tuple[str, int], Work] = {}
     copies: list[tuple[Delivery, Work]] = []
@@ -149,7 +151,7 @@ def apart(works: list[Work]) -> tuple[list[Work], list[tuple[Delivery, Work]]]:
 
 
 def by_group(works: Iterable[Work]) -> list[list[Work]]:
-    """Works by their message group, each group in its order."""
+    """Group works by message group, in their order."""
     groups: dict[str, list[Work]] = defaultdict(list)
     for work in works:
         groups[work.delivery.group].append(work)
@@ -157,7 +159,7 @@ def by_group(works: Iterable[Work]) -> list[list[Work]]:
 
 
 def by_chunk(works: Iterable[Work]) -> list[tuple[RunRecord, Node, list[Work]]]:
-    """Works by the chunk whose item they are settled in."""
+    """Group works by the chunk that they are settled in."""
     found: dict[tuple[str, Node], list[Work]] = defaultdict(list)
     for work in works:
         found[work.delivery.run.id, work.delivery.chunk].append(work)

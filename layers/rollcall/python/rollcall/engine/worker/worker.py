@@ -1,4 +1,4 @@
-"""The worker: a batch of messages, called at the same time, settled with one write per chunk, then answered."""
+"""The worker: call the entries of a message batch, settle them with one write per chunk."""
 
 import asyncio
 import logging
@@ -29,23 +29,23 @@ from rollcall.engine.worker.rate_limit import Pacer
 from rollcall.engine.worker.work_item import AT_ONCE, Work, apart, by_chunk, by_group
 
 CANCELLED = Answer(Outcome.CANCELLED, "cancelled", "its run was cancelled")
-#: How long entries of a paused job stay away at least; then the longer, the longer it has been paused.
+#: Least wait of an entry of a paused job, before jitter; the wait grows with the length of the pause.
 PAUSED = timedelta(minutes=1)
-#: A slot that was missed by more is taken anew: calls that begin late would come together with those on time. Less,
-#: where the target's burst is small; the least is what a request to the ledger may take.
+#: Re-reserve a slot that was missed by more than LATE: late calls would add to those on time. A small burst lowers the
+#: limit, down to LEAST_LATE, which a request to the ledger may take.
 LATE = timedelta(seconds=1)
 LEAST_LATE = timedelta(milliseconds=50)
 
 
 class Waits(Protocol):
-    """Where it is said how long a returned message stays away: a queue, or what stands for one."""
+    """A receiver of the waits of returned messages: a queue, or its substitute in a batch."""
 
     def put_off(self, waits: Mapping[str, timedelta]) -> None:
-        """Bring messages back after a wait, by receipt handle."""
+        """Deliver messages again after their waits, which are keyed by receipt handle."""
 
 
 class Worker:
-    """Handles the batches of one job; belongs to one event loop."""
+    """A handler of one job's message batches; belongs to one event loop."""
 
     def __init__(
         self,
@@ -75,18 +75,18 @@ class Worker:
         self._keyed = None if keys is None else KeyedAttempts(job, ledger, caller, clock, random_, keys)
 
     async def handle(self, records: Sequence[Mapping[str, Any]], deadline: datetime) -> list[str]:
-        """Handle the records of one SQS event by `deadline`; returns the ids of those that stay on the queue.
+        """Handle the records of an SQS event by `deadline`; return the ids that stay queued.
 
-        Whatever happens to an entry is in its outcome or its wait; nothing is raised for one.
+        Each entry gets an outcome or a wait; no entry raises an error.
         """
         return await self.handle_deliveries(deliveries(records, self._control, self._job.name), deadline)
 
     def run(self, name: str) -> RunRecord | None:
-        """The run as it is now; what else may stop its calls is read with it."""
+        """Read the run, its job and its target again, and return the run."""
         return self._control.runs([name], fresh=True).get(name)
 
     async def handle_deliveries(self, found: Sequence[Delivery], deadline: datetime) -> list[str]:
-        """Handle entries by `deadline`; returns the ids of those that are not settled."""
+        """Handle entries by `deadline`; return the message ids of unsettled ones."""
         works, copies = apart([Work(delivery) for delivery in found])
         self._stop(works)
         await self._pass_gate(works, deadline)
@@ -103,7 +103,10 @@ class Worker:
         return returned + self._return_copies(copies, returned)
 
     def _return_copies(self, copies: list[tuple[Delivery, Work]], returned: list[str]) -> list[str]:
-        """A copy stays on the queue with its first message, and as long as it: their group waits for both."""
+        """Return each copy with its first message, and with the same wait.
+
+        Both are in one message group, which waits for both.
+        """
         staying = [(copy, first) for copy, first in copies if first.delivery.message_id in returned]
         self._put_off({copy.receipt: first.wait for copy, first in staying if first.wait is not None})
         return [copy.message_id for copy, _ in staying]
@@ -111,22 +114,25 @@ class Worker:
     # --- before the calls ---
 
     def _stop(self, works: list[Work]) -> None:
-        """What is not called at all: entries of cancelled runs, and of a paused job."""
+        """End entries of cancelled runs, and return those of a paused job."""
         for work in works:
             if work.delivery.run.state is RunState.CANCELLING:
                 work.end(Outcome.CANCELLED, CANCELLED)
             elif self._control.job.paused_since is not None:
                 work.put_back(self._while_paused(self._control.job.paused_since))
-        # A redrive must know of calls that were made before.
+        # Read earlier calls from the ledger, because a redrive needs them in the detail of the outcome.
         self._begin([work for work in works if work.outcome is Outcome.CANCELLED])
 
     def _while_paused(self, since: datetime) -> timedelta:
-        """15 minutes at most: in ten days of it, a message is received less often than its queue allows."""
+        """Return a wait of at most 15 minutes, with jitter.
+
+        In a pause of ten days, a message is then received less often than its queue allows.
+        """
         longest = max(PAUSED, min(self._clock.now() - since, LONGEST_HOLD))
         return longest * self._random.uniform(0.5, 1)
 
     async def _pass_gate(self, works: list[Work], deadline: datetime) -> None:
-        """Hold what the target's breaker keeps back; one entry may try whether the target is back."""
+        """Hold entries while the circuit breaker is open, except for a half-open trial call."""
         waiting = [work for work in works if not work.decided]
         if not waiting:
             return
@@ -139,13 +145,15 @@ class Worker:
             self._hold([work for work in waiting if not work.decided], "breaker")
 
     def _longest_try(self, deadline: datetime) -> timedelta:
-        """How long it may take until it is known whether the target is back: a question, a call, their slots."""
+        """Return the longest duration of a trial: a question, a call and their slots."""
         left = deadline - self._clock.now()
         return left if self._pacer is not None else min(2 * self._job.target.timeout + SETTLE_MARGIN, left)
 
     async def _try(self, works: list[Work], deadline: datetime) -> bool:
-        """Make one call to see whether the target is back; by another entry than the last time, and one that has used
-        up few attempts: an outage should not use up those of any.
+        """Make the half-open trial call; return whether the target has recovered.
+
+        Entries with few attempts come first, and the one that was tried last comes last, so that an outage uses up no
+        entry's attempts.
         """
         before = self._control.target.tried_by
         firsts = [group[0] for group in by_group(works)]
@@ -164,7 +172,7 @@ class Worker:
         return not self._gate.shut
 
     def _take_turns(self, works: list[Work], deadline: datetime) -> None:
-        """Slots for those that still wait, and what the ledger knows of them."""
+        """Reserve slots for the waiting entries, and read their records."""
         waiting = [work for work in works if not work.decided and work.answer is None]
         if self._pacer is not None and waiting:
             with self._returning(waiting):
@@ -177,7 +185,7 @@ class Worker:
         self._begin([work for work in waiting if not work.decided])
 
     def _hold(self, works: list[Work], reason: str) -> None:
-        """Return works without a call, until it is worth trying again."""
+        """Return works to the queue without a call, with a wait that fits the reason."""
         if not works:
             return
         if reason == "rate" and self._pacer is not None:
@@ -189,9 +197,9 @@ class Worker:
         log(Action.ENTRY_HELD, job=self._job.name, entries=len(works), reason=reason, wait_seconds=_seconds(waits[0]))
 
     def _begin(self, works: list[Work]) -> None:
-        """Note redelivered entries as begun, and learn from the same write what is known of them.
+        """Record redelivered entries as begun; the same write returns their chunk.
 
-        If their call kills the worker, they are suspects when they come again.
+        If a call kills the worker, its entry is a suspect when it is redelivered.
         """
         for run, chunk, some in by_chunk(works):
             again = [work for work in some if work.delivery.again and not work.begun]
@@ -203,7 +211,7 @@ class Worker:
 
     @contextmanager
     def _returning(self, works: list[Work]) -> Iterator[None]:
-        """Return works without a call, where the ledger cannot be read or written now."""
+        """Return works to the queue without a call if the ledger cannot be read or written."""
         try:
             yield
         except (*AWS_ERRORS, RollcallError) as error:
@@ -224,7 +232,7 @@ class Worker:
     # --- the calls ---
 
     async def _call_in_order(self, group: list[Work], deadline: datetime, width: asyncio.Semaphore) -> None:
-        """One group in its order, beside others; one returned returns the rest of its group."""
+        """Call one group in order; if an entry is returned, return the rest of the group."""
         wait: timedelta | None = None
         for work in group:
             if wait is not None:
@@ -235,7 +243,10 @@ class Worker:
             wait = work.wait
 
     async def _call_alone(self, group: list[Work], deadline: datetime) -> list[str]:
-        """A group with a suspect: one after another, each settled before the next; returns the ids that stay."""
+        """Call a group with a suspect one by one, and settle each entry before the next call.
+
+        Returns the ids of the messages that stay on the queue.
+        """
         returned: list[str] = []
         for work in group:
             if returned:
@@ -246,7 +257,7 @@ class Worker:
         return returned
 
     async def _call(self, work: Work, deadline: datetime, *, trying: bool = False) -> None:
-        """Call an entry, or ask about it; `trying` makes the one call that may pass the gate."""
+        """Call an entry, or ask about it; `trying` marks the half-open trial call."""
         again = True
         while again and await self._turn(work, deadline, trying=trying):
             work.began, work.call_until, epoch = self._clock.now(), deadline, self._gate.epoch
@@ -255,11 +266,15 @@ class Worker:
                 self._gate.saw(work.delivery.message.key, work.answer, work.began, epoch)
 
     def _attempts(self, run: RunRecord) -> Attempts:
-        """Keys where the target takes them now and took them when the run's generation began; claims go on as begun."""
+        """Return the policy for a run's attempts.
+
+        Use idempotency keys only if the target supports them now and did when the generation started; otherwise keep
+        using claims.
+        """
         return self._keyed if self._keyed is not None and run.keyed else self._claimed
 
     async def _turn(self, work: Work, deadline: datetime, *, trying: bool) -> bool:
-        """Wait until the entry may be called; False if it is returned instead."""
+        """Wait until the entry may be called; return False if it must not be called."""
         with self._returning([work]):
             if not await self._slot(work, deadline):
                 return False
@@ -272,7 +287,7 @@ class Worker:
         return not work.decided
 
     async def _slot(self, work: Work, deadline: datetime) -> bool:
-        """Wait for the work's slot; False if there is none in time, and it is held."""
+        """Wait for the work's slot; hold the work and return False if no slot is in time."""
         if self._pacer is None:
             return True
         slot = work.slot
@@ -289,9 +304,9 @@ class Worker:
                 return True
 
     def _stop_late(self, work: Work) -> None:
-        """Look again, once the last look is old: a run may be cancelled, a job paused, an entry settled.
+        """Stop a work whose run was cancelled, job paused or entry settled while it waited.
 
-        A bounded batch in hand is not cut short by a cancel.
+        Cancellation does not interrupt a bounded batch that is being called.
         """
         run = self._control.runs([work.delivery.run.id]).get(work.delivery.run.id)
         if run is not None and run.state is RunState.CANCELLING and self._job.delivery is None:
@@ -302,7 +317,7 @@ class Worker:
             work.put_back(self._while_paused(self._control.job.paused_since))
 
     def _settled_meanwhile(self, work: Work, run: RunRecord | None) -> bool:
-        """Whether it was settled while it waited for its turn: by a dead letter of the entry's, or another copy."""
+        """Return whether a dead letter or another copy has settled the entry meanwhile."""
         if objection(work.delivery.message, run) is not None:
             return True
         if work.read_at is None or self._clock.now() - work.read_at <= CONTROL_AGE:
@@ -313,7 +328,7 @@ class Worker:
         )
 
     def _latest(self, deadline: datetime) -> datetime:
-        """When the last call may begin: one begun later might not be settled before this invocation is killed."""
+        """Return the latest start of a call that can be settled before the invocation is killed."""
         return deadline - self._job.target.timeout - SETTLE_MARGIN / 2
 
     def _out_of_time(self, deadline: datetime) -> bool:
@@ -322,9 +337,9 @@ class Worker:
     # --- after the calls ---
 
     def _settle(self, works: list[Work]) -> list[str]:
-        """Write what came of it; returns the ids of the messages that stay on the queue.
+        """Settle the works; return the ids of the messages that stay on the queue.
 
-        If the ledger cannot be written, all of a chunk's entries stay: called again with the same key.
+        If a chunk cannot be written, all of its entries stay and are called again with the same key.
         """
         self._judge(works)
         waits: dict[str, timedelta] = {}
@@ -344,12 +359,12 @@ class Worker:
         return returned
 
     def _judge(self, works: list[Work]) -> None:
-        """Tell the breaker what the calls ended with, and whether refused credentials were the entry's own fault."""
+        """Report the answers to the breaker, and retry entries refused for revoked credentials."""
         revoked = self._gate.credentials_revoked
         try:
             self._gate.report()
         except AWS_ERRORS as error:
-            log(Action.ENTRY_RETURNED, logging.ERROR, entries=0, reason=f"the breaker was not told: {words_of(error)}")
+            log(Action.ENTRY_RETURNED, logging.ERROR, entries=0, reason=f"breaker not updated: {words_of(error)}")
         for work in works:
             answer, began = work.answer, work.began
             if answer is None or began is None or not answer.credentials_refused or work.outcome is None:
@@ -363,7 +378,7 @@ class Worker:
         try:
             self._queue.put_off(waits)
         except AWS_ERRORS as error:
-            reason = f"they wait as received: {words_of(error)}"
+            reason = f"the waits were not set; the visibility timeout applies: {words_of(error)}"
             log(Action.ENTRY_RETURNED, logging.ERROR, entries=len(waits), reason=reason)
 
     def _settle_chunk(self, run: RunRecord, chunk: Node, works: list[Work]) -> None:
@@ -387,7 +402,7 @@ class Worker:
                 self._superseded(run, work, work.outcome, superseded[work.position])
 
     def _superseded(self, run: RunRecord, work: Work, outcome: Outcome, stands: Outcome) -> None:
-        """The first outcome stands; ours is kept as what came too late."""
+        """Record a late outcome beside the first one, which stands."""
         if outcome is not Outcome.SUCCEEDED:
             entries.note_superseded(self._ledger, run, work.name, outcome)
         else:
@@ -396,7 +411,7 @@ class Worker:
         log(Action.ENTRY_SUPERSEDED, logging.WARNING, job=run.job, **about)
 
     def _tell(self, run: RunRecord, work: Work) -> None:
-        """Log what did not go well, and keep in ENTRY why an outcome is not success."""
+        """Log a failed or retried entry, and record the detail of an outcome other than success."""
         answer = work.answer
         if answer is None or work.outcome is Outcome.SUCCEEDED:
             return

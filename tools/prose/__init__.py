@@ -1,0 +1,1 @@
+"""A seeded draw of the checkout's prose for readers, and a linter for its style."""
