@@ -86,7 +86,7 @@ class WithoutErrors(logging.Filter):
 
 
 def _said(record: logging.LogRecord) -> str:
-    """Return the text of a record. A record that cannot be formatted loses its arguments: logging never fails."""
+    """Return the text of a record; one that cannot be formatted loses its arguments."""
     try:
         return record.getMessage()
     except Exception:

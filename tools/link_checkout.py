@@ -1,4 +1,6 @@
-"""Run with the Python of an environment: puts the checkout on its path, and `rollcall` among its commands.
+"""A link from an environment to the checkout: its packages on the path, and `rollcall`.
+
+Run it with the Python of the environment.
 
 The checkout itself is what runs. Plain files do this, and no editable install, whose import hook would cost every start
 of a process. Nothing is installed yet when this runs, so it imports nothing but the standard library.

@@ -1,4 +1,7 @@
-"""`python -m tools.structure` measures the code that ships: files, functions, imports between wings of the engine."""
+"""Figures of the shipped code: `python -m tools.structure`.
+
+They are the lengths of files and functions, and the imports between wings of the engine.
+"""
 
 import ast
 from collections import Counter
@@ -9,7 +12,7 @@ from statistics import median, quantiles
 
 ROOT = Path(__file__).resolve().parents[1]
 LAYER = Path("layers/rollcall/python")
-#: What ships in Lambda.
+#: Folders that ship in Lambda.
 SHIPPED = (LAYER / "rollcall", Path("functions"))
 
 
@@ -88,7 +91,7 @@ def _module(file: Path) -> str:
 
 
 def _wing(module: str) -> str | None:
-    """The engine's wing that a module is in; a module that lies loose in the engine is a wing by itself."""
+    """Return the engine's wing of a module; a loose module of the engine is a wing by itself."""
     parts = module.split(".")
     return parts[2] if parts[:2] == ["rollcall", "engine"] and len(parts) > 2 else None
 

@@ -1,4 +1,7 @@
-"""`python -m tools.drawings.main_job` runs the main job and writes docs/main-job.svg, the picture in the README."""
+"""The picture in the README: the main job, run and shown as in a terminal.
+
+`python -m tools.drawings.main_job` writes it to docs/main-job.svg.
+"""
 
 import io
 import os

@@ -1,4 +1,7 @@
-"""How large the national list may be: a zip that is not trusted, taken apart in bounded space and memory."""
+"""Bounds on the national list, and a reader of its zip within them.
+
+The zip is not trusted: it is unpacked in bounded space and memory.
+"""
 
 import shutil
 import tempfile
@@ -14,14 +17,17 @@ _MIB = 1024**2
 _PIECE = 64 * 1024
 #: Bytes that may be unpacked from any number of bytes: little tables of like rows pack very well.
 _UNPACKED_FREELY = 4 * _MIB
-#: Others need as much memory as the zip says (LZMA), or are not what the list comes in.
+#: LZMA needs as much memory as the zip demands; the list is never packed by any other method.
 _METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 _ENCRYPTED = 0x1
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Of the list. The two files that a step has at once fit into the 512 MB of temporary space of a function."""
+    """Bounds on the list.
+
+    A step has two files at once. Together they fit into the 512 MB of temporary space of a function.
+    """
 
     #: Bytes of the zip; the table of 69,000 licences has less than 10 MB unpacked, and there are 125 tables.
     packed: int = 100 * _MIB
@@ -41,7 +47,7 @@ BOUNDS = Bounds()
 
 
 def exceeded(what: str, name: str, bound: int) -> Rejected:
-    """The error of a list that has more of something than its bounds allow."""
+    """Return the error for a list that has more of something than its bounds allow."""
     return Rejected(
         f"{what}: more than {bound:,} (Bounds.{name} in functions/jobs/water/_bounds.py); see whether it is the list, "
         f"and raise the bound if it is"
@@ -49,15 +55,15 @@ def exceeded(what: str, name: str, bound: int) -> Rejected:
 
 
 def counted(file: BinaryIO, what: str, name: str, bound: int) -> BinaryIO:
-    """A file to write `bound` bytes into. Raises Rejected where more are written."""
+    """Return a file that takes `bound` bytes. Raises Rejected if more are written."""
     return cast(BinaryIO, _Counted(file, exceeded(f"bytes of {what}", name, bound), bound))
 
 
 def unpack_member(packed: BinaryIO, name: str, file: BinaryIO, bounds: Bounds) -> None:
-    """Write the member `name` of a zip into `file`, and nothing else: no other member is opened, no path made.
+    """Write the member `name` of a zip into `file`.
 
-    Raises Rejected where it is beyond the bounds, KeyError where there is none, BadZipFile and zlib.error where it is
-    damaged, and TryAgain where there is no room for it.
+    No other member is opened, and no path is created. Raises Rejected if the member exceeds the bounds, KeyError if
+    there is none, BadZipFile or zlib.error if it is damaged, and TryAgain if there is no room for it.
     """
     size = packed.seek(0, 2)
     with zipfile.ZipFile(cast(IO[bytes], _Directory(packed, size, bounds))) as archive:
@@ -76,7 +82,10 @@ def unpack_member(packed: BinaryIO, name: str, file: BinaryIO, bounds: Bounds) -
 
 
 class RowLines:
-    """The lines of a table, for `csv`; those of a row are bounded together, from one call of `taken` to the next."""
+    """The lines of a table, for `csv`.
+
+    The lines between two calls of `taken` belong to one row and are bounded together.
+    """
 
     def __init__(self, text: IO[str], what: str, bounds: Bounds) -> None:
         self._text = text
@@ -116,7 +125,10 @@ class _Counted:
 
 
 class _Directory:
-    """A zip whose directory is bounded: ZipFile reads it at once and holds an object for each member."""
+    """A zip whose directory is bounded.
+
+    ZipFile reads the directory at once and holds an object for each member.
+    """
 
     def __init__(self, file: BinaryIO, size: int, bounds: Bounds) -> None:
         self._file = file
