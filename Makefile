@@ -6,6 +6,7 @@ JOB ?= client-deposit-update
 ENV ?=
 ARGS ?=
 ARCHITECTURE ?= arm64
+CLOUD ?= models
 # A test may call make itself; it must not inherit what this call was given.
 unexport JOB ENV ARGS ARCHITECTURE CLOUD
 # Packages are installed uncompiled: the first import of each leaves its bytecode for all later processes.
@@ -34,7 +35,6 @@ help: ## this list
 run: install ## a job on this machine: make run JOB=client-deposit-update ARGS='--entries 100 --json'
 	@$(VENV)/bin/rollcall run $(JOB) $(ARGS)
 
-CLOUD ?= models
 test: lint layer layer-here cdk ## every check and every test; some of them: make test ARGS='-k fan_out'; on moto: CLOUD=moto
 	@$(WITHOUT_MAKE) $(PYTHON_OF_VENV) -m pytest --cloud=$(CLOUD) $(ARGS)
 
